@@ -1,0 +1,376 @@
+//! A Kubernetes control plane on the loopback interface.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+use crate::{
+    binaries::Binaries,
+    credentials::{self, Credentials},
+    nodes,
+    ports::free_ports,
+    process::Process,
+    state::{self, StateDirectory},
+    wait::until,
+};
+
+/// How long each step of a start may take. A busy machine may need ten times the usual.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often a start is tried when somebody takes a port that was free a moment ago.
+const ATTEMPTS: usize = 3;
+
+/// What can be chosen about a control plane.
+#[derive(Clone, Debug)]
+pub struct ControlPlaneOptions {
+    /// How many fake nodes there are.
+    pub nodes: usize,
+    /// Put behind the API server's own arguments, such as `--audit-policy-file=…`.
+    pub extra_apiserver_args: Vec<String>,
+}
+
+impl Default for ControlPlaneOptions {
+    fn default() -> Self {
+        Self {
+            nodes: 2,
+            extra_apiserver_args: Vec::new(),
+        }
+    }
+}
+
+/// A running control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, and KWOK for the nodes.
+///
+/// [`ControlPlane::stop`] ends it in order. Dropping it kills what runs. Either way its directory goes.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Dropped in this order: who calls goes before who is called, and the directory goes last.
+    kwok: Process,
+    scheduler: Process,
+    controller_manager: Process,
+    apiserver: Process,
+    etcd: Process,
+    access: Access,
+    state: StateDirectory,
+}
+
+/// How to reach the API server.
+struct Access {
+    server: String,
+    credentials: Credentials,
+    kubectl: PathBuf,
+    config: Config,
+    client: Client,
+}
+
+impl ControlPlane {
+    /// Brings a control plane up and waits until pods can be created and are scheduled: the API server and the nodes are ready,
+    /// and the namespace `default` has its account. Takes about 5 s on 2 cores.
+    ///
+    /// Sweeps up first after runs that were killed.
+    ///
+    /// # Errors
+    ///
+    /// A program cannot be started or ends early (the error shows the last lines of its log), or is not ready in time.
+    pub async fn start(binaries: &Binaries, options: ControlPlaneOptions) -> anyhow::Result<Self> {
+        state::sweep();
+        let mut attempt = 1;
+        loop {
+            match Self::attempt(binaries, &options).await {
+                Err(error) if attempt < ATTEMPTS && is_port_clash(&error) => attempt += 1,
+                result => return result.context("cannot bring up a control plane"),
+            }
+        }
+    }
+
+    /// The kubeconfig of the user `admin`, who may do everything.
+    #[must_use]
+    pub fn admin_kubeconfig(&self) -> &Path {
+        &self.access.credentials.admin
+    }
+
+    /// The URL of the API server.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.access.server
+    }
+
+    /// The certificate authority of the API server, in PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.access.credentials.ca_pem
+    }
+
+    /// A client with the rights of `admin`. All clones share one connection pool, which lives on the runtime that started
+    /// the control plane; for another runtime make a client from [`ControlPlane::config`].
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.access.client.clone()
+    }
+
+    /// What a client with the rights of `admin` is made from.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.access.config.clone()
+    }
+
+    /// Writes the kubeconfig `NAME.kubeconfig` for the bearer of `token`, into the state directory.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn kubeconfig_for(&self, name: &str, token: &str) -> anyhow::Result<PathBuf> {
+        let ca = &self.access.credentials.ca;
+        credentials::kubeconfig(self.directory(), name, self.server(), ca, token)
+    }
+
+    /// The directory with all state and logs. It goes with the control plane.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// `kubectl` as the user `admin`, untouched by the configuration and the caches of the person who runs this.
+    pub fn kubectl<I>(&self, arguments: I) -> tokio::process::Command
+    where
+        I: IntoIterator,
+        I::Item: AsRef<std::ffi::OsStr>,
+    {
+        let mut command = tokio::process::Command::new(&self.access.kubectl);
+        command
+            .args(arguments)
+            .env("HOME", self.directory())
+            .env("KUBECONFIG", self.admin_kubeconfig())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Ends everything in order and deletes the directory.
+    pub async fn stop(mut self) {
+        let grace = Duration::from_secs(5);
+        tokio::join!(
+            self.kwok.stop(grace),
+            self.scheduler.stop(grace),
+            self.controller_manager.stop(grace),
+        );
+        self.apiserver.stop(grace).await;
+        self.etcd.stop(grace).await;
+    }
+
+    async fn attempt(binaries: &Binaries, options: &ControlPlaneOptions) -> anyhow::Result<Self> {
+        let state = StateDirectory::create()?;
+        let directory = state.path();
+        let [client_port, peer_port, port] = free_ports()?;
+        let server = format!("https://127.0.0.1:{port}");
+        let credentials = Credentials::create(directory, &server)?;
+        let etcd_url = format!("http://127.0.0.1:{client_port}");
+
+        let start = |name, command| Process::start(name, command, directory);
+        let mut etcd = start(
+            "etcd",
+            etcd_command(&binaries.etcd, directory, &etcd_url, peer_port),
+        )?;
+        let mut apiserver = start(
+            "kube-apiserver",
+            apiserver_command(binaries, directory, &credentials, &etcd_url, port, options),
+        )?;
+        let access = Access::new(server, credentials, &binaries.kubectl).await?;
+        let client = &access.client;
+        until("the API server to be ready", LIMIT, async || {
+            etcd.expect_running()?;
+            apiserver.expect_running()?;
+            let ready = client
+                .request_text(http::Request::get("/readyz").body(Vec::new())?)
+                .await;
+            Ok(ready.ok())
+        })
+        .await?;
+
+        let credentials = &access.credentials;
+        let mut controller_manager = start(
+            "kube-controller-manager",
+            controller_manager_command(binaries, directory, credentials),
+        )?;
+        let mut kwok = start("kwok", kwok_command(binaries, directory, credentials))?;
+        let mut scheduler = start(
+            "kube-scheduler",
+            scheduler_command(binaries, directory, credentials),
+        )?;
+        nodes::create(client, options.nodes).await?;
+        let accounts = Api::<ServiceAccount>::default_namespaced(client.clone());
+        until(
+            "the nodes and the ServiceAccount `default`",
+            LIMIT,
+            async || {
+                for process in [
+                    &mut etcd,
+                    &mut apiserver,
+                    &mut controller_manager,
+                    &mut scheduler,
+                    &mut kwok,
+                ] {
+                    process.expect_running()?;
+                }
+                let ready = nodes::are_ready(client, options.nodes).await?
+                    && accounts
+                        .get_opt("default")
+                        .await?
+                        .is_some();
+                Ok(ready.then_some(()))
+            },
+        )
+        .await?;
+        Ok(Self {
+            kwok,
+            scheduler,
+            controller_manager,
+            apiserver,
+            etcd,
+            access,
+            state,
+        })
+    }
+}
+
+impl Access {
+    async fn new(server: String, credentials: Credentials, kubectl: &Path) -> anyhow::Result<Self> {
+        let kubeconfig = Kubeconfig::read_from(&credentials.admin)?;
+        let mut config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        // Whatever proxy the environment names: nothing here leaves the machine.
+        config.proxy_url = None;
+        Ok(Self {
+            client: Client::try_from(config.clone())?,
+            config,
+            kubectl: kubectl.to_owned(),
+            server,
+            credentials,
+        })
+    }
+}
+
+/// Neither the client nor its configuration has anything to show, and the latter holds a token.
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_port_clash(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains("address already in use")
+}
+
+/// A program with an environment of its own: etcd and KWOK would take settings from variables and from files in the home directory.
+fn program(path: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(path);
+    command
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("HOME", directory)
+        .env("TMPDIR", directory);
+    command
+}
+
+fn flag(name: &str, path: &Path) -> String {
+    format!("--{name}={}", path.display())
+}
+
+fn etcd_command(etcd: &Path, directory: &Path, url: &str, peer_port: u16) -> Command {
+    let mut command = program(etcd, directory);
+    command
+        .arg(flag("data-dir", &directory.join("etcd")))
+        .arg(format!("--listen-client-urls={url}"))
+        .arg(format!("--advertise-client-urls={url}"))
+        .arg(format!("--listen-peer-urls=http://127.0.0.1:{peer_port}"))
+        // The data need not survive the machine.
+        .arg("--unsafe-no-fsync");
+    command
+}
+
+fn apiserver_command(
+    binaries: &Binaries,
+    directory: &Path,
+    credentials: &Credentials,
+    etcd_url: &str,
+    port: u16,
+    options: &ControlPlaneOptions,
+) -> Command {
+    let mut command = program(&binaries.kube_apiserver, directory);
+    command
+        .arg(format!("--etcd-servers={etcd_url}"))
+        .arg("--bind-address=127.0.0.1")
+        .arg(format!("--secure-port={port}"))
+        .arg(flag("tls-cert-file", &credentials.certificate))
+        .arg(flag("tls-private-key-file", &credentials.key))
+        .arg(flag("token-auth-file", &credentials.tokens))
+        .arg("--authorization-mode=RBAC")
+        .arg("--service-account-issuer=https://kubernetes.default.svc")
+        .arg(flag(
+            "service-account-signing-key-file",
+            &credentials.account_key,
+        ))
+        .arg(flag(
+            "service-account-key-file",
+            &credentials.account_public_key,
+        ))
+        .arg("--service-cluster-ip-range=10.0.0.0/16")
+        // Endpoints on the loopback interface are refused, so the Service `kubernetes` has none.
+        .arg("--endpoint-reconciler-type=none")
+        .arg("--allow-privileged=true")
+        .args(&options.extra_apiserver_args);
+    command
+}
+
+fn controller_manager_command(
+    binaries: &Binaries,
+    directory: &Path,
+    credentials: &Credentials,
+) -> Command {
+    let mut command = program(&binaries.kube_controller_manager, directory);
+    command
+        .arg(flag("kubeconfig", &credentials.controller_manager))
+        .arg(flag(
+            "service-account-private-key-file",
+            &credentials.account_key,
+        ))
+        .arg(flag("root-ca-file", &credentials.ca))
+        .arg("--controllers=*,-node-ipam-controller")
+        .arg("--leader-elect=false")
+        // Tests create and delete by the dozen: the default of 20 requests a second would have them wait.
+        .args(["--kube-api-qps=200", "--kube-api-burst=400"])
+        // Serves nothing that anybody asks for, and two control planes would fight over its port.
+        .arg("--secure-port=0");
+    command
+}
+
+fn scheduler_command(binaries: &Binaries, directory: &Path, credentials: &Credentials) -> Command {
+    let mut command = program(&binaries.kube_scheduler, directory);
+    command
+        .arg(flag("kubeconfig", &credentials.scheduler))
+        .arg("--leader-elect=false")
+        .args(["--kube-api-qps=200", "--kube-api-burst=400"])
+        .arg("--secure-port=0");
+    command
+}
+
+fn kwok_command(binaries: &Binaries, directory: &Path, credentials: &Credentials) -> Command {
+    let mut command = program(&binaries.kwok, directory);
+    command
+        .arg(flag("kubeconfig", &credentials.kwok))
+        .arg(flag("config", &binaries.stages))
+        .arg("--manage-all-nodes=true")
+        // Or nodes are taken for lost: their status is renewed more rarely than the controller manager expects.
+        .arg("--node-lease-duration-seconds=40")
+        .arg("--cidr=10.244.0.1/16");
+    command
+}

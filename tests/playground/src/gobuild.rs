@@ -1,0 +1,410 @@
+//! Building the programs with Go, once, into a cache of the user.
+
+use std::{
+    env::consts::{ARCH, OS},
+    ffi::OsStr,
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use tokio::time::sleep;
+
+use crate::{
+    binaries::{PARTS, Part},
+    process::Process,
+    state,
+    talk::{self, Progress},
+};
+
+/// The folders of the module `sigs.k8s.io/kwok` (Apache-2.0) whose stages make up `stages.yaml`.
+const STAGES: [&str; 3] = [
+    "kustomize/stage/node/fast",
+    "kustomize/stage/node/heartbeat-with-lease",
+    "kustomize/stage/pod/fast",
+];
+
+/// Starts the names of directories with builds under way.
+const UNFINISHED: &str = "unfinished-";
+
+/// The Go module with the control plane's tools.
+fn module() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("controlplane")
+}
+
+/// Where the programs of this version of the Go module are kept.
+pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
+    let cache = absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .context("no place for a cache\n\nhint: set `HOME` or `XDG_CACHE_HOME`")?;
+    let mut hash = Fnv::default();
+    for file in ["go.mod", "go.sum"] {
+        let path = module().join(file);
+        hash.add(&fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?);
+    }
+    for text in arguments(&PARTS, Path::new(""))? {
+        hash.add(text.as_bytes());
+    }
+    for text in STAGES.into_iter().chain([OS, ARCH]) {
+        hash.add(text.as_bytes());
+    }
+    Ok(cache
+        .join("agentkube/controlplane")
+        .join(format!("{:016x}", hash.0)))
+}
+
+/// Builds `parts` into `cache`, but for those that are there. Another process may be about the same: one of them builds, the other waits.
+pub(crate) async fn build(cache: &Path, parts: &[Part]) -> anyhow::Result<()> {
+    fs::create_dir_all(cache).with_context(|| format!("cannot create `{}`", cache.display()))?;
+    let _lock = lock(&cache.join("lock")).await?;
+    let mut missing = parts.to_vec();
+    missing.retain(|part| !cache.join(part.file()).is_file());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    require_go(&missing)?;
+    sweep(cache);
+
+    let work = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempdir_in(cache)?;
+    let work = Work(work.keep());
+    crate::live::keep_track(&work.0);
+    compile(&work.0, &missing).await?;
+    if missing.contains(&Part::Stages) {
+        collect_stages(&work.0).await?;
+    }
+    for part in missing {
+        // A rename is all or nothing: whoever finds the file finds it whole.
+        let from = match part {
+            Part::Etcd => "bin/server",
+            Part::Stages => part.file(),
+            _ => &format!("bin/{}", part.file()),
+        };
+        fs::rename(work.0.join(from), cache.join(part.file()))
+            .with_context(|| format!("the build left no `{from}`"))?;
+    }
+    Ok(())
+}
+
+/// The directory of a build. It goes when the build has ended, one way or the other.
+struct Work(PathBuf);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        crate::live::delete(&self.0);
+    }
+}
+
+/// Compiles all programs at once, as they share most packages.
+async fn compile(work: &Path, missing: &[Part]) -> anyhow::Result<()> {
+    let bin = work.join("bin");
+    fs::create_dir(&bin)?;
+    let programs = missing
+        .iter()
+        .filter(|part| part.package().is_some())
+        .count();
+    if programs == 0 {
+        return Ok(());
+    }
+    talk::say(format!(
+        "building the control plane from `{}`, once: 5 to 10 minutes on 2 cores, seconds if Go has built it before",
+        module().display()
+    ));
+    let mut command = go(work);
+    command.args(arguments(missing, &bin)?);
+    let mut build = Process::start("go-build", command, work)?;
+    let (start, mut progress) = (Instant::now(), Progress::new());
+    let status = loop {
+        if let Some(status) = build.exit_status() {
+            break status;
+        }
+        progress.update(&report(start.elapsed(), &built(&bin), programs));
+        sleep(Duration::from_millis(200)).await;
+    };
+    drop(progress);
+    if !status.success() {
+        bail!("`go build` failed ({status}):\n{}", build.log_tail(15));
+    }
+    talk::say(format!(
+        "built the control plane in {} s",
+        start.elapsed().as_secs()
+    ));
+    Ok(())
+}
+
+/// The programs that are linked already.
+fn built(bin: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(bin)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|entry| {
+            match entry
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+            {
+                name if name == "server" => "etcd".to_owned(),
+                name => name,
+            }
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn report(elapsed: Duration, built: &[String], programs: usize) -> String {
+    let seconds = elapsed.as_secs();
+    let count = built.len();
+    let mut line = format!(
+        "building with Go: {}:{:02}, {count} of {programs} programs",
+        seconds / 60,
+        seconds % 60
+    );
+    if count > 0 {
+        line.push_str(": ");
+        line.push_str(&built.join(", "));
+    }
+    line
+}
+
+/// Joins KWOK's stages into one file. They are taken from the module, so that they fit the program; and kept, as Go may be gone later.
+async fn collect_stages(work: &Path) -> anyhow::Result<()> {
+    let kwok = "sigs.k8s.io/kwok";
+    output(work, &["mod", "download", kwok]).await?;
+    let directory = output(
+        work,
+        &["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", kwok],
+    )
+    .await?;
+    let mut stages = String::new();
+    for folder in STAGES {
+        let folder = Path::new(directory.trim()).join(folder);
+        let entries =
+            fs::read_dir(&folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        files.sort();
+        for file in files {
+            let is_yaml = file.extension() == Some(OsStr::new("yaml"));
+            if is_yaml && file.file_stem() != Some(OsStr::new("kustomization")) {
+                stages.push_str("---\n");
+                stages.push_str(&fs::read_to_string(&file)?);
+                stages.push('\n');
+            }
+        }
+    }
+    fs::write(work.join(Part::Stages.file()), stages)?;
+    Ok(())
+}
+
+/// What `go` is to do: the same for everybody, or it would have to be part of the hash.
+fn arguments(parts: &[Part], bin: &Path) -> anyhow::Result<Vec<String>> {
+    let version = kubernetes_version(&fs::read_to_string(module().join("go.mod"))?)?;
+    let mut numbers = version
+        .trim_start_matches('v')
+        .split('.');
+    let (major, minor) = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
+    // Without these the servers call themselves `v0.0.0-master+$Format…`, which clients refuse to parse.
+    let package = "k8s.io/component-base/version";
+    let linker = format!(
+        "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+    );
+    let mut arguments: Vec<_> = ["build", "-mod=readonly", "-trimpath", "-ldflags"]
+        .map(str::to_owned)
+        .into();
+    arguments.push(linker);
+    arguments.push("-o".to_owned());
+    // A folder, also if it is one program alone.
+    arguments.push(format!("{}/", bin.display()));
+    arguments.extend(
+        parts
+            .iter()
+            .filter_map(|part| part.package().map(str::to_owned)),
+    );
+    Ok(arguments)
+}
+
+/// The version of `k8s.io/kubernetes` that the module requires, such as `v1.36.3`.
+fn kubernetes_version(go_mod: &str) -> anyhow::Result<String> {
+    let mut lines = go_mod
+        .lines()
+        .map(str::split_whitespace);
+    let version = lines
+        .find_map(|mut words| (words.next() == Some("k8s.io/kubernetes")).then(|| words.next())?);
+    Ok(version
+        .context("`go.mod` requires no `k8s.io/kubernetes`")?
+        .to_owned())
+}
+
+/// `go`, in the module's folder.
+fn go(work: &Path) -> Command {
+    let mut command = Command::new("go");
+    command
+        .current_dir(module())
+        .env("CGO_ENABLED", "0")
+        .env("GOWORK", "off")
+        // Go leaves its temporary files behind when it is killed: they go with our directory.
+        .env("GOTMPDIR", work);
+    command
+}
+
+async fn output(work: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let shown = format!("go {}", arguments.join(" "));
+    let output = tokio::process::Command::from(go(work))
+        .args(arguments)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("cannot run `{shown}`"))?;
+    if !output.status.success() {
+        bail!(
+            "`{shown}` failed ({}):\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether there is a Go that can build the module, asked in its folder: a Go that is too old says so there, or fetches a newer one.
+fn require_go(missing: &[Part]) -> anyhow::Result<()> {
+    let reason = match go(&std::env::temp_dir())
+        .arg("version")
+        .output()
+    {
+        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) => String::from_utf8_lossy(&output.stderr)
+            .trim()
+            .to_owned(),
+        Err(error) => format!("`go` cannot be run ({error})"),
+    };
+    let names: Vec<_> = missing
+        .iter()
+        .map(|part| part.file())
+        .collect();
+    bail!(
+        "no control plane: {} not found, and {reason}\n\n\
+         hint: install Go 1.26 or newer (https://go.dev/dl), with which they are built once; or set `KUBEBUILDER_ASSETS` to a folder that holds them",
+        names.join(", ")
+    )
+}
+
+/// Locks the cache for one build. The lock ends with its holder, whatever happens to it.
+async fn lock(path: &Path) -> anyhow::Result<File> {
+    let file = File::create(path).with_context(|| format!("cannot write `{}`", path.display()))?;
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if !told {
+            talk::say("another process builds the control plane: waiting for it");
+            told = true;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Removes what killed builds left. We hold the lock, so none of them is under way.
+fn sweep(cache: &Path) {
+    let entries = fs::read_dir(cache)
+        .into_iter()
+        .flatten();
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        if name
+            .to_string_lossy()
+            .starts_with(UNFINISHED)
+        {
+            state::sweep_directory(&entry.path());
+        }
+    }
+}
+
+/// The path in an environment variable. A relative one is to be ignored, says the specification of XDG.
+fn absolute(variable: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os(variable)?);
+    path.is_absolute().then_some(path)
+}
+
+/// FNV-1a with 64 bits: a name for a directory that stays the same with every Rust version. It keeps out accidents, not attackers.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        // Ended by a byte that is in none of the texts, so that `ab`, `c` differs from `a`, `bc`.
+        for byte in bytes.iter().chain(&[0xff]) {
+            self.add_byte(*byte);
+        }
+    }
+
+    fn add_byte(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_module() {
+        let go_mod = fs::read_to_string(module().join("go.mod")).unwrap();
+        let version = kubernetes_version(&go_mod).unwrap();
+        assert!(version.starts_with("v1."), "{version}");
+        let arguments = arguments(&[Part::Kwok], Path::new("/bin-folder")).unwrap();
+        assert!(
+            arguments
+                .iter()
+                .any(|argument| argument.contains(&format!("gitVersion={version} ")))
+        );
+        assert_eq!(arguments.last().unwrap(), "sigs.k8s.io/kwok/cmd/kwok");
+    }
+
+    #[test]
+    fn every_program_is_a_tool_of_the_module() {
+        let go_mod = fs::read_to_string(module().join("go.mod")).unwrap();
+        for package in PARTS
+            .iter()
+            .filter_map(|part| part.package())
+        {
+            assert!(
+                go_mod
+                    .lines()
+                    .any(|line| line.trim() == package),
+                "{package}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_hash_agrees_with_its_published_example() {
+        let mut hash = Fnv::default();
+        for byte in b"foobar" {
+            hash.add_byte(*byte);
+        }
+        assert_eq!(hash.0, 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn progress_names_what_is_there() {
+        let line = report(Duration::from_secs(75), &["etcd".to_owned()], 6);
+        assert_eq!(line, "building with Go: 1:15, 1 of 6 programs: etcd");
+    }
+}
