@@ -1,2 +1,7 @@
-//! x
+//! agentkube decides which image an AI coding agent's pod runs, why, and with which token; it
+//! enforces that at admission, and creates the pods.
+//!
+//! Arrows point down only: `cli` → `server`, `reconciler`, `index` → `admission` → `images`, `api`.
+
+pub mod api;
 pub mod images;

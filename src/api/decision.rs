@@ -1,0 +1,38 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::images::{Component, Resolution, Source};
+
+/// Which image one container runs, and the rule that chose it.
+///
+/// Recorded by admission in the pod's annotation [`super::IMAGES_ANNOTATION`], and shown in the
+/// status of Agents and Tools.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ImageDecision {
+    /// Name of the container, or of the volume.
+    pub container: String,
+    /// The component whose image it is.
+    #[schemars(with = "String")]
+    pub component: Component,
+    /// The image reference, verbatim as the pod carries it.
+    pub image: String,
+    /// The rule that chose it.
+    pub source: Source,
+    /// The variable that the rule read, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variable: Option<String>,
+}
+
+impl ImageDecision {
+    /// Says that `container` runs what was resolved.
+    #[must_use]
+    pub fn new(container: &str, resolution: Resolution) -> Self {
+        Self {
+            container: container.to_owned(),
+            component: resolution.component,
+            image: resolution.image,
+            source: resolution.source,
+            variable: resolution.variable.map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The custom resources of `agentkube.io/v1alpha1`: [`Agent`] and [`Tool`].
+//!
+//! The CRDs in `manifests/crds/` are generated from these types (`agentkube crds`); what needs no
+//! policy (a Custom Agent needs an image, exactly one goal source) is written on them as CEL
+//! rules, which the API server holds even when the webhook is away.
+
+mod agent;
+mod crds;
+mod decision;
+mod quantity;
+mod secret;
+mod status;
+mod tool;
+
+pub use agent::{
+    Agent, AgentSpec, AgentToken, Goal, Mode, Model, PullPolicy, SessionRecording, ToolRef,
+};
+pub use crds::{crds, to_yaml};
+pub use decision::ImageDecision;
+pub use quantity::{Amount, Resources};
+pub use secret::{KeyRef, LocalRef};
+pub use status::{ConditionType, Phase, Status};
+pub use tool::{Tool, ToolConfig, ToolSpec, ToolType};
+
+/// The API group of every resource here.
+pub const GROUP: &str = "agentkube.io";
+/// Label of a pod: the Agent that it belongs to.
+pub const AGENT_LABEL: &str = "agentkube.io/agent";
+/// Label of a pod: the Tool that it belongs to.
+pub const TOOL_LABEL: &str = "agentkube.io/tool";
+/// Label of an Agent, carried over to its pod: the group that it belongs to.
+pub const GROUP_LABEL: &str = "agentkube.io/agentgroup";
+/// Annotation of a pod: what admission decided, a JSON list of [`ImageDecision`].
+pub const IMAGES_ANNOTATION: &str = "agentkube.io/images";
+/// Annotation of a pod: the `metadata.generation` of the Agent that it was built from.
+pub const AGENT_GENERATION_ANNOTATION: &str = "agentkube.io/agent-generation";
+/// Annotation of a pod: the `metadata.generation` of the Tool that it was built from.
+pub const TOOL_GENERATION_ANNOTATION: &str = "agentkube.io/tool-generation";
