@@ -3,5 +3,6 @@
 //!
 //! Arrows point down only: `cli` → `server`, `reconciler`, `index` → `admission` → `images`, `api`.
 
+pub mod admission;
 pub mod api;
 pub mod images;

@@ -1,0 +1,158 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Serialize;
+
+use super::{Decision, Denial, Outcome, review::API_VERSION};
+
+/// Writes the `AdmissionReview` that answers a request.
+///
+/// Patch and patch type come together or not at all, and a denial has a whole `Status`: an API
+/// server turns anything less into an error of its own.
+#[must_use]
+pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
+    let warnings = decision.warnings.as_slice();
+    match &decision.outcome {
+        Outcome::Allow { patch, .. } if patch.is_empty() => write(Response {
+            uid,
+            allowed: true,
+            warnings,
+            ..Response::default()
+        }),
+        Outcome::Allow { patch, .. } => {
+            let patch = serde_json::to_vec(patch.operations()).unwrap_or_default();
+            let patch = Some(STANDARD.encode(patch));
+            let patch_type = Some("JSONPatch");
+            write(Response {
+                uid,
+                allowed: true,
+                patch,
+                patch_type,
+                warnings,
+                ..Response::default()
+            })
+        }
+        Outcome::Deny(denial) => {
+            let message = denial.message();
+            let status = Some(invalid(&message, denial));
+            write(Response {
+                uid,
+                status,
+                warnings,
+                ..Response::default()
+            })
+        }
+    }
+}
+
+/// Writes the answer to a request that could not be decided now: the caller may try again.
+#[must_use]
+pub fn unavailable(uid: &str, message: &str) -> Vec<u8> {
+    let status = Status {
+        status: "Failure",
+        code: 503,
+        reason: "ServiceUnavailable",
+        message,
+        details: Details {
+            retry_after_seconds: Some(1),
+            ..Details::default()
+        },
+    };
+    write(Response {
+        uid,
+        status: Some(status),
+        ..Response::default()
+    })
+}
+
+/// Clients' own helpers (`IsInvalid`) know a 422 with reason `Invalid`.
+fn invalid<'a>(message: &'a str, denial: &'a Denial) -> Status<'a> {
+    let causes = denial
+        .causes
+        .iter()
+        .map(|cause| StatusCause {
+            reason: cause.reason.as_str(),
+            field: &cause.field,
+            message: &cause.message,
+        })
+        .collect();
+    Status {
+        status: "Failure",
+        code: 422,
+        reason: "Invalid",
+        message,
+        details: Details {
+            group: &denial.subject.group,
+            kind: &denial.subject.kind,
+            name: &denial.subject.name,
+            causes,
+            retry_after_seconds: None,
+        },
+    }
+}
+
+fn write(response: Response<'_>) -> Vec<u8> {
+    let review = Envelope {
+        api_version: API_VERSION,
+        kind: "AdmissionReview",
+        response,
+    };
+    // Strings, numbers and lists always serialize.
+    serde_json::to_vec(&review).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+}
+
+#[derive(Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "a Status of Kubernetes has a member `status`"
+)]
+struct Status<'a> {
+    status: &'static str,
+    code: u16,
+    reason: &'static str,
+    message: &'a str,
+    details: Details<'a>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Details<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<StatusCause<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct StatusCause<'a> {
+    reason: &'static str,
+    message: &'a str,
+    field: &'a str,
+}

@@ -1,0 +1,118 @@
+//! What looks like a credential is never echoed, logged or recorded.
+
+/// How the well-known kinds of token begin.
+const PREFIXES: [&str; 14] = [
+    "sk-",
+    "sk_",
+    "pk_live_",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xox",
+    "hf_",
+    "AIza",
+    "eyJ",
+];
+
+/// A token is at least this long; shorter words with such a beginning are just names.
+const SHORTEST_TOKEN: usize = 20;
+
+/// A quoted value is cut after this many characters.
+const LONGEST_QUOTE: usize = 128;
+
+/// Whether some word of a value has the shape of a credential: a token with a well-known
+/// beginning, or a user and password in front of a host.
+#[must_use]
+pub fn looks_like_credential(value: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let token = value
+        .split(|c| !is_word(c))
+        .any(|word| word.len() >= SHORTEST_TOKEN && is_token(word));
+    token || has_userinfo(value)
+}
+
+/// Quotes a value for a message: never a credential, never without end.
+pub(super) fn quote(value: &str) -> String {
+    if looks_like_credential(value) {
+        return "(not shown: it looks like a credential)".to_owned();
+    }
+    match value.char_indices().nth(LONGEST_QUOTE) {
+        Some((end, _)) => format!("{:?}", format!("{}…", value.split_at(end).0)),
+        None => format!("{value:?}"),
+    }
+}
+
+fn is_token(word: &str) -> bool {
+    // An AWS access key has a fixed length, and no separator that would tell it from a word.
+    let aws = word.len() == 20
+        && (word.starts_with("AKIA") || word.starts_with("ASIA"))
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    // Every real token has digits; `sk-hynix-build-machines` is just a name.
+    let has_digit = word
+        .bytes()
+        .any(|byte| byte.is_ascii_digit());
+    aws || has_digit
+        && PREFIXES
+            .iter()
+            .any(|prefix| word.starts_with(prefix))
+}
+
+/// `scheme://user:password@host`, or the same without the scheme: a `:` in what stands before an
+/// `@` that is followed by no digest.
+fn has_userinfo(value: &str) -> bool {
+    let rest = value
+        .split_once("://")
+        .map_or(value, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    match authority.rsplit_once('@') {
+        Some((user, host)) => user.contains(':') && !host.contains(':'),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_not_echoed_wherever_they_stand() {
+        for value in [
+            "sk-ant-api03-AbCdEfGhIjKlMnOpQrSt",
+            "ghp_0123456789abcdefghij0123456789abcdef",
+            "AKIAIOSFODNN7EXAMPLE",
+            "https://robot:hunter2@registry.example.com/agent",
+            "robot:hunter2@registry.example.com",
+            "registry.example.com/sk-proj-0123456789abcdefghij:v1",
+        ] {
+            assert!(looks_like_credential(value), "{value}");
+            assert_eq!(quote(value), "(not shown: it looks like a credential)");
+        }
+    }
+
+    #[test]
+    fn names_and_references_are_echoed() {
+        let digest = format!("nginx:1.27@sha256:{}", "0".repeat(64));
+        for value in [
+            "claude-code-token",
+            "sk-hynix-build-machines-token",
+            "Foo/bar:v1",
+            "",
+            &digest,
+        ] {
+            assert!(!looks_like_credential(value), "{value}");
+            assert_eq!(quote(value), format!("{value:?}"));
+        }
+    }
+
+    #[test]
+    fn a_long_value_is_cut_on_a_character() {
+        let quoted = quote(&"é".repeat(5000));
+        assert_eq!(quoted.chars().count(), LONGEST_QUOTE + 3);
+    }
+}

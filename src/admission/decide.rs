@@ -1,0 +1,137 @@
+use super::{
+    Denial, Owners, Patch, Policy, Review, agents, fields::Findings, names, pods, review::Target,
+    tools,
+};
+use crate::api::{AGENT_GENERATION_ANNOTATION, ImageDecision, TOOL_GENERATION_ANNOTATION};
+
+/// The two calls that an API server makes.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Webhook {
+    /// Before defaulting is final and the schema is validated; may patch.
+    Mutate,
+    /// After every mutation; only judges.
+    Validate,
+}
+
+/// The answer to a review.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// Whether the request goes on.
+    pub outcome: Outcome,
+    /// What the author should know, whether it goes on or not.
+    pub warnings: Vec<String>,
+}
+
+/// Whether a request goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It does.
+    Allow {
+        /// What is changed on the way; empty in [`Webhook::Validate`].
+        patch: Patch,
+        /// The image of each container that the patch sets, and why.
+        images: Vec<ImageDecision>,
+    },
+    /// It does not.
+    Deny(Denial),
+}
+
+/// The objects that a decision depends on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Wants<'r> {
+    /// The Agent that the pod is labelled with.
+    pub agent: Option<Wanted<'r>>,
+    /// The Tool that the pod is labelled with.
+    pub tool: Option<Wanted<'r>>,
+}
+
+/// An object of the request's namespace that a decision depends on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wanted<'r> {
+    /// Its name, a legal one.
+    pub name: &'r str,
+    /// The oldest `metadata.generation` that will do.
+    pub generation: i64,
+}
+
+impl Review<'_> {
+    /// Says which objects [`decide`] needs to know of.
+    ///
+    /// A label is not validated yet when admission runs: a name that no object can have is not
+    /// asked for, because it would end up in the path of a request.
+    #[must_use]
+    pub fn wants(&self) -> Wants<'_> {
+        let Target::Pod(pod, scope) = &self.target else {
+            return Wants::default();
+        };
+        if pods::is_settled(pod, *scope) {
+            return Wants::default();
+        }
+        let wanted = |name, annotation| {
+            Some(Wanted {
+                name,
+                generation: pod
+                    .new
+                    .generation(annotation)
+                    .unwrap_or_default(),
+            })
+            .filter(|wanted| names::is_subdomain(wanted.name))
+        };
+        Wants {
+            agent: pod
+                .new
+                .agent()
+                .and_then(|name| wanted(name, AGENT_GENERATION_ANNOTATION)),
+            tool: pod
+                .new
+                .tool()
+                .and_then(|name| wanted(name, TOOL_GENERATION_ANNOTATION)),
+        }
+    }
+}
+
+/// Decides a review.
+///
+/// Agents and Tools are judged by the same rules in both webhooks: in the first because the
+/// schema, which speaks between the two, would refuse a spec before it could be recorded; in the
+/// second because another webhook may have changed it.
+#[must_use]
+pub fn decide(
+    webhook: Webhook,
+    review: &Review<'_>,
+    owners: Owners<'_>,
+    policy: &Policy,
+) -> Decision {
+    let mut mutation = pods::Mutation::default();
+    let findings = match &review.target {
+        Target::Agent(agent) => agents::judge(agent, policy),
+        Target::Nothing => Findings::default(),
+        Target::Pod(pod, scope) if pods::is_settled(pod, *scope) => Findings::default(),
+        Target::Pod(pod, scope) => {
+            let causes = pods::judge(webhook, &pod.new, *scope, owners, policy);
+            if causes.is_empty() && webhook == Webhook::Mutate {
+                mutation = pods::mutate(&pod.new, *scope, owners, policy);
+            }
+            Findings {
+                causes,
+                warnings: Vec::new(),
+            }
+        }
+        Target::Tool(tool) => tools::judge(tool, policy),
+    };
+    let outcome = if findings.causes.is_empty() {
+        Outcome::Allow {
+            patch: mutation.patch,
+            images: mutation.images,
+        }
+    } else {
+        Outcome::Deny(Denial {
+            subject: review.subject(),
+            causes: findings.causes,
+        })
+    };
+    Decision {
+        outcome,
+        warnings: findings.warnings,
+    }
+}

@@ -1,0 +1,173 @@
+use std::fmt::{self, Write as _};
+
+use super::{Reason, credential};
+
+/// A refusal: what was refused, and every problem that was found with it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Denial {
+    /// What was refused.
+    pub subject: Subject,
+    /// The problems, in the order of the object's fields; never empty.
+    pub causes: Vec<Cause>,
+}
+
+/// The object that a review is about, as `details` names it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Subject {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// Name, or `metadata.generateName` where the API server has yet to make one.
+    pub name: String,
+}
+
+/// One problem with one field.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Cause {
+    /// Why it is refused.
+    pub reason: Reason,
+    /// Path of the field: `spec.containers[0].image`.
+    pub field: String,
+    /// What is wrong, in the form that Kubernetes itself uses, and a hint on what to do.
+    pub message: String,
+}
+
+impl Denial {
+    /// The sentence for `status.message`: subject and causes, as Kubernetes' own `Invalid` has it.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let mut causes = self
+            .causes
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
+        let causes = if causes.len() == 1 {
+            causes.remove(0)
+        } else {
+            format!("[{}]", causes.join(", "))
+        };
+        format!("{} is invalid: {causes}", self.subject)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.kind)?;
+        if !self.group.is_empty() {
+            write!(formatter, ".{}", self.group)?;
+        }
+        write!(formatter, " {:?}", self.name)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.field, self.message)
+    }
+}
+
+/// The forms that Kubernetes gives a field error (`k8s.io/apimachinery/pkg/util/validation/field`).
+impl Cause {
+    /// A field that must be set.
+    pub(super) fn required(reason: Reason, field: impl Into<String>, detail: &str) -> Self {
+        let message = format!("Required value: {detail}");
+        Self {
+            reason,
+            field: field.into(),
+            message,
+        }
+    }
+
+    /// A field whose value is wrong. The value is quoted unless it looks like a credential.
+    pub(super) fn invalid(
+        reason: Reason,
+        field: impl Into<String>,
+        value: &str,
+        detail: &str,
+    ) -> Self {
+        let message = format!("Invalid value: {}: {detail}", credential::quote(value));
+        Self {
+            reason,
+            field: field.into(),
+            message,
+        }
+    }
+
+    /// A field whose value is none of those that are served.
+    pub(super) fn unsupported<'a>(
+        reason: Reason,
+        field: impl Into<String>,
+        value: &str,
+        supported: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let supported = supported
+            .into_iter()
+            .map(|word| format!("{word:?}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let message = format!("Unsupported value: {value}: supported values: {supported}");
+        Self {
+            reason,
+            field: field.into(),
+            message,
+        }
+    }
+
+    /// A field that may not be as it is.
+    pub(super) fn forbidden(reason: Reason, field: impl Into<String>, detail: &str) -> Self {
+        let message = format!("Forbidden: {detail}");
+        Self {
+            reason,
+            field: field.into(),
+            message,
+        }
+    }
+
+    /// A field that names something that is not there.
+    pub(super) fn not_found(reason: Reason, field: impl Into<String>, value: &str) -> Self {
+        let message = format!("Not found: {}", credential::quote(value));
+        Self {
+            reason,
+            field: field.into(),
+            message,
+        }
+    }
+
+    /// Adds what the reader can do about it.
+    #[must_use]
+    pub(super) fn hint(mut self, hint: &str) -> Self {
+        // Writing to a String cannot fail.
+        let _ = write!(self.message, " (hint: {hint})");
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_names_the_subject_and_every_cause() {
+        let cause = Cause::required(Reason::ImageRequired, "spec.image", "no default image")
+            .hint("set spec.image");
+        let mut denial = Denial {
+            subject: Subject {
+                group: "agentkube.io".into(),
+                kind: "Agent".into(),
+                name: "bad".into(),
+            },
+            causes: vec![cause.clone()],
+        };
+        assert_eq!(
+            denial.message(),
+            r#"Agent.agentkube.io "bad" is invalid: spec.image: Required value: no default image (hint: set spec.image)"#
+        );
+        denial.causes.push(cause);
+        assert!(
+            denial
+                .message()
+                .contains("invalid: [spec.image: Required")
+        );
+    }
+}

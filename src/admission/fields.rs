@@ -1,0 +1,193 @@
+//! What the judges of Agents and of Tools share: single fields, of whatever type they come.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Policy, Reason, credential, denial::Cause, names, review::Text};
+use crate::images::ImageReference;
+
+/// What judging an object has found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) causes: Vec<Cause>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Findings {
+    pub(super) fn refuse(&mut self, cause: Cause) {
+        self.causes.push(cause);
+    }
+
+    pub(super) fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+}
+
+/// The metadata of an Agent or Tool that is looked at.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Metadata<'a> {
+    #[serde(borrow, default)]
+    deletion_timestamp: Option<Text<'a>>,
+}
+
+impl Metadata<'_> {
+    /// Whether the object only waits for its finalizers: refusing an update would keep it, and
+    /// its namespace, from ever going.
+    pub(super) fn is_being_deleted(&self) -> bool {
+        self.deletion_timestamp.is_some()
+    }
+}
+
+/// The text of a field, if it holds text.
+pub(super) fn text(value: &Value) -> Option<&str> {
+    value.as_str()
+}
+
+/// A value as a message shows it.
+pub(super) fn quote(value: &Value) -> String {
+    match value {
+        Value::String(text) => credential::quote(text),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// Judges `spec.image`: absent, or an image reference.
+pub(super) fn judge_image(value: &Value, policy: &Policy, findings: &mut Findings) {
+    const FIELD: &str = "spec.image";
+    if value.is_null() {
+        return;
+    }
+    let Some(image) = text(value) else {
+        findings.refuse(
+            Cause::forbidden(
+                Reason::InvalidImage,
+                FIELD,
+                "an image reference is a string",
+            )
+            .hint("write it as host/path:tag, in quotes if YAML reads it as something else"),
+        );
+        return;
+    };
+    // A blank image of runtime or type Custom is already reported as missing.
+    if image.trim().is_empty()
+        && findings
+            .causes
+            .iter()
+            .any(|cause| cause.reason == Reason::ImageRequired)
+    {
+        return;
+    }
+    match image.parse::<ImageReference>() {
+        Ok(reference) => {
+            if reference.tag().is_none() && reference.digest().is_none() {
+                findings.warn(format!(
+                    "spec.image: {image} has neither tag nor digest, so what runs can change at any restart \
+                     (hint: pin a tag or a digest)"
+                ));
+            }
+            if let Some(mirror) = policy.images.mirror()
+                && !mirror.prefix.covers(&reference)
+            {
+                findings.warn(format!(
+                    "spec.image: {image} is not under AGENTKUBE_IMAGE_REGISTRY ({}), so it bypasses the mirror \
+                     (hint: name the mirrored image, or leave spec.image out)",
+                    mirror.prefix.as_str()
+                ));
+            }
+        }
+        Err(error) => {
+            let mut cause = Cause::invalid(Reason::InvalidImage, FIELD, image, &error.to_string());
+            if let Some(hint) = error.hint() {
+                cause = cause.hint(hint);
+            }
+            findings.refuse(cause);
+        }
+    }
+}
+
+/// Judges a reference to one key of a Secret.
+pub(super) fn judge_key_ref(field: &str, reference: Option<&Value>, findings: &mut Findings) {
+    let Some(reference) = reference.filter(|reference| reference.is_object()) else {
+        findings.refuse(
+            Cause::required(
+                Reason::InvalidSecretRef,
+                field,
+                "the Secret and the key are named here",
+            )
+            .hint("set name and key; the token itself belongs into the Secret"),
+        );
+        return;
+    };
+    let member = |name| {
+        reference
+            .get(name)
+            .unwrap_or(&Value::Null)
+    };
+    judge_secret_name(&format!("{field}.name"), member("name"), findings);
+
+    let field = format!("{field}.key");
+    match text(member("key")) {
+        // Unlike a name, a key may hold upper case letters: a whole token would be legal.
+        Some(key) if credential::looks_like_credential(key) => {
+            findings.refuse(pasted_credential(field));
+        }
+        Some(key) if names::is_data_key(key) => {}
+        Some(key) if !key.trim().is_empty() => findings.refuse(Cause::invalid(
+            Reason::InvalidSecretRef,
+            field,
+            key,
+            "the key of a Secret consists of letters, digits, '-', '_' and '.'",
+        )),
+        _ => findings.refuse(
+            Cause::required(Reason::InvalidSecretRef, field, "the key in the Secret")
+                .hint("set it to the key that holds the token"),
+        ),
+    }
+}
+
+/// Judges `spec.imagePullSecrets`: a blank name passes the API server and ends in anonymous pulls.
+pub(super) fn judge_pull_secrets(value: &Value, findings: &mut Findings) {
+    for (index, secret) in value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        let field = format!("spec.imagePullSecrets[{index}].name");
+        judge_secret_name(
+            &field,
+            secret
+                .get("name")
+                .unwrap_or(&Value::Null),
+            findings,
+        );
+    }
+}
+
+fn judge_secret_name(field: &str, value: &Value, findings: &mut Findings) {
+    match text(value) {
+        Some(name) if names::is_subdomain(name) => {}
+        Some(name) if credential::looks_like_credential(name) => {
+            findings.refuse(pasted_credential(field));
+        }
+        Some(name) if !name.trim().is_empty() => findings.refuse(Cause::invalid(
+            Reason::InvalidSecretRef,
+            field,
+            name,
+            "the name of a Secret consists of lower case letters, digits, '-' and '.', \
+             and starts and ends with a letter or digit",
+        )),
+        _ => findings.refuse(
+            Cause::required(Reason::InvalidSecretRef, field, "the name of a Secret")
+                .hint("set it to the name of a Secret in the same namespace"),
+        ),
+    }
+}
+
+fn pasted_credential(field: impl Into<String>) -> Cause {
+    Cause::forbidden(Reason::InvalidSecretRef, field, "the value looks like a credential, not a name")
+        .hint("put the token into a Secret, name that Secret here, and revoke the token: it was written in plain sight")
+}

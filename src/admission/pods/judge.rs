@@ -1,0 +1,117 @@
+use super::{
+    resolve::answer,
+    view::{PodView, Scope, Slot},
+};
+use crate::{
+    admission::{Owners, Placeholder, Policy, Reason, Webhook, denial::Cause, review::Change},
+    api::{AGENT_LABEL, TOOL_LABEL},
+};
+
+/// Whether a pod is admitted without a look: a mirror pod, one that is going, or an update that
+/// leaves alone what is judged.
+pub(in crate::admission) fn is_settled(pod: &Change<PodView<'_>>, scope: Scope) -> bool {
+    if pod.new.is_mirror_pod()
+        || pod
+            .new
+            .metadata
+            .deletion_timestamp
+            .is_some()
+    {
+        return true;
+    }
+    let Some(old) = pod.old.as_ref() else {
+        return false;
+    };
+    let judged = |slot: Slot<'_>| {
+        (
+            slot.list,
+            slot.name.to_owned(),
+            slot.image.map(str::to_owned),
+        )
+    };
+    old.agent() == pod.new.agent()
+        && old.tool() == pod.new.tool()
+        && old
+            .slots(scope)
+            .map(judged)
+            .eq(pod.new.slots(scope).map(judged))
+}
+
+/// Finds what is wrong with a pod. After mutation no placeholder may be left; before it, each
+/// must be one that can be replaced.
+pub(in crate::admission) fn judge(
+    webhook: Webhook,
+    pod: &PodView<'_>,
+    scope: Scope,
+    owners: Owners<'_>,
+    policy: &Policy,
+) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if let Some(name) = pod.agent()
+        && owners.agent.is_none()
+    {
+        causes.push(missing(Reason::UnknownAgent, AGENT_LABEL, name, "an Agent"));
+    }
+    if let Some(name) = pod.tool()
+        && owners.tool.is_none()
+    {
+        causes.push(missing(Reason::UnknownTool, TOOL_LABEL, name, "a Tool"));
+    }
+    for slot in pod.slots(scope) {
+        let unresolved = match webhook {
+            Webhook::Mutate => answer(&slot, owners, policy).and_then(Result::err),
+            Webhook::Validate => left_over(&slot),
+        };
+        // A placeholder whose owner does not exist is one problem and not two.
+        causes.extend(unresolved.filter(|_| !waits_for_missing_owner(&slot, pod, owners)));
+        causes.extend(plaintext_token(&slot, pod, owners));
+    }
+    causes
+}
+
+fn missing(reason: Reason, label: &str, name: &str, kind: &str) -> Cause {
+    Cause::not_found(reason, format!("metadata.labels[{label}]"), name).hint(&format!(
+        "create {kind} of that name in the pod's namespace first, or remove the label"
+    ))
+}
+
+fn left_over(slot: &Slot<'_>) -> Option<Cause> {
+    let image = slot.image?;
+    Placeholder::parse(image)?;
+    Some(
+        Cause::invalid(
+            Reason::UnresolvedPlaceholder,
+            slot.field(),
+            image,
+            "a placeholder is still there after mutation",
+        )
+        .hint("check that the MutatingWebhookConfiguration agentkube-manager is registered and matches this pod"),
+    )
+}
+
+fn waits_for_missing_owner(slot: &Slot<'_>, pod: &PodView<'_>, owners: Owners<'_>) -> bool {
+    match slot.image.and_then(Placeholder::parse) {
+        Some(Placeholder::Agent) => pod.agent().is_some() && owners.agent.is_none(),
+        Some(Placeholder::Tool) => pod.tool().is_some() && owners.tool.is_none(),
+        Some(Placeholder::Row(_) | Placeholder::Unknown(_)) | None => false,
+    }
+}
+
+/// The token variable of the pod's Agent as a literal, in whichever container: everybody who may
+/// read the pod could read the token.
+fn plaintext_token(slot: &Slot<'_>, pod: &PodView<'_>, owners: Owners<'_>) -> Option<Cause> {
+    pod.agent()?;
+    let token = owners.agent?.runtime.token()?;
+    let index = slot
+        .env?
+        .iter()
+        .position(|variable| variable.name.as_str() == token && variable.value_from.is_none())?;
+    Some(
+        Cause::forbidden(
+            Reason::PlaintextToken,
+            format!("spec.{}[{}].env[{index}].value", slot.list, slot.index),
+            &format!("{token} is set to a literal, which everybody who may read the pod can read"),
+        )
+        .hint("remove it, and name the Secret in spec.agentToken.secretRef of the Agent"),
+    )
+}

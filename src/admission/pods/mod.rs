@@ -1,0 +1,13 @@
+//! Pods: placeholders become images, the agent's container gets its token, and what was decided
+//! is written down.
+//!
+//! `[ Pod ] -> [ its Agent, its Tool ] -> [ a row of the matrix ] -> [ patch ]`
+
+mod judge;
+mod mutate;
+mod resolve;
+mod view;
+
+pub(super) use judge::{is_settled, judge};
+pub(super) use mutate::{Mutation, mutate};
+pub(super) use view::{PodView, Scope};

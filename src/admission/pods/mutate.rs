@@ -1,0 +1,189 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{
+    resolve::{Answer, answer},
+    view::{PodView, Scope, Slot},
+};
+use crate::{
+    admission::{AgentFacts, Owners, Policy, patch::Patch},
+    api::{IMAGES_ANNOTATION, ImageDecision, PullPolicy},
+};
+
+/// What mutation does to a pod that has nothing wrong.
+#[derive(Debug, Default)]
+pub(in crate::admission) struct Mutation {
+    pub(in crate::admission) patch: Patch,
+    pub(in crate::admission) images: Vec<ImageDecision>,
+}
+
+/// Replaces every placeholder of a pod that was judged; a pod without one is left as it is.
+pub(in crate::admission) fn mutate(
+    pod: &PodView<'_>,
+    scope: Scope,
+    owners: Owners<'_>,
+    policy: &Policy,
+) -> Mutation {
+    let mut mutation = Mutation::default();
+    for slot in pod.slots(scope) {
+        if let Some(Ok(answer)) = answer(&slot, owners, policy) {
+            fill(&slot, &answer, scope, owners.agent, &mut mutation.patch);
+            mutation
+                .images
+                .push(ImageDecision::new(slot.name, answer.resolution));
+        }
+    }
+    if mutation.images.is_empty() {
+        return mutation;
+    }
+    // What a request of another scope says of these the API server drops without a word.
+    if scope == Scope::Create {
+        add_pull_secrets(pod, owners.agent, policy, &mut mutation.patch);
+    }
+    if scope != Scope::Ephemeral {
+        record(pod, &mutation.images, &mut mutation.patch);
+    }
+    mutation
+}
+
+/// Writes one container's, or one volume's, image and what goes with it.
+fn fill(
+    slot: &Slot<'_>,
+    answer: &Answer,
+    scope: Scope,
+    agent: Option<&AgentFacts>,
+    patch: &mut Patch,
+) {
+    let index = slot.index.to_string();
+    let at = |members: &[&str]| {
+        let slot = ["spec", slot.list, index.as_str()];
+        Patch::path(&[slot.as_slice(), members].concat())
+    };
+    let (image, policy): (&[&str], &[&str]) = if slot.is_volume() {
+        (&["image", "reference"], &["image", "pullPolicy"])
+    } else {
+        (&["image"], &["imagePullPolicy"])
+    };
+    patch.add(at(image), json!(answer.resolution.image));
+    if scope == Scope::Update {
+        return;
+    }
+    let wanted = pull_policy(slot, answer, agent);
+    if slot.pull_policy != Some(wanted.as_str()) {
+        patch.add(at(policy), json!(wanted.as_str()));
+    }
+    if answer.is_agent
+        && !slot.is_volume()
+        && let Some(variable) = agent.and_then(|agent| token_variable(slot, agent))
+    {
+        match slot.env {
+            Some(_) => patch.add(at(&["env", "-"]), variable),
+            None => patch.add(at(&["env"]), json!([variable])),
+        }
+    }
+}
+
+/// The API server defaults the policy of a placeholder to `Always`, because it has no tag. Any
+/// other word was written by a person, and stays unless the Agent has its own.
+fn pull_policy(slot: &Slot<'_>, answer: &Answer, agent: Option<&AgentFacts>) -> PullPolicy {
+    if let Some(policy) = agent.and_then(|agent| agent.pull_policy) {
+        return policy;
+    }
+    match slot.pull_policy {
+        Some("Never") => PullPolicy::Never,
+        Some("IfNotPresent") => PullPolicy::IfNotPresent,
+        _ if answer.pull_always => PullPolicy::Always,
+        _ => PullPolicy::IfNotPresent,
+    }
+}
+
+/// The environment entry that wires the Agent's token, unless the container has one of that name.
+fn token_variable(slot: &Slot<'_>, agent: &AgentFacts) -> Option<serde_json::Value> {
+    let name = agent.runtime.token()?;
+    let secret = agent.token.as_deref()?;
+    let has_entry = slot
+        .env
+        .into_iter()
+        .flatten()
+        .any(|variable| variable.name.as_str() == name);
+    (!has_entry).then(|| {
+        json!({
+            "name": name,
+            "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}},
+        })
+    })
+}
+
+/// Appends the Agent's pull secrets, or else the manager's, that the pod does not name already.
+fn add_pull_secrets(
+    pod: &PodView<'_>,
+    agent: Option<&AgentFacts>,
+    policy: &Policy,
+    patch: &mut Patch,
+) {
+    let own = agent
+        .map(|agent| &*agent.pull_secrets)
+        .unwrap_or_default();
+    let wanted: Vec<&str> = if own.is_empty() {
+        policy
+            .pull_secrets
+            .iter()
+            .map(String::as_str)
+            .collect()
+    } else {
+        own.iter().map(AsRef::as_ref).collect()
+    };
+    let present = pod.spec.image_pull_secrets.as_deref();
+    let mut missing: Vec<&str> = Vec::new();
+    for name in wanted.into_iter().map(str::trim) {
+        let is_present = present
+            .into_iter()
+            .flatten()
+            .any(|secret| secret.name.as_str() == name);
+        if !name.is_empty() && !is_present && !missing.contains(&name) {
+            missing.push(name);
+        }
+    }
+    let mut entries = missing
+        .into_iter()
+        .map(|name| json!({"name": name}));
+    if present.is_some() {
+        for entry in entries {
+            patch.add(Patch::path(&["spec", "imagePullSecrets", "-"]), entry);
+        }
+    } else if let Some(first) = entries.next() {
+        let list = std::iter::once(first)
+            .chain(entries)
+            .collect::<Vec<_>>();
+        patch.add(Patch::path(&["spec", "imagePullSecrets"]), json!(list));
+    }
+}
+
+/// Writes down what was decided, beside what an earlier pass over the same pod wrote.
+fn record(pod: &PodView<'_>, images: &[ImageDecision], patch: &mut Patch) {
+    let mut recorded: Vec<ImageDecision> = pod
+        .annotation(IMAGES_ANNOTATION)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    recorded.retain(|earlier| {
+        images
+            .iter()
+            .all(|image| image.container != earlier.container)
+    });
+    recorded.extend_from_slice(images);
+    // A list of plain strings always serializes.
+    let text = serde_json::to_string(&recorded).unwrap_or_default();
+    if pod.metadata.annotations.is_some() {
+        patch.add(
+            Patch::path(&["metadata", "annotations", IMAGES_ANNOTATION]),
+            json!(text),
+        );
+    } else {
+        let annotations = BTreeMap::from([(IMAGES_ANNOTATION, text)]);
+        patch.add(
+            Patch::path(&["metadata", "annotations"]),
+            json!(annotations),
+        );
+    }
+}

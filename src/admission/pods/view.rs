@@ -1,0 +1,256 @@
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::{
+    admission::review::Text,
+    api::{AGENT_LABEL, TOOL_LABEL},
+};
+
+/// The annotation of a pod that the kubelet made from a file: such a mirror pod is only shown by
+/// the API server, and changing it would change nothing that runs.
+const MIRROR_POD: &str = "kubernetes.io/config.mirror";
+
+/// Which part of a pod a request may change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::admission) enum Scope {
+    /// Everything: the pod is created.
+    Create,
+    /// Only its ephemeral containers (`kubectl debug`).
+    Ephemeral,
+    /// Of what is looked at, only labels, annotations and the images of its containers.
+    Update,
+}
+
+impl Scope {
+    pub(in crate::admission) fn of_update(update: bool) -> Self {
+        if update { Self::Update } else { Self::Create }
+    }
+}
+
+/// The fields of a pod that are looked at.
+#[derive(Debug, Deserialize)]
+pub(in crate::admission) struct PodView<'a> {
+    #[serde(borrow, default)]
+    pub(super) metadata: PodMetadata<'a>,
+    #[serde(borrow, default)]
+    pub(super) spec: PodSpec<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PodMetadata<'a> {
+    #[serde(borrow)]
+    pub(super) labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    #[serde(borrow)]
+    pub(super) annotations: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    #[serde(borrow)]
+    pub(super) deletion_timestamp: Option<Text<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PodSpec<'a> {
+    #[serde(borrow)]
+    pub(super) containers: Option<Vec<Container<'a>>>,
+    #[serde(borrow)]
+    pub(super) init_containers: Option<Vec<Container<'a>>>,
+    #[serde(borrow)]
+    pub(super) ephemeral_containers: Option<Vec<Container<'a>>>,
+    #[serde(borrow)]
+    pub(super) volumes: Option<Vec<Volume<'a>>>,
+    #[serde(borrow)]
+    pub(super) image_pull_secrets: Option<Vec<SecretName<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Container<'a> {
+    #[serde(borrow)]
+    pub(super) name: Text<'a>,
+    #[serde(borrow)]
+    pub(super) image: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) image_pull_policy: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) env: Option<Vec<EnvVar<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct EnvVar<'a> {
+    #[serde(borrow)]
+    pub(super) name: Text<'a>,
+    pub(super) value_from: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Volume<'a> {
+    #[serde(borrow)]
+    pub(super) name: Text<'a>,
+    #[serde(borrow)]
+    pub(super) image: Option<ImageVolume<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ImageVolume<'a> {
+    #[serde(borrow)]
+    pub(super) reference: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) pull_policy: Option<Text<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SecretName<'a> {
+    #[serde(borrow)]
+    pub(super) name: Text<'a>,
+}
+
+/// One place of a pod that holds an image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot<'p> {
+    /// The list that it stands in, as a member of `spec`.
+    pub(super) list: &'static str,
+    /// Its index in the list.
+    pub(super) index: usize,
+    /// Name of the container or volume.
+    pub(super) name: &'p str,
+    /// The image; absent where a higher-level controller is to fill it in.
+    pub(super) image: Option<&'p str>,
+    /// The pull policy, as the API server defaulted it.
+    pub(super) pull_policy: Option<&'p str>,
+    /// The container's environment; a volume has none.
+    pub(super) env: Option<&'p [EnvVar<'p>]>,
+}
+
+impl Slot<'_> {
+    /// Whether it is an image volume and not a container.
+    pub(super) fn is_volume(&self) -> bool {
+        self.list == "volumes"
+    }
+
+    /// Path of the image, as messages show it.
+    pub(super) fn field(&self) -> String {
+        let member = if self.is_volume() {
+            "image.reference"
+        } else {
+            "image"
+        };
+        format!("spec.{}[{}].{member}", self.list, self.index)
+    }
+}
+
+impl PodView<'_> {
+    /// The name in the label `agentkube.io/agent`; blank is none.
+    pub(in crate::admission) fn agent(&self) -> Option<&str> {
+        self.label(AGENT_LABEL)
+    }
+
+    /// The name in the label `agentkube.io/tool`; blank is none.
+    pub(in crate::admission) fn tool(&self) -> Option<&str> {
+        self.label(TOOL_LABEL)
+    }
+
+    /// The `metadata.generation` that an annotation says the pod was built from.
+    pub(in crate::admission) fn generation(&self, annotation: &str) -> Option<i64> {
+        self.annotation(annotation)?
+            .parse()
+            .ok()
+    }
+
+    pub(super) fn annotation(&self, name: &str) -> Option<&str> {
+        entry(self.metadata.annotations.as_ref(), name)
+    }
+
+    fn label(&self, name: &str) -> Option<&str> {
+        entry(self.metadata.labels.as_ref(), name).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn is_mirror_pod(&self) -> bool {
+        self.annotation(MIRROR_POD).is_some()
+    }
+
+    /// The places that a request of this scope may change.
+    pub(super) fn slots(&self, scope: Scope) -> impl Iterator<Item = Slot<'_>> {
+        let spec = &self.spec;
+        let (main, ephemeral) = match scope {
+            Scope::Create => (true, true),
+            Scope::Ephemeral => (false, true),
+            Scope::Update => (true, false),
+        };
+        let containers = spec.containers.iter().flatten();
+        let init_containers = spec.init_containers.iter().flatten();
+        let ephemeral_containers = spec
+            .ephemeral_containers
+            .iter()
+            .flatten();
+        let main_slots = main.then(|| {
+            containers
+                .enumerate()
+                .map(|found| container("containers", found))
+                .chain(
+                    init_containers
+                        .enumerate()
+                        .map(|found| container("initContainers", found)),
+                )
+                .chain(
+                    spec.volumes
+                        .iter()
+                        .flatten()
+                        .enumerate()
+                        .filter_map(volume),
+                )
+        });
+        let ephemeral_slots = ephemeral.then(|| {
+            ephemeral_containers
+                .enumerate()
+                .map(|found| container("ephemeralContainers", found))
+        });
+        main_slots
+            .into_iter()
+            .flatten()
+            .chain(ephemeral_slots.into_iter().flatten())
+    }
+}
+
+fn entry<'p>(map: Option<&'p BTreeMap<Text<'_>, Text<'_>>>, name: &str) -> Option<&'p str> {
+    map?.get(name).map(Text::as_str)
+}
+
+fn container<'p>(list: &'static str, (index, container): (usize, &'p Container<'_>)) -> Slot<'p> {
+    Slot {
+        list,
+        index,
+        name: container.name.as_str(),
+        image: container
+            .image
+            .as_ref()
+            .map(Text::as_str),
+        pull_policy: container
+            .image_pull_policy
+            .as_ref()
+            .map(Text::as_str),
+        env: container.env.as_deref(),
+    }
+}
+
+fn volume<'p>((index, volume): (usize, &'p Volume<'_>)) -> Option<Slot<'p>> {
+    let image = volume.image.as_ref()?;
+    Some(Slot {
+        list: "volumes",
+        index,
+        name: volume.name.as_str(),
+        image: image
+            .reference
+            .as_ref()
+            .map(Text::as_str),
+        pull_policy: image
+            .pull_policy
+            .as_ref()
+            .map(Text::as_str),
+        env: None,
+    })
+}

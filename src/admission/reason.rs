@@ -1,0 +1,51 @@
+use std::fmt;
+
+/// Why something was refused: the closed set that causes, logs and metrics speak in.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Reason {
+    /// Runtime Custom, or Tool type custom, without `spec.image`.
+    ImageRequired,
+    /// `spec.image` is not an image reference.
+    InvalidImage,
+    /// A reference to a Secret lacks its name or key, or has one that is not legal.
+    InvalidSecretRef,
+    /// The request is not a review that agentkube serves.
+    MalformedReview,
+    /// The token variable is set to a literal.
+    PlaintextToken,
+    /// The Agent that a pod is labelled with does not exist.
+    UnknownAgent,
+    /// `spec.runtime` is not in the matrix.
+    UnknownRuntime,
+    /// The Tool that a pod is labelled with does not exist.
+    UnknownTool,
+    /// `spec.type` is not a type of Tool.
+    UnknownToolType,
+    /// A placeholder image that admission cannot replace, or that is still there afterwards.
+    UnresolvedPlaceholder,
+}
+
+impl Reason {
+    /// The word as it stands in `details.causes[].reason`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ImageRequired => "ImageRequired",
+            Self::InvalidImage => "InvalidImage",
+            Self::InvalidSecretRef => "InvalidSecretRef",
+            Self::MalformedReview => "MalformedReview",
+            Self::PlaintextToken => "PlaintextToken",
+            Self::UnknownAgent => "UnknownAgent",
+            Self::UnknownRuntime => "UnknownRuntime",
+            Self::UnknownTool => "UnknownTool",
+            Self::UnknownToolType => "UnknownToolType",
+            Self::UnresolvedPlaceholder => "UnresolvedPlaceholder",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}

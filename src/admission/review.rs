@@ -1,0 +1,315 @@
+use std::borrow::{Borrow, Cow};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Denial, Reason, Subject,
+    agents::AgentView,
+    denial::Cause,
+    pods::{PodView, Scope},
+    tools::ToolView,
+};
+
+/// The only version of the review protocol that is served.
+pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
+
+/// A string inside a review, borrowed from the body unless it holds escapes.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// A map keyed by texts is looked up by `&str`.
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text<'_> {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An admission review: a request, and the object that it is about.
+///
+/// Everything is borrowed from the body that was read.
+#[derive(Debug)]
+pub struct Review<'a> {
+    request: Request<'a>,
+    pub(super) target: Target<'a>,
+}
+
+/// What a review asks about, read into the fields that decisions look at.
+#[derive(Debug)]
+pub(super) enum Target<'a> {
+    /// An Agent, and on UPDATE what it was before.
+    Agent(Change<AgentView<'a>>),
+    /// Nothing that is judged: an operation that neither creates nor updates.
+    Nothing,
+    /// A pod, and which part of it the request may change.
+    Pod(Box<Change<PodView<'a>>>, Scope),
+    /// A Tool, and on UPDATE what it was before.
+    Tool(Change<ToolView<'a>>),
+}
+
+/// An object, and on UPDATE what it was before.
+#[derive(Debug)]
+pub(super) struct Change<T> {
+    pub(super) new: T,
+    pub(super) old: Option<T>,
+}
+
+/// Why a body could not be read as a review.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unreadable {
+    /// There is not even a request to answer: the peer is no API server, or speaks another
+    /// version. The text says what was expected.
+    Body(String),
+    /// A request of the given uid that is not served; it is answered with a denial.
+    Request {
+        /// The request's uid, to be repeated in the answer.
+        uid: String,
+        /// Why it is not served.
+        denial: Denial,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    api_version: Text<'a>,
+    #[serde(borrow, default)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    request: Option<Request<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    #[serde(borrow)]
+    uid: Text<'a>,
+    #[serde(borrow)]
+    kind: Kind<'a>,
+    #[serde(borrow)]
+    resource: Resource<'a>,
+    #[serde(borrow, default)]
+    sub_resource: Text<'a>,
+    #[serde(borrow, default)]
+    name: Text<'a>,
+    #[serde(borrow, default)]
+    namespace: Text<'a>,
+    #[serde(borrow)]
+    operation: Text<'a>,
+    #[serde(borrow, default)]
+    user_info: UserInfo<'a>,
+    #[serde(borrow, default)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    old_object: Option<&'a RawValue>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow, default)]
+    group: Text<'a>,
+    #[serde(borrow, default)]
+    kind: Text<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Resource<'a> {
+    #[serde(borrow, default)]
+    group: Text<'a>,
+    #[serde(borrow, default)]
+    resource: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct UserInfo<'a> {
+    #[serde(borrow, default)]
+    username: Text<'a>,
+}
+
+impl<'a> Review<'a> {
+    /// Reads a body of an `AdmissionReview`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable::Body`] where there is no request to answer, [`Unreadable::Request`] where
+    /// there is one that is not served.
+    pub fn parse(body: &'a [u8]) -> Result<Self, Unreadable> {
+        let envelope: Envelope<'a> = serde_json::from_slice(body).map_err(|error| {
+            Unreadable::Body(format!(
+                "the body is not an AdmissionReview: {}",
+                position(&error)
+            ))
+        })?;
+        if envelope.kind.as_str() != "AdmissionReview"
+            || envelope.api_version.as_str() != API_VERSION
+        {
+            return Err(Unreadable::Body(format!(
+                "the body is not an AdmissionReview of {API_VERSION}, the only version that is served \
+                 (hint: set admissionReviewVersions: [v1] in the registration)"
+            )));
+        }
+        let Some(request) = envelope.request else {
+            return Err(Unreadable::Body(
+                "the AdmissionReview has no request".to_owned(),
+            ));
+        };
+        match Target::parse(&request) {
+            Ok(target) => Ok(Self { request, target }),
+            Err(cause) => Err(Unreadable::Request {
+                uid: request.uid.as_str().to_owned(),
+                denial: Denial {
+                    subject: request.subject(),
+                    causes: vec![cause],
+                },
+            }),
+        }
+    }
+
+    /// The request's uid, which the answer repeats.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.request.uid.as_str()
+    }
+
+    /// What is done to the object: `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
+    #[must_use]
+    pub fn operation(&self) -> &str {
+        self.request.operation.as_str()
+    }
+
+    /// The namespace of the object.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.request.namespace.as_str()
+    }
+
+    /// Who asks, as the API server authenticated them.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.request.user_info.username.as_str()
+    }
+
+    /// Whether nothing will be stored.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.request.dry_run.unwrap_or_default()
+    }
+
+    /// The object that is asked about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        self.request.subject()
+    }
+
+    /// The kind of the object, from the closed set that is served; for metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.target {
+            Target::Agent(_) => "Agent",
+            Target::Nothing => "none",
+            Target::Pod(..) => "Pod",
+            Target::Tool(_) => "Tool",
+        }
+    }
+}
+
+impl Request<'_> {
+    fn subject(&self) -> Subject {
+        Subject {
+            group: self.kind.group.as_str().to_owned(),
+            kind: self.kind.kind.as_str().to_owned(),
+            name: self.name.as_str().to_owned(),
+        }
+    }
+}
+
+impl<'a> Target<'a> {
+    fn parse(request: &Request<'a>) -> Result<Self, Cause> {
+        let update = match request.operation.as_str() {
+            "CREATE" => false,
+            "UPDATE" => true,
+            // Nothing is created or changed, so there is nothing to refuse: a registration that
+            // is too wide must not keep objects from being deleted.
+            _ => return Ok(Self::Nothing),
+        };
+        let old = update
+            .then_some(request.old_object)
+            .flatten();
+        let group = request.resource.group.as_str();
+        let resource = request.resource.resource.as_str();
+        match (group, resource, request.sub_resource.as_str()) {
+            (crate::api::GROUP, "agents", _) => {
+                Ok(Self::Agent(Change::parse(request.object, old)?))
+            }
+            (crate::api::GROUP, "tools", _) => Ok(Self::Tool(Change::parse(request.object, old)?)),
+            ("", "pods", "") => Ok(Self::Pod(
+                Box::new(Change::parse(request.object, old)?),
+                Scope::of_update(update),
+            )),
+            ("", "pods", "ephemeralcontainers") => Ok(Self::Pod(
+                Box::new(Change::parse(request.object, old)?),
+                Scope::Ephemeral,
+            )),
+            (_, _, sub_resource) => {
+                let mut asked = format!("{resource}.{group}")
+                    .trim_end_matches('.')
+                    .to_owned();
+                if !sub_resource.is_empty() {
+                    asked = format!("{asked}/{sub_resource}");
+                }
+                Err(malformed("request.resource", &format!("agentkube does not serve {asked}"))
+                    .hint("register the webhook for agents, tools, pods and pods/ephemeralcontainers only"))
+            }
+        }
+    }
+}
+
+impl<'a, T: Deserialize<'a>> Change<T> {
+    fn parse(object: Option<&'a RawValue>, old: Option<&'a RawValue>) -> Result<Self, Cause> {
+        let object = object.ok_or_else(|| malformed("request.object", "the object is missing"))?;
+        Ok(Self {
+            new: read("request.object", object)?,
+            old: old
+                .map(|old| read("request.oldObject", old))
+                .transpose()?,
+        })
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(field: &str, object: &'a RawValue) -> Result<T, Cause> {
+    serde_json::from_str(object.get()).map_err(|error| {
+        malformed(
+            field,
+            &format!("the object cannot be read: {}", position(&error)),
+        )
+    })
+}
+
+fn malformed(field: &str, detail: &str) -> Cause {
+    Cause::forbidden(Reason::MalformedReview, field, detail)
+}
+
+/// Where JSON could not be read, in words that repeat nothing of the body: serde's own message
+/// quotes values, and a value may be a credential.
+fn position(error: &serde_json::Error) -> String {
+    let problem = match error.classify() {
+        serde_json::error::Category::Data => "a field is missing or of the wrong type",
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Io | serde_json::error::Category::Syntax => "it is not JSON",
+    };
+    format!(
+        "{problem} at line {} column {}",
+        error.line(),
+        error.column()
+    )
+}
