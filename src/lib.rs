@@ -6,3 +6,4 @@
 pub mod admission;
 pub mod api;
 pub mod images;
+pub mod index;

@@ -1,0 +1,135 @@
+use std::{future::Future, sync::Arc, time::Instant};
+
+use kube::{Api, Client};
+use thiserror::Error;
+use tokio::time::timeout_at;
+
+use super::{Index, Store, watch::Indexed};
+use crate::admission::{AgentFacts, Owners, ToolFacts, Wanted, Wants};
+
+/// The objects that a decision depends on, as far as they exist.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    agent: Option<Arc<AgentFacts>>,
+    tool: Option<Arc<ToolFacts>>,
+}
+
+/// Why an object could not be looked up: whether it exists is not known.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// The API server refused or failed.
+    #[error("{kind} {name:?} could not be read from the API server: {source}")]
+    Api {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What the client said.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer within the request's deadline.
+    #[error(
+        "{kind} {name:?} could not be read from the API server within the deadline of the request"
+    )]
+    Deadline {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Found {
+    /// The same, borrowed, as a decision takes it.
+    #[must_use]
+    pub fn owners(&self) -> Owners<'_> {
+        Owners {
+            agent: self.agent.as_deref(),
+            tool: self.tool.as_deref(),
+        }
+    }
+}
+
+impl Index {
+    /// Looks up what a decision depends on. What the store does not know, or knows at an older
+    /// generation than is wanted, is read live, until the deadline.
+    ///
+    /// RBAC: `get` on agents and tools.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`] where a live read was needed and failed; an object that does not exist is
+    /// no error.
+    pub async fn find(
+        &self,
+        client: &Client,
+        namespace: &str,
+        wants: Wants<'_>,
+        deadline: Instant,
+    ) -> Result<Found, LookupError> {
+        let find = Finder {
+            client,
+            namespace,
+            deadline,
+        };
+        Ok(Found {
+            agent: find
+                .one(&self.agents, wants.agent, "Agent")
+                .await?,
+            tool: find
+                .one(&self.tools, wants.tool, "Tool")
+                .await?,
+        })
+    }
+}
+
+struct Finder<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    deadline: Instant,
+}
+
+impl Finder<'_> {
+    async fn one<F: Indexed>(
+        &self,
+        store: &Store<F>,
+        wanted: Option<Wanted<'_>>,
+        kind: &'static str,
+    ) -> Result<Option<Arc<F>>, LookupError> {
+        let Some(wanted) = wanted else {
+            return Ok(None);
+        };
+        let known = store
+            .find(self.namespace, wanted.name)
+            .filter(|facts| facts.generation() >= wanted.generation);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let api: Api<F::Object> = Api::namespaced(self.client.clone(), self.namespace);
+        let object = self
+            .in_time(api.get_opt(wanted.name), kind, wanted.name)
+            .await?;
+        Ok(object.as_ref().map(F::of).map(Arc::new))
+    }
+
+    async fn in_time<T>(
+        &self,
+        read: impl Future<Output = Result<T, kube::Error>>,
+        kind: &'static str,
+        name: &str,
+    ) -> Result<T, LookupError> {
+        match timeout_at(self.deadline.into(), read).await {
+            Ok(Ok(object)) => Ok(object),
+            Ok(Err(source)) => Err(LookupError::Api {
+                kind,
+                name: name.to_owned(),
+                source: Box::new(source),
+            }),
+            Err(_) => Err(LookupError::Deadline {
+                kind,
+                name: name.to_owned(),
+            }),
+        }
+    }
+}

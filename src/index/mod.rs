@@ -1,0 +1,44 @@
+//! What every replica knows of Agents and Tools: the facts that admission reads.
+//!
+//! `[ watch ] -> [ Store ] <- [ Index ] -> [ live read, where the store is behind ]`
+//!
+//! Invariant: a lookup never answers with facts that are older than the generation that was asked
+//! for. What the store does not know yet is read from the API server.
+
+mod lookup;
+mod store;
+mod watch;
+
+pub use lookup::{Found, LookupError};
+pub use store::Store;
+
+use kube::Client;
+
+use crate::admission::{AgentFacts, ToolFacts};
+
+/// The Agents and Tools of the cluster.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// Facts of every Agent.
+    pub agents: Store<AgentFacts>,
+    /// Facts of every Tool.
+    pub tools: Store<ToolFacts>,
+}
+
+impl Index {
+    /// Keeps the index up to date; runs until it is dropped.
+    ///
+    /// RBAC: `get`, `list`, `watch` on agents and tools of every namespace.
+    pub async fn watch(&self, client: Client) {
+        futures::join!(
+            watch::watch(client.clone(), &self.agents),
+            watch::watch(client, &self.tools),
+        );
+    }
+
+    /// Whether the first lists have arrived; before that, every lookup is a live read.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.agents.is_synced() && self.tools.is_synced()
+    }
+}

@@ -1,0 +1,129 @@
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use papaya::{Equivalent, HashMap};
+
+/// Facts by namespace and name, read without a lock.
+#[derive(Debug)]
+pub struct Store<F> {
+    facts: HashMap<Key, Arc<F>>,
+    is_synced: AtomicBool,
+}
+
+/// Namespace and name of an object. Field order and types hash like those of [`Lookup`].
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Key {
+    pub(super) namespace: Box<str>,
+    pub(super) name: Box<str>,
+}
+
+/// A [`Key`] that is only borrowed.
+#[derive(Hash)]
+struct Lookup<'a> {
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl<F> Default for Store<F> {
+    fn default() -> Self {
+        Self {
+            facts: HashMap::new(),
+            is_synced: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<F> Store<F> {
+    /// The facts of one object, as last seen.
+    #[must_use]
+    pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<F>> {
+        self.facts
+            .pin()
+            .get(&Lookup { namespace, name })
+            .cloned()
+    }
+
+    /// How many objects are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Whether no object is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+
+    /// Whether the first list has arrived.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.is_synced.load(Ordering::Acquire)
+    }
+
+    pub(super) fn insert(&self, key: Key, facts: F) {
+        self.facts
+            .pin()
+            .insert(key, Arc::new(facts));
+    }
+
+    pub(super) fn remove(&self, key: &Key) {
+        self.facts.pin().remove(key);
+    }
+
+    /// Ends a list: drops what was not in it.
+    pub(super) fn finish_list(&self, listed: &std::collections::HashSet<Key>) {
+        self.facts
+            .pin()
+            .retain(|key, _| listed.contains(key));
+        self.is_synced
+            .store(true, Ordering::Release);
+    }
+}
+
+impl Equivalent<Key> for Lookup<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.namespace == *key.namespace && *self.name == *key.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(namespace: &str, name: &str) -> Key {
+        Key {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    #[test]
+    fn objects_are_found_by_namespace_and_name() {
+        let store = Store::default();
+        store.insert(key("a", "bot"), 1);
+        store.insert(key("b", "bot"), 2);
+        assert_eq!(store.find("a", "bot").as_deref(), Some(&1));
+        assert_eq!(store.find("b", "bot").as_deref(), Some(&2));
+        assert_eq!(store.find("c", "bot"), None);
+        store.remove(&key("a", "bot"));
+        assert_eq!(store.find("a", "bot"), None);
+    }
+
+    #[test]
+    fn a_finished_list_drops_what_was_deleted_meanwhile() {
+        let store = Store::default();
+        store.insert(key("a", "old"), 1);
+        assert!(!store.is_synced());
+        store.insert(key("a", "new"), 2);
+        store.finish_list(&[key("a", "new")].into());
+        assert!(store.is_synced());
+        assert_eq!(store.find("a", "old"), None);
+        assert_eq!(store.len(), 1);
+    }
+}
