@@ -1,7 +1,8 @@
 //! The parser of image references against the Go library that container runtimes use.
 //!
-//! `tests/reference-oracle` is that library behind a pipe. Its corpus, and random mutations of it, must be read alike on both
-//! sides: accepted or refused, host, path, tag and digest. `REFERENCE_SEED=<number>` repeats a run or tries another one.
+//! `tests/reference-oracle` is that library behind a pipe. Its corpus, and random mutations of it,
+//! must be read alike on both sides: accepted or refused, host, path, tag and digest.
+//! `REFERENCE_SEED=<number>` repeats a run or tries another one.
 
 #![expect(
     clippy::indexing_slicing,
@@ -144,11 +145,10 @@ fn build_oracle() -> Option<PathBuf> {
             Some(binary)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let message =
-                "SKIPPED: the reference parser was not checked, because `go` was not found";
+            let message = "the reference parser was not checked, because `go` was not found";
             assert!(env::var("CI").as_deref() != Ok("true"), "{message}");
             // Straight to the handle: what the macros print is hidden when a test passes.
-            let text = format!("\n{message}\nhint: install Go 1.26 or newer\n");
+            let text = format!("\nSKIPPED: {message}\nhint: install Go 1.26 or newer\n");
             io::stderr()
                 .write_all(text.as_bytes())
                 .unwrap();
@@ -183,7 +183,8 @@ fn ask(oracle: &Path, texts: &[&String]) -> Vec<Answer> {
         .collect()
 }
 
-/// A text of the corpus with one to three small changes, of the kind that moves it across a rule of the grammar.
+/// A text of the corpus with one to three small changes, of the kind that moves it across a rule of
+/// the grammar.
 fn mutate(corpus: &[String], random: &mut Random) -> String {
     const ALPHABET: &[char] = &[
         'a', 'b', 'f', 'z', '0', '9', 'A', 'F', 'Z', '/', '/', ':', ':', '@', '.', '.', '_', '_',
@@ -231,7 +232,8 @@ fn mutate(corpus: &[String], random: &mut Random) -> String {
                 text[at] = swapped;
             }
             7 if end < text.len() => text.swap(at, end),
-            // The head of one and the tail of another: hosts, paths, tags and digests in new company.
+            // The head of one and the tail of another: hosts, paths, tags and digests in new
+            // company.
             _ => {
                 let other: Vec<char> = random.pick(corpus).chars().collect();
                 let cut = |text: &[char], random: &mut Random| {

@@ -1,15 +1,14 @@
 //! The matrix: every image that agentkube launches, one row each.
 //!
-//! The CRD's enum of runtimes, the variables, the placeholders and the pod builder all come from [`MATRIX`]. A new image is
-//! a new row here and a new [`Component`], and nothing else.
+//! The CRD's enum of runtimes, the variables, the placeholders and the pod builder all come from
+//! [`MATRIX`]. A new image is a new row here and a new [`Component`], and nothing else.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use thiserror::Error;
+use serde::{Deserialize, Serialize};
 
-/// The registry of every default image, written out because CRI-O refuses short names in its enforcing mode.
+/// The registry of every default image, written out because CRI-O refuses short names in its
+/// enforcing mode.
 pub const DEFAULT_REGISTRY: &str = "docker.io";
 
 /// Every row, infrastructure first, in the order in which people see them.
@@ -120,13 +119,6 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
     MATRIX.iter()
 }
 
-/// The rows that an Agent's `spec.runtime` may name, in the order of the CRD's enum.
-pub fn runtimes() -> impl Iterator<Item = Runtime> {
-    rows()
-        .filter(|row| row.kind == Kind::Runtime)
-        .map(|row| Runtime(row.component))
-}
-
 /// What a container runs: a row of the matrix, or a Tool's own image.
 ///
 /// Written as its name, `SessionRecorder`, wherever people read it: on pods, in status, in the CRD.
@@ -207,11 +199,13 @@ pub struct Row {
     pub component: Component,
     /// What the component is for.
     pub kind: Kind,
-    /// The repository below [`DEFAULT_REGISTRY`], such as `adaptivelive/claudecode`; `None` where there is no default image.
+    /// The repository below [`DEFAULT_REGISTRY`], such as `adaptivelive/claudecode`; `None` where
+    /// there is no default image.
     pub repository: Option<&'static str>,
     /// The row's own pinned tag; empty where there is no default image.
     pub tag: &'static str,
-    /// The path below the placeholder host that stands for this row in a pod, such as `session-recorder`.
+    /// The path below the placeholder host that stands for this row in a pod, such as
+    /// `session-recorder`.
     pub placeholder: Option<&'static str>,
     /// The environment variable from which the runtime reads its token.
     pub token: Option<&'static str>,
@@ -232,131 +226,6 @@ impl Row {
         self.repository
             .map(|repository| format!("{DEFAULT_REGISTRY}/{repository}:{}", self.tag))
     }
-}
-
-/// A component that an Agent may name as its runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Runtime(Component);
-
-impl Runtime {
-    /// The name as it is written in `spec.runtime`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        self.0.as_str()
-    }
-
-    /// The runtime as a component.
-    #[must_use]
-    pub const fn component(self) -> Component {
-        self.0
-    }
-
-    /// The runtime's row. It is there for every runtime, as [`Runtime`] is only made from rows.
-    #[must_use]
-    pub fn row(self) -> Option<&'static Row> {
-        self.0.row()
-    }
-
-    /// The environment variable from which the runtime reads its token; `None` for Custom.
-    #[must_use]
-    pub fn token(self) -> Option<&'static str> {
-        self.row().and_then(|row| row.token)
-    }
-}
-
-impl FromStr for Runtime {
-    type Err = UnknownRuntime;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        runtimes()
-            .find(|runtime| runtime.as_str() == name)
-            .ok_or_else(|| UnknownRuntime {
-                suggestion: nearest(name, runtimes().map(Self::as_str)),
-            })
-    }
-}
-
-impl fmt::Display for Runtime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Serialize for Runtime {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Runtime {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
-    }
-}
-
-impl JsonSchema for Runtime {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Runtime".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let names: Vec<_> = runtimes().map(Self::as_str).collect();
-        json_schema!({ "type": "string", "enum": names })
-    }
-}
-
-/// A name that is no runtime. The fault is the writer's of the Agent.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("no such runtime, supported values: {}", runtime_names())]
-pub struct UnknownRuntime {
-    /// The runtime that was probably meant.
-    pub suggestion: Option<&'static str>,
-}
-
-/// The candidate that `word` was probably meant to be, or `None` when nothing is near. Case does not count.
-pub fn nearest(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'static str>,
-) -> Option<&'static str> {
-    // Words come from users and may be megabytes long; nothing that we name is near such a word.
-    if word.len() > 64 {
-        return None;
-    }
-    let word = word.to_lowercase();
-    let mut best: Option<(f64, &'static str)> = None;
-    for candidate in candidates {
-        let score = similarity(&word, &candidate.to_lowercase());
-        if score >= NEAR && best.is_none_or(|(highest, _)| score > highest) {
-            best = Some((score, candidate));
-        }
-    }
-    best.map(|(_, candidate)| candidate)
-}
-
-/// Below this, a suggestion puzzles more than it helps: `openai` would become `OpenCode`.
-const NEAR: f64 = 0.85;
-
-/// From 0 to 1. A word that is a whole part of the other, such as `recorder` of `session_recorder`, is just near enough.
-fn similarity(word: &str, candidate: &str) -> f64 {
-    let score = strsim::jaro_winkler(word, candidate);
-    if word.len() >= 4 && candidate.contains(word) {
-        score.max(NEAR)
-    } else {
-        score
-    }
-}
-
-fn runtime_names() -> String {
-    let names: Vec<_> = runtimes()
-        .map(Runtime::as_str)
-        .collect();
-    names.join(", ")
 }
 
 #[cfg(test)]
@@ -493,73 +362,5 @@ mod tests {
         ] {
             assert_eq!(Row::by_placeholder(stranger), None, "{stranger}");
         }
-    }
-
-    #[test]
-    fn only_runtimes_parse_as_runtimes() {
-        let runtime: Runtime = "ClaudeCode".parse().unwrap();
-        assert_eq!(runtime.component(), Component::ClaudeCode);
-        assert_eq!(runtime.token(), Some("ANTHROPIC_API_KEY"));
-        assert_eq!(
-            "Custom"
-                .parse::<Runtime>()
-                .unwrap()
-                .token(),
-            None
-        );
-        for stranger in ["", "Manager", "Agentlet", "Tool", "claudecode", " Codex"] {
-            assert!(stranger.parse::<Runtime>().is_err(), "{stranger}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_runtime_lists_them_and_suggests_the_nearest() {
-        let error = "codex".parse::<Runtime>().unwrap_err();
-        assert_eq!(error.suggestion, Some("Codex"));
-        assert_eq!(
-            error.to_string(),
-            "no such runtime, supported values: ClaudeCode, Codex, OpenCode, Aider, Cline, Goose, Cursor, Custom"
-        );
-        assert!(serde_json::from_str::<Runtime>("\"Manager\"").is_err());
-    }
-
-    #[test]
-    fn the_schema_lists_the_runtimes_of_the_matrix() {
-        let schema = schemars::schema_for!(Vec<Runtime>);
-        let items = schema.get("items").unwrap();
-        assert_eq!(
-            *items,
-            serde_json::json!({
-                "type": "string",
-                "enum": ["ClaudeCode", "Codex", "OpenCode", "Aider", "Cline", "Goose", "Cursor", "Custom"],
-            })
-        );
-    }
-
-    #[test]
-    fn nearest_finds_what_was_meant_and_nothing_else() {
-        let suggest = |word: &str| nearest(word, runtimes().map(Runtime::as_str));
-        assert_eq!(suggest("codxe"), Some("Codex"));
-        assert_eq!(suggest("CLAUDE"), Some("ClaudeCode"));
-        assert_eq!(suggest("claude-code"), Some("ClaudeCode"));
-        assert_eq!(suggest("gose"), Some("Goose"));
-        for word in [
-            "",
-            "gemini",
-            "openai",
-            "copilot",
-            "x",
-            &"codex".repeat(1000),
-        ] {
-            assert_eq!(suggest(word), None, "{word}");
-        }
-        assert_eq!(
-            nearest("RECORDER", ["REGISTRY", "SESSION_RECORDER"]),
-            Some("SESSION_RECORDER")
-        );
-        assert_eq!(
-            nearest("postgresql", ["mysql", "postgres"]),
-            Some("postgres")
-        );
     }
 }

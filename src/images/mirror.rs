@@ -28,7 +28,8 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// The row's default reference on the mirror, with its own tag; `None` for a row without a default.
+    /// The row's default reference on the mirror, with its own tag; `None` for a row without a
+    /// default.
     #[must_use]
     pub fn rewrite(&self, row: &Row) -> Option<String> {
         let repository = row.repository?;
@@ -93,7 +94,8 @@ pub struct UnknownLayout {
     pub suggestion: Option<&'static str>,
 }
 
-/// A host with an optional port and path, such as `registry.example.com:5000/exo-mirror`; no scheme, no tag, no digest.
+/// A host with an optional port and path, such as `registry.example.com:5000/exo-mirror`; no
+/// scheme, no tag, no digest.
 ///
 /// Every row of the matrix, put below a prefix, is a valid reference on the prefix's host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -106,10 +108,11 @@ impl MirrorPrefix {
         &self.0
     }
 
-    /// Whether the reference lies under the prefix: the same host, and the prefix's path or something below it.
+    /// Whether the reference lies under the prefix: the same host, and the prefix's path or
+    /// something below it.
     ///
-    /// Hosts are compared whole and paths by components, so that `registry.example.com` covers neither
-    /// `registry.example.com.evil.org/app` nor `registry.example.com:5000/app`.
+    /// Hosts are compared whole and paths by components, so that `registry.example.com` covers
+    /// neither `registry.example.com.evil.org/app` nor `registry.example.com:5000/app`.
     #[must_use]
     pub fn covers(&self, reference: &ImageReference) -> bool {
         let (host, path) = self.parts();
@@ -173,7 +176,8 @@ impl fmt::Display for MirrorPrefix {
     }
 }
 
-/// What is wrong with a text that should be a mirror's prefix. The fault is in the manager's configuration.
+/// What is wrong with a text that should be a mirror's prefix. The fault is in the manager's
+/// configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PrefixError {

@@ -1,26 +1,28 @@
 //! Which image runs, and why.
 //!
 //! ```text
-//! [ Component ] -> [ Row of the matrix ] -> [ candidates: resource, override, mirror, default ] -> [ Resolution ]
+//! [ Component ] -> [ Row ] -> [ resource | override | mirror | default ] -> [ Resolution ]
 //! ```
 //!
-//! The matrix stands in one place, [`MATRIX`]; [`ImageSettings`] is what the manager's variables say about it; [`resolve`]
-//! joins the two and answers with a reference *and* the rule that chose it. Everything that needs an image asks here.
+//! The matrix stands in one place, [`MATRIX`]; [`ImageSettings`] is what the manager's variables
+//! say about it; [`resolve`] joins the two and answers with a reference *and* the rule that chose
+//! it. Everything that needs an image asks here.
 //!
-//! Invariant: no behaviour depends on what an image is called, only on its row. This module is pure: no clock, no
-//! environment, no network.
+//! Invariant: no behaviour depends on what an image is called, only on its row. This module is
+//! pure: no clock, no environment, no network.
 
 mod matrix;
 mod mirror;
+mod nearest;
 mod reference;
 mod resolve;
+mod runtime;
 mod settings;
 
-pub use matrix::{
-    Component, DEFAULT_REGISTRY, Kind, MATRIX, Row, Runtime, UnknownRuntime, nearest, rows,
-    runtimes,
-};
+pub use matrix::{Component, DEFAULT_REGISTRY, Kind, MATRIX, Row, rows};
 pub use mirror::{Mirror, MirrorLayout, MirrorPrefix, PrefixError, UnknownLayout};
+pub use nearest::nearest;
 pub use reference::{ImageReference, ReferenceError};
 pub use resolve::{Resolution, Source, candidates, resolve};
+pub use runtime::{Runtime, UnknownRuntime, runtimes};
 pub use settings::{ImageSettings, LAYOUT_VARIABLE, Problem, REGISTRY_VARIABLE};

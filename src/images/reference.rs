@@ -1,7 +1,8 @@
 //! Image references, by the grammar of Go's `distribution/reference`.
 //!
-//! Container runtimes and the kubelet read references with `ParseNormalizedNamed` of that library (v0.6.0), so this parser
-//! follows it case by case, its oddities included, and `tests/reference.rs` holds the two side by side.
+//! Container runtimes and the kubelet read references with `ParseNormalizedNamed` of that library
+//! (v0.6.0), so this parser follows it case by case, its oddities included, and
+//! `tests/reference.rs` holds the two side by side.
 
 use std::{fmt, str::FromStr};
 
@@ -9,7 +10,8 @@ use thiserror::Error;
 
 use crate::images::DEFAULT_REGISTRY;
 
-/// The most bytes that a repository path may have, the host not counted (`RepositoryNameTotalLengthMax`).
+/// The most bytes that a repository path may have, the host not counted
+/// (`RepositoryNameTotalLengthMax`).
 pub(super) const PATH_MAX: usize = 255;
 
 /// The most bytes that a tag may have.
@@ -21,11 +23,11 @@ const TAG_MAX: usize = 128;
 /// [ host[:port] / ] component { / component } [ :tag ] [ @algorithm:hex ]
 /// ```
 ///
-/// - The first component is a host only if it is `localhost`, contains `.` or `:`, or has an upper-case letter:
-///   `myhost/app` is an organisation on Docker Hub.
+/// - The first component is a host only if it is `localhost`, contains `.` or `:`, or has an
+///   upper-case letter: `myhost/app` is an organisation on Docker Hub.
 /// - Docker Hub is `docker.io`, and its repositories of one component live below `library/`.
-/// - An oddity of the grammar: a first component with a dot that cannot be a host for an underscore in it, as in
-///   `my_host.example/app`, is part of the path, and the host is empty.
+/// - An oddity of the grammar: a first component with a dot that cannot be a host for an underscore
+///   in it, as in `my_host.example/app`, is part of the path, and the host is empty.
 ///
 /// ```
 /// # use agentkube::images::ImageReference;
@@ -51,7 +53,8 @@ impl ImageReference {
         &self.text
     }
 
-    /// The host with its port, such as `docker.io` or `[::1]:5000`. Empty in the one odd case above.
+    /// The host with its port, such as `docker.io` or `[::1]:5000`. Empty in the one odd case
+    /// above.
     #[must_use]
     pub fn host(&self) -> &str {
         match self.host {
@@ -108,11 +111,11 @@ impl ImageReference {
         text
     }
 
-    /// Whether Kubernetes defaults the pull policy of this reference to `Always`: the tag is `latest`, or there is neither
-    /// tag nor digest.
+    /// Whether Kubernetes defaults the pull policy of this reference to `Always`: the tag is
+    /// `latest`, or there is neither tag nor digest.
     ///
-    /// The rule is that of `SetDefaults_Container` in `k8s.io/kubernetes/pkg/apis/core/v1`, where `latest` counts even
-    /// beside a digest.
+    /// The rule is that of `SetDefaults_Container` in `k8s.io/kubernetes/pkg/apis/core/v1`, where
+    /// `latest` counts even beside a digest.
     #[must_use]
     pub fn pull_always(&self) -> bool {
         let Cut {
@@ -126,29 +129,6 @@ impl ImageReference {
         }
     }
 
-    fn cut(&self) -> Cut<'_> {
-        // `path_start` was found in this very text, so the fallback is never taken.
-        Cut::new(
-            self.text
-                .get(self.path_start..)
-                .unwrap_or_default(),
-        )
-    }
-}
-
-impl FromStr for ImageReference {
-    type Err = ReferenceError;
-
-    /// # Errors
-    ///
-    /// A [`ReferenceError`] that says what the writer should change. The value is never part of it.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // The grammar refuses everything that `plain_mistake` knows, which is only asked for the better words.
-        Self::parse(text).map_err(|error| plain_mistake(text).unwrap_or(error))
-    }
-}
-
-impl ImageReference {
     fn parse(text: &str) -> Result<Self, ReferenceError> {
         if is_image_id(text) {
             return Err(ReferenceError::ImageId);
@@ -191,6 +171,28 @@ impl ImageReference {
             library,
         })
     }
+
+    fn cut(&self) -> Cut<'_> {
+        // `path_start` was found in this very text, so the fallback is never taken.
+        Cut::new(
+            self.text
+                .get(self.path_start..)
+                .unwrap_or_default(),
+        )
+    }
+}
+
+impl FromStr for ImageReference {
+    type Err = ReferenceError;
+
+    /// # Errors
+    ///
+    /// A [`ReferenceError`] that says what the writer should change. The value is never part of it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The grammar refuses everything that `plain_mistake` knows, which is only asked for the
+        // better words.
+        Self::parse(text).map_err(|error| plain_mistake(text).unwrap_or(error))
+    }
 }
 
 impl fmt::Display for ImageReference {
@@ -201,8 +203,8 @@ impl fmt::Display for ImageReference {
 
 /// What is wrong with a text that should be an image reference. The fault is the writer's.
 ///
-/// Messages complete a sentence about the field, in Kubernetes' own words, and never repeat the value: people paste
-/// credentials into the wrong field.
+/// Messages complete a sentence about the field, in Kubernetes' own words, and never repeat the
+/// value: people paste credentials into the wrong field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReferenceError {
@@ -279,7 +281,8 @@ impl ReferenceError {
     }
 }
 
-/// The mistakes that people make rather than typing errors, which the grammar would report as something else.
+/// The mistakes that people make rather than typing errors, which the grammar would report as
+/// something else.
 pub(super) fn plain_mistake(text: &str) -> Option<ReferenceError> {
     let trimmed = text.trim();
     if trimmed.is_empty() {
@@ -306,8 +309,8 @@ pub(super) fn is_docker_hub(host: &str) -> bool {
     matches!(host, DEFAULT_REGISTRY | "index.docker.io")
 }
 
-/// Whether the text is a host with an optional port: a DNS name, an IPv4 address, or an IPv6 address in brackets
-/// (`DomainRegexp`). The port's size is not judged.
+/// Whether the text is a host with an optional port: a DNS name, an IPv4 address, or an IPv6
+/// address in brackets (`DomainRegexp`). The port's size is not judged.
 pub(super) fn is_host(text: &str) -> bool {
     let (name_is_valid, rest) = match text
         .strip_prefix('[')
@@ -391,7 +394,8 @@ fn is_host_label(label: &str) -> bool {
             .all(|c| alphanumeric(c) || c == '-')
 }
 
-/// `pathComponent`: lower-case letters and digits, with one dot, one or two underscores, or any number of dashes between.
+/// `pathComponent`: lower-case letters and digits, with one dot, one or two underscores, or any
+/// number of dashes between.
 fn is_path_component(component: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let separator =
@@ -418,7 +422,8 @@ fn check_tag(tag: &str) -> Result<(), ReferenceError> {
     }
 }
 
-/// `DigestRegexp` allows any algorithm, but `opencontainers/go-digest` then refuses all that it cannot compute.
+/// `DigestRegexp` allows any algorithm, but `opencontainers/go-digest` then refuses all that it
+/// cannot compute.
 fn check_digest(digest: &str) -> Result<(), ReferenceError> {
     let (algorithm, encoded) = digest
         .split_once(':')

@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::{Component, ImageSettings, REGISTRY_VARIABLE};
 
-/// The image of a component, or `None` where nobody named one: Custom and Tool without an image of their own.
+/// The image of a component, or `None` where nobody named one: Custom and Tool without an image of
+/// their own.
 ///
-/// `own` is the `spec.image` of the Agent or Tool that the container belongs to; a blank one counts as absent.
+/// `own` is the `spec.image` of the Agent or Tool that the container belongs to; a blank one counts
+/// as absent.
 #[must_use]
 pub fn resolve(
     component: Component,
@@ -25,8 +27,8 @@ pub fn resolve(
     candidates(component, own, settings).next()
 }
 
-/// What each rule would answer that has an answer, highest first. The first is the one that counts; the others say what
-/// would run without it.
+/// What each rule would answer that has an answer, highest first. The first is the one that counts;
+/// the others say what would run without it.
 pub fn candidates(
     component: Component,
     own: Option<&str>,

@@ -1,7 +1,7 @@
 //! What the manager's variables say about images.
 //!
-//! Every mistake is reported at once, and no mistake is passed over: a misspelt variable that does nothing is found out too
-//! late, when something runs that should not.
+//! Every mistake is reported at once, and no mistake is passed over: a misspelt variable that does
+//! nothing is found out too late, when something runs that should not.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -27,8 +27,9 @@ pub struct ImageSettings {
 }
 
 impl ImageSettings {
-    /// Reads `AGENTKUBE_IMAGE_*` and `AGENTKUBE_MIRROR_LAYOUT` from the variables and ignores all others. A blank value is
-    /// as good as none, since Helm renders empty strings; of a variable that is given twice the last counts.
+    /// Reads `AGENTKUBE_IMAGE_*` and `AGENTKUBE_MIRROR_LAYOUT` from the variables and ignores all
+    /// others. A blank value is as good as none, since Helm renders empty strings; of a variable
+    /// that is given twice the last counts.
     ///
     /// # Errors
     ///
@@ -94,7 +95,8 @@ impl ImageSettings {
     }
 }
 
-/// A variable that the manager cannot start with. Values are never repeated: people paste credentials into the wrong place.
+/// A variable that the manager cannot start with. Values are never repeated: people paste
+/// credentials into the wrong place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The variable's name as it was given.
