@@ -78,12 +78,12 @@ fn replace(
             );
         }
     };
+    let owner = if component == Component::Tool {
+        "Tool"
+    } else {
+        "Agent"
+    };
     let Some(resolution) = resolve(component, own, &policy.images) else {
-        let owner = if component == Component::Tool {
-            "Tool"
-        } else {
-            "Agent"
-        };
         return unresolved(
             &format!("the {owner} that the pod is labelled with has no image"),
             &format!("set spec.image of the {owner}"),
@@ -103,7 +103,7 @@ fn replace(
             Reason::InvalidImage,
             slot.field(),
             &resolution.image,
-            &format!("it comes from spec.image of the {component}: {error}"),
+            &format!("spec.image of the {owner} {error}"),
         )),
     }
 }

@@ -1,0 +1,13 @@
+//! Reviews in, answers out: what an API server would read, as snapshots.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
+
+mod agents;
+mod pods;
+mod properties;
+mod protocol;
+mod support;

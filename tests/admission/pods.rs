@@ -1,0 +1,333 @@
+//! Pods: placeholders, tokens, pull policies, pull secrets, the record.
+
+use agentkube::admission::{Review, Webhook};
+use insta::{assert_json_snapshot, assert_snapshot};
+use serde_json::{Value, json};
+
+use crate::support::{World, agent_pod, review};
+
+fn claude() -> Value {
+    json!({"runtime": "ClaudeCode", "agentToken": {"secretRef": {"name": "claude-token", "key": "token"}}})
+}
+
+fn create(pod: &Value) -> Value {
+    review("pods", "CREATE", pod, None)
+}
+
+/// Containers as `name image policy`.
+fn images(pod: &Value) -> Vec<String> {
+    ["containers", "initContainers", "ephemeralContainers"]
+        .into_iter()
+        .flat_map(|list| {
+            pod["spec"][list]
+                .as_array()
+                .cloned()
+                .unwrap_or_default()
+        })
+        .map(|container| {
+            let text = |member: &str| {
+                container[member]
+                    .as_str()
+                    .unwrap_or("-")
+                    .to_owned()
+            };
+            format!(
+                "{} {} {}",
+                text("name"),
+                text("image"),
+                text("imagePullPolicy")
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn the_pod_of_an_agent_gets_images_token_and_record() {
+    let (_, response) = World::default()
+        .agent(&claude())
+        .mutate(&create(&agent_pod()));
+    assert_json_snapshot!(response);
+}
+
+#[test]
+fn every_lever_is_recorded_with_its_variable() {
+    let world = World::with_env(&[
+        ("AGENTKUBE_IMAGE_CLAUDECODE", "quay.io/team/claude:latest"),
+        ("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/mirror"),
+    ])
+    .agent(&claude());
+    let (pod, _) = world.mutate(&create(&agent_pod()));
+    assert_eq!(
+        images(&pod),
+        [
+            "agent quay.io/team/claude:latest Always",
+            "agentlet registry.example.com/mirror/adaptivelive/agentkube-agentlet:v0.3.0 IfNotPresent",
+        ]
+    );
+    let record = pod["metadata"]["annotations"]["agentkube.io/images"]
+        .as_str()
+        .expect("a record");
+    assert_json_snapshot!(serde_json::from_str::<Value>(record).expect("JSON"));
+}
+
+#[test]
+fn the_agents_own_image_and_pull_policy_win() {
+    let spec =
+        json!({"runtime": "Codex", "image": "quay.io/team/codex:v9", "imagePullPolicy": "Never"});
+    let world =
+        World::with_env(&[("AGENTKUBE_IMAGE_CODEX", "quay.io/other/codex:v1")]).agent(&spec);
+    let (pod, _) = world.mutate(&create(&agent_pod()));
+    assert_eq!(
+        images(&pod),
+        [
+            "agent quay.io/team/codex:v9 Never",
+            "agentlet docker.io/adaptivelive/agentkube-agentlet:v0.3.0 Never",
+        ]
+    );
+}
+
+#[test]
+fn a_pull_policy_that_a_person_wrote_stays() {
+    let mut pod = agent_pod();
+    pod["spec"]["containers"][0]["imagePullPolicy"] = json!("Never");
+    let (pod, _) = World::default()
+        .agent(&claude())
+        .mutate(&create(&pod));
+    assert_eq!(
+        images(&pod)[0],
+        "agent docker.io/adaptivelive/claudecode:v0.3.0 Never"
+    );
+}
+
+#[test]
+fn placeholders_are_replaced_wherever_an_image_can_stand() {
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "team", "labels": {"agentkube.io/tool": "browser"}},
+        "spec": {
+            "containers": [
+                {"name": "theirs", "image": "nginx:1.27", "imagePullPolicy": "IfNotPresent"},
+                {"name": "tool", "image": "agentkube.invalid/tool", "imagePullPolicy": "Always"},
+            ],
+            "initContainers": [{"name": "codex", "image": "agentkube.invalid/codex", "imagePullPolicy": "Always"}],
+            "volumes": [
+                {"name": "data", "emptyDir": {}},
+                {"name": "cli", "image": {"reference": "agentkube.invalid/goose", "pullPolicy": "Always"}},
+            ],
+        }
+    });
+    let world =
+        World::default().tool(&json!({"type": "custom", "image": "quay.io/team/browser:v1"}));
+    let (_, response) = world.mutate(&create(&pod));
+    assert_json_snapshot!(response["patch"]);
+}
+
+#[test]
+fn a_debug_container_is_filled_in_each_time() {
+    let world = World::default().agent(&claude());
+    let (running, _) = world.mutate(&create(&agent_pod()));
+    let mut pod = running.clone();
+    for name in ["debugger-1", "debugger-2"] {
+        let old = pod.clone();
+        let mut list = pod["spec"]["ephemeralContainers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        list.push(json!({"name": name, "image": "agentkube.invalid/claudecode", "imagePullPolicy": "Always"}));
+        pod["spec"]["ephemeralContainers"] = json!(list);
+        let review = review("pods/ephemeralcontainers", "UPDATE", &pod, Some(&old));
+        let (patched, response) = world.mutate(&review);
+        assert!(
+            response["patch"]
+                .as_array()
+                .is_some_and(|patch| patch.len() == 2),
+            "{response}"
+        );
+        pod = patched;
+    }
+    assert_eq!(
+        images(&pod)[2..],
+        [
+            "debugger-1 docker.io/adaptivelive/claudecode:v0.3.0 IfNotPresent",
+            "debugger-2 docker.io/adaptivelive/claudecode:v0.3.0 IfNotPresent",
+        ]
+    );
+}
+
+#[test]
+fn pull_secrets_come_from_the_agent_or_else_from_the_manager() {
+    let manager = [("AGENTKUBE_PULL_SECRETS", "mirror, backup")];
+    let (pod, _) = World::with_env(&manager)
+        .agent(&claude())
+        .mutate(&create(&agent_pod()));
+    assert_eq!(
+        pod["spec"]["imagePullSecrets"],
+        json!([{"name": "mirror"}, {"name": "backup"}])
+    );
+
+    let mut spec = claude();
+    spec["imagePullSecrets"] = json!([{"name": " own "}, {"name": "own"}, {"name": ""}]);
+    let mut pod = agent_pod();
+    pod["spec"]["imagePullSecrets"] = json!([{"name": "default"}]);
+    let (pod, _) = World::with_env(&manager)
+        .agent(&spec)
+        .mutate(&create(&pod));
+    assert_eq!(
+        pod["spec"]["imagePullSecrets"],
+        json!([{"name": "default"}, {"name": "own"}])
+    );
+}
+
+#[test]
+fn an_existing_token_entry_is_left_alone() {
+    let entry = json!({"name": "ANTHROPIC_API_KEY", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "k"}}});
+    let mut pod = agent_pod();
+    pod["spec"]["containers"][0]["env"] = json!([entry]);
+    let (pod, _) = World::default()
+        .agent(&claude())
+        .mutate(&create(&pod));
+    assert_eq!(pod["spec"]["containers"][0]["env"], json!([entry]));
+}
+
+#[test]
+fn a_token_in_plain_sight_is_refused_in_both_phases() {
+    let mut pod = agent_pod();
+    pod["spec"]["containers"][0]["env"] =
+        json!([{"name": "A", "value": "1"}, {"name": "ANTHROPIC_API_KEY", "value": "hunter2"}]);
+    let world = World::default().agent(&claude());
+    assert_snapshot!(
+        world
+            .causes(Webhook::Mutate, &create(&pod))
+            .join("\n")
+    );
+    pod["spec"]["containers"][0]["image"] = json!("nginx:1.27");
+    pod["spec"]["initContainers"] = json!([]);
+    assert_eq!(
+        world
+            .causes(Webhook::Validate, &create(&pod))
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_pod_of_an_agent_that_does_not_exist_is_refused() {
+    let world = World::default();
+    assert_snapshot!(
+        world
+            .causes(Webhook::Mutate, &create(&agent_pod()))
+            .join("\n")
+    );
+    let mut pod = agent_pod();
+    pod["metadata"]["labels"] = json!({"agentkube.io/tool": "browser"});
+    pod["spec"]["containers"][0]["image"] = json!("agentkube.invalid/tool");
+    assert_snapshot!(
+        world
+            .causes(Webhook::Mutate, &create(&pod))
+            .join("\n")
+    );
+}
+
+#[test]
+fn a_placeholder_that_cannot_be_replaced_is_refused() {
+    let refused = |world: World, image: &str, labels: Value| {
+        let mut pod = agent_pod();
+        pod["metadata"]["labels"] = labels;
+        pod["spec"]["containers"][0]["image"] = json!(image);
+        world
+            .causes(Webhook::Mutate, &create(&pod))
+            .join("\n")
+    };
+    let agent = json!({"agentkube.io/agent": "bot"});
+    let tool = json!({"agentkube.io/tool": "browser"});
+    let postgres = World::default().tool(&json!({"type": "postgres"}));
+    assert_snapshot!(refused(
+        World::default(),
+        "agentkube.invalid/agent",
+        json!({})
+    ));
+    assert_snapshot!(refused(
+        World::default(),
+        "agentkube.invalid/codx",
+        json!({})
+    ));
+    assert_snapshot!(refused(
+        World::default(),
+        "agentkube.invalid/custom",
+        json!({})
+    ));
+    assert_snapshot!(refused(postgres, "agentkube.invalid/tool", tool));
+    let custom = World::default().agent(&json!({"runtime": "Custom"}));
+    assert_snapshot!(refused(custom, "agentkube.invalid/agent", agent.clone()));
+    let invalid = World::default().agent(&json!({"runtime": "Custom", "image": "A B"}));
+    assert_snapshot!(refused(invalid, "agentkube.invalid/agent", agent));
+}
+
+#[test]
+fn a_placeholder_that_is_left_over_is_refused_by_validation() {
+    let world = World::default().agent(&claude());
+    assert_snapshot!(
+        world
+            .causes(Webhook::Validate, &create(&agent_pod()))
+            .join("\n")
+    );
+}
+
+#[test]
+fn a_mirror_pod_is_left_alone() {
+    let mut pod = agent_pod();
+    pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    let (patched, _) = World::default().mutate(&create(&pod));
+    assert_eq!(patched, pod);
+    assert!(
+        World::default()
+            .causes(Webhook::Validate, &create(&pod))
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_label_is_never_put_into_a_request_unchecked() {
+    let mut pod = agent_pod();
+    pod["metadata"]["labels"] = json!({"agentkube.io/agent": "../../secrets/x"});
+    let body = create(&pod).to_string();
+    let review = Review::parse(body.as_bytes()).expect("a review");
+    assert_eq!(review.wants().agent, None);
+}
+
+#[test]
+fn the_generation_that_the_pod_was_built_from_is_wanted() {
+    let mut pod = agent_pod();
+    pod["metadata"]["annotations"] = json!({"agentkube.io/agent-generation": "7"});
+    let body = create(&pod).to_string();
+    let review = Review::parse(body.as_bytes()).expect("a review");
+    let wanted = review
+        .wants()
+        .agent
+        .expect("an Agent is wanted");
+    assert_eq!((wanted.name, wanted.generation), ("bot", 7));
+}
+
+#[test]
+fn an_update_changes_images_only_and_only_where_they_changed() {
+    let world = World::default().agent(&claude());
+    let (old, _) = world.mutate(&create(&agent_pod()));
+    let mut labelled = old.clone();
+    labelled["metadata"]["labels"]["team"] = json!("support");
+    let gone = World::default();
+    assert_eq!(
+        gone.mutate(&review("pods", "UPDATE", &labelled, Some(&old)))
+            .0,
+        labelled
+    );
+
+    let mut changed = old.clone();
+    changed["spec"]["containers"][0]["image"] = json!("agentkube.invalid/codex");
+    let (pod, response) = world.mutate(&review("pods", "UPDATE", &changed, Some(&old)));
+    assert_eq!(
+        images(&pod)[0],
+        "agent docker.io/adaptivelive/codex:v0.3.0 IfNotPresent"
+    );
+    assert_json_snapshot!(response["patch"]);
+}
