@@ -5,5 +5,6 @@
 
 pub mod admission;
 pub mod api;
+pub mod cli;
 pub mod images;
 pub mod index;

@@ -1,2 +1,9 @@
-//! x
-fn main() {}
+//! The command `agentkube`.
+
+use std::process::ExitCode;
+
+use agentkube::cli;
+
+fn main() -> ExitCode {
+    cli::run()
+}

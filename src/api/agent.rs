@@ -31,8 +31,7 @@ use crate::images::Runtime;
     printcolumn(name = "Runtime", type_ = "string", json_path = ".spec.runtime", priority = "1"),
     printcolumn(name = "Image", type_ = "string", json_path = ".status.images[0].image", priority = "1"),
     validation = Rule::new("self.metadata.name.size() <= 63")
-        .message("must be no more than 63 characters: the Agent's pod and its labels carry the name")
-        .field_path(".metadata.name"),
+        .message("metadata.name must be no more than 63 characters: the Agent's pod and its labels carry the name"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

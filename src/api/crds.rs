@@ -1,4 +1,8 @@
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use std::collections::BTreeMap;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt;
 
 use super::{Agent, Tool};
@@ -6,7 +10,7 @@ use super::{Agent, Tool};
 /// The custom resource definitions, as they are installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![Agent::crd(), Tool::crd()]
+    vec![without_null(Agent::crd()), without_null(Tool::crd())]
 }
 
 /// Writes one definition as the YAML that `manifests/crds/` holds.
@@ -16,4 +20,38 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 /// Only where the definition cannot be written as YAML, which no definition here does.
 pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
     serde_saphyr::to_string(crd)
+}
+
+/// Takes `nullable` off every field: the derive puts it on whatever is optional, and a field that
+/// is stored as null counts as set in a CEL rule. Without it the API server prunes nulls.
+fn without_null(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version
+            .schema
+            .as_mut()
+            .and_then(|validation| validation.open_api_v3_schema.as_mut());
+        if let Some(schema) = schema {
+            refuse_null(schema);
+        }
+    }
+    crd
+}
+
+fn refuse_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    for property in schema
+        .properties
+        .iter_mut()
+        .flat_map(BTreeMap::values_mut)
+    {
+        refuse_null(property);
+    }
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(item)) => refuse_null(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(refuse_null),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(value)) = &mut schema.additional_properties {
+        refuse_null(value);
+    }
 }

@@ -27,8 +27,7 @@ use super::{KeyRef, Status};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = "1"),
     validation = Rule::new("self.metadata.name.size() <= 63")
-        .message("must be no more than 63 characters: the labels of the Tool's pod carry the name")
-        .field_path(".metadata.name"),
+        .message("metadata.name must be no more than 63 characters: the labels of the Tool's pod carry the name"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -1,0 +1,61 @@
+//! The command line: one file a command.
+
+mod crds;
+mod manager;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Admission server and slim reconciler for AI coding agents on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "agentkube",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Example: `agentkube crds | kubectl apply -f -`"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the custom resource definitions as YAML
+    Crds(crds::Args),
+    /// Serve the webhooks and run the reconciler, in a cluster
+    Manager(Box<manager::Args>),
+}
+
+/// Runs the command line of this process.
+///
+/// Data goes to stdout, talk to stderr. Exit status 0 is success, 1 a failure, 2 a command line
+/// that cannot be read.
+#[must_use]
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Crds(args) => crds::run(&args),
+        Command::Manager(args) => manager::run(*args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn verify_cli() {
+        Cli::command().debug_assert();
+    }
+}
