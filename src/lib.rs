@@ -1,10 +1,11 @@
 //! agentkube decides which image an AI coding agent's pod runs, why, and with which token; it
 //! enforces that at admission, and creates the pods.
 //!
-//! Arrows point down only: `cli` → `server`, `reconciler`, `index` → `admission` → `images`, `api`.
+//! Arrows point down only: `cli` → `server`, `reconciler` → `index` → `admission` → `images`, `api`.
 
 pub mod admission;
 pub mod api;
 pub mod cli;
 pub mod images;
 pub mod index;
+pub mod server;
