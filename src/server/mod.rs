@@ -10,6 +10,9 @@
 //! them to everyone: it serves, it drains (readiness is off, requests are still answered), it has
 //! finished.
 
+pub mod body;
+pub mod deadline;
 pub mod shutdown;
 
+pub use deadline::Deadline;
 pub use shutdown::Shutdown;
