@@ -11,8 +11,17 @@
 //! finished.
 
 pub mod body;
+pub mod certificates;
 pub mod deadline;
+pub mod listener;
+pub mod metrics;
+pub mod probes;
 pub mod shutdown;
+pub mod tls;
 
 pub use deadline::Deadline;
+pub use listener::{Limits, bind, serve};
+pub use metrics::Metrics;
+pub use probes::Health;
 pub use shutdown::Shutdown;
+pub use tls::ServingCertificate;

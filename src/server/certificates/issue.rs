@@ -1,0 +1,367 @@
+//! A certificate authority of our own, and serving certificates signed by it.
+
+use std::{fmt, time::Duration};
+
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
+};
+
+use crate::server::tls::{self, Pair};
+
+/// How long issued certificates are valid, counted from the moment of issue
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// Of the authority: 10 years by default
+    pub authority: Duration,
+    /// Of the serving certificate: one year by default
+    pub serving: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            authority: DAY * 3650,
+            serving: DAY * 365,
+        }
+    }
+}
+
+/// A certificate authority with its private key (ECDSA on P-256)
+pub struct Authority {
+    certificate_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+    key_pem: String,
+    not_after: Timestamp,
+}
+
+impl Authority {
+    /// A new authority, valid from a little before `now`
+    ///
+    /// # Errors
+    ///
+    /// When no key can be made, or the lifetime leaves the calendar.
+    pub fn new(lifetime: Duration, now: Timestamp) -> Result<Self, IssueError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name("agentkube webhook authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let not_after = set_validity(&mut params, now, after(now, lifetime)?);
+        let certificate_pem = params.self_signed(&key)?.pem();
+        let key_pem = key.serialize_pem();
+        Ok(Self {
+            certificate_pem,
+            issuer: Issuer::new(params, key),
+            key_pem,
+            not_after,
+        })
+    }
+
+    /// An authority that was written down before, from a bundle whose first certificate it is
+    ///
+    /// # Errors
+    ///
+    /// When certificate and key are malformed or do not belong together, the certificate may not
+    /// sign others, or is out of its time at `now`.
+    pub fn from_pem(bundle_pem: &[u8], key_pem: &[u8], now: Timestamp) -> Result<Self, IssueError> {
+        let unusable = IssueError::Unusable;
+        let pair = Pair::load(bundle_pem, key_pem).map_err(|error| unusable(error.to_string()))?;
+        let certificate = pair
+            .chain()
+            .first()
+            .ok_or_else(|| unusable("there is no certificate".to_owned()))?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+            .map_err(|error| unusable(error.to_string()))?;
+        if !parsed.is_ca() {
+            return Err(unusable("it is not an authority's certificate".to_owned()));
+        }
+        if parsed.validity().not_before.timestamp() > now.as_second() {
+            return Err(unusable("it is not valid yet".to_owned()));
+        }
+        if pair.not_after() <= now {
+            return Err(unusable(format!("it expired at {}", pair.not_after())));
+        }
+        let key_pem = std::str::from_utf8(key_pem).map_err(|error| unusable(error.to_string()))?;
+        let issuer = Issuer::from_ca_cert_der(certificate, KeyPair::from_pem(key_pem)?)?;
+        Ok(Self {
+            certificate_pem: String::from_utf8_lossy(bundle_pem).into_owned(),
+            issuer,
+            key_pem: key_pem.to_owned(),
+            not_after: pair.not_after(),
+        })
+    }
+
+    /// What clients have to trust, as PEM: this authority first, and whatever else its bundle
+    /// carries
+    #[must_use]
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The private key as PEM
+    #[must_use]
+    pub fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+
+    /// When the authority expires
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// A serving certificate for these names (DNS names or IP addresses) with a key of its own
+    ///
+    /// It does not outlive the authority.
+    ///
+    /// # Errors
+    ///
+    /// When a name cannot stand in a certificate, no key can be made, or the lifetime leaves the
+    /// calendar.
+    pub fn issue(
+        &self,
+        names: &[String],
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<Leaf, IssueError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::new(names)?;
+        // The names stand in the extension: the subject takes 64 characters only.
+        params.distinguished_name = common_name("agentkube webhook");
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // Two authorities of the same name, old and new, are told apart by this.
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, now, after(now, lifetime)?.min(self.not_after));
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Leaf {
+            chain_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A serving certificate and its private key, as PEM
+pub struct Leaf {
+    /// The certificate
+    pub chain_pem: String,
+    /// The private key (PKCS #8)
+    pub key_pem: String,
+}
+
+impl fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leaf")
+            .field("chain_pem", &self.chain_pem)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why nothing was issued
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// A lifetime that ends after the year 9999: the setting is at fault
+    #[error("a lifetime of {} days is too long for a certificate", .0.as_secs() / DAY.as_secs())]
+    Lifetime(Duration),
+    /// The library refused, as it does for a name that is not ASCII
+    #[error("a certificate cannot be made: {0}")]
+    Make(#[from] rcgen::Error),
+    /// An authority that was written down before cannot be used
+    #[error("the authority cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// The names under which the API server reaches a Service
+#[must_use]
+pub fn service_names(service: &str, namespace: &str) -> Vec<String> {
+    let name = format!("{service}.{namespace}");
+    vec![
+        format!("{name}.svc"),
+        format!("{name}.svc.cluster.local"),
+        name,
+    ]
+}
+
+/// The names in a certificate's extension; empty when there is none or it cannot be read
+#[must_use]
+pub fn names_in(chain_pem: &[u8]) -> Vec<String> {
+    let Ok(chain) = tls::certificates(chain_pem) else {
+        return Vec::new();
+    };
+    let parsed = chain
+        .first()
+        .and_then(|leaf| x509_parser::parse_x509_certificate(leaf).ok());
+    let Some((_, parsed)) = parsed else {
+        return Vec::new();
+    };
+    let Ok(Some(extension)) = parsed.subject_alternative_name() else {
+        return Vec::new();
+    };
+    extension
+        .value
+        .general_names
+        .iter()
+        .filter_map(name)
+        .collect()
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Clocks of a cluster differ a little, and a certificate from the future is refused
+const SKEW: Duration = Duration::from_secs(5 * 60);
+
+fn name(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
+    match name {
+        x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
+        x509_parser::extensions::GeneralName::IPAddress(bytes) => match *bytes {
+            [a, b, c, d] => Some(std::net::Ipv4Addr::new(*a, *b, *c, *d).to_string()),
+            bytes => {
+                let octets = <[u8; 16]>::try_from(bytes).ok()?;
+                Some(std::net::Ipv6Addr::from(octets).to_string())
+            }
+        },
+        _ => None,
+    }
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn after(now: Timestamp, lifetime: Duration) -> Result<Timestamp, IssueError> {
+    now.checked_add(lifetime)
+        .map_err(|_| IssueError::Lifetime(lifetime))
+}
+
+/// Sets both ends and returns the later one
+fn set_validity(params: &mut CertificateParams, now: Timestamp, until: Timestamp) -> Timestamp {
+    // Both fit: a `Timestamp` ends with the year 9999, as a certificate's time does.
+    let since_epoch =
+        |time: Timestamp| Duration::from_secs(u64::try_from(time.as_second()).unwrap_or_default());
+    let epoch = date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + since_epoch(now).saturating_sub(SKEW);
+    params.not_after = epoch + since_epoch(until);
+    until
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn an_authority_survives_being_written_down() {
+        let now = Timestamp::now();
+        let authority = Authority::new(HOUR, now).unwrap();
+        let read = Authority::from_pem(
+            authority.certificate_pem().as_bytes(),
+            authority.key_pem().as_bytes(),
+            now,
+        )
+        .unwrap();
+
+        let names = service_names("agentkube-manager", "agentkube-system");
+        let leaf = read.issue(&names, HOUR, now).unwrap();
+
+        let pair = Pair::load(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes()).unwrap();
+        assert_eq!(
+            pair.verify(authority.certificate_pem().as_bytes(), &names, now),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_leaf_does_not_outlive_its_authority() {
+        let now = Timestamp::now();
+        let authority = Authority::new(HOUR, now).unwrap();
+        let leaf = authority
+            .issue(&["a.test".to_owned()], HOUR * 9, now)
+            .unwrap();
+        let pair = Pair::load(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes()).unwrap();
+        assert_eq!(
+            pair.not_after().as_second(),
+            authority.not_after().as_second()
+        );
+    }
+
+    #[test]
+    fn an_unusable_authority_is_refused() {
+        let now = Timestamp::now();
+        let [authority, other] = [0, 1].map(|_| Authority::new(HOUR, now).unwrap());
+        let leaf = authority
+            .issue(&["a.test".to_owned()], HOUR, now)
+            .unwrap();
+        for (bundle, key, when, why) in [
+            (
+                authority.certificate_pem(),
+                other.key_pem(),
+                now,
+                "does not belong",
+            ),
+            (&leaf.chain_pem, &leaf.key_pem, now, "not an authority"),
+            (
+                authority.certificate_pem(),
+                authority.key_pem(),
+                now + HOUR * 2,
+                "expired",
+            ),
+            (
+                authority.certificate_pem(),
+                authority.key_pem(),
+                now - HOUR,
+                "not valid yet",
+            ),
+            ("", authority.key_pem(), now, "no certificate"),
+            (authority.certificate_pem(), "", now, "key is missing"),
+        ] {
+            let error = Authority::from_pem(bundle.as_bytes(), key.as_bytes(), when)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(why), "{error} does not say {why}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_a_leaf_can_be_read_back() {
+        let now = Timestamp::now();
+        let names = ["a.test", "127.0.0.1", "::1"].map(str::to_owned);
+        let leaf = Authority::new(HOUR, now)
+            .unwrap()
+            .issue(&names, HOUR, now)
+            .unwrap();
+        assert_eq!(names_in(leaf.chain_pem.as_bytes()), names);
+        assert_eq!(names_in(b"nothing"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_lifetime_beyond_the_calendar_is_refused() {
+        let error = Authority::new(DAY * 365 * 9000, Timestamp::now()).unwrap_err();
+        insta::assert_snapshot!(error, @"a lifetime of 3285000 days is too long for a certificate");
+    }
+
+    #[test]
+    fn keys_are_not_printed() {
+        let now = Timestamp::now();
+        let authority = Authority::new(HOUR, now).unwrap();
+        let leaf = authority
+            .issue(&["a.test".to_owned()], HOUR, now)
+            .unwrap();
+        let printed = format!("{authority:?}{leaf:?}");
+        assert!(!printed.contains("PRIVATE KEY"), "{printed}");
+    }
+}

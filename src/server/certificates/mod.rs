@@ -1,0 +1,12 @@
+//! Where the serving certificate comes from, and how the API server comes to trust it.
+//!
+//! ```text
+//! [ Secret | directory ] -> [ ServingCertificate ]
+//! [ Secret: ca.crt ]     -> [ both registrations: caBundle ]
+//! ```
+//!
+//! Either the manager issues its own certificates and keeps them in a Secret that all replicas
+//! share ([`secret`], [`ca_bundle`]), or somebody else puts them into a directory and looks after
+//! the trust as well ([`directory`]).
+
+pub mod issue;

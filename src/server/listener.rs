@@ -1,0 +1,354 @@
+//! From a bound port to answered requests: one task a connection, a cap on how many, and a drain at
+//! the end.
+
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use http::{HeaderValue, Request, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use crate::server::{Shutdown, metrics::ConnectionMetrics};
+
+/// Binds a port
+///
+/// # Errors
+///
+/// The text names the address and what to do; `flag` is the option that chooses another port, for
+/// instance `--webhook-port`.
+pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse { address, flag },
+            io::ErrorKind::AddrNotAvailable => BindError::NotOurs { address },
+            io::ErrorKind::PermissionDenied => BindError::NotPermitted { address, flag },
+            _ => BindError::Other { address, source },
+        })
+}
+
+/// Why a port could not be bound
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another program listens there
+    #[error(
+        "address {address} is in use (hint: stop the other program, or choose another port with {flag})"
+    )]
+    InUse {
+        /// What was to be bound
+        address: SocketAddr,
+        /// The option that chooses another port
+        flag: &'static str,
+    },
+    /// This machine has no such address
+    #[error(
+        "address {address} does not belong to this machine (hint: use 0.0.0.0 for all of its addresses)"
+    )]
+    NotOurs {
+        /// What was to be bound
+        address: SocketAddr,
+    },
+    /// The system forbids it, as it does for ports below 1024
+    #[error(
+        "address {address} may not be bound by this user (hint: choose a port above 1023 with {flag})"
+    )]
+    NotPermitted {
+        /// What was to be bound
+        address: SocketAddr,
+        /// The option that chooses another port
+        flag: &'static str,
+    },
+    /// Anything else
+    #[error("address {address} cannot be bound: {source}")]
+    Other {
+        /// What was to be bound
+        address: SocketAddr,
+        /// The system's own words
+        source: io::Error,
+    },
+}
+
+/// What a listener allows, and how it ends
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; when all are taken, no more are accepted until one ends
+    pub connections: usize,
+    /// The time from an accepted connection to its TLS session
+    pub handshake: Duration,
+    /// The time that a connection may be without a complete request head, between requests as well
+    ///
+    /// Above the 90 s for which Go's clients, the API server among them, keep an idle connection:
+    /// whoever closes first must be the client, or a review that is just being sent meets a closed
+    /// connection.
+    pub idle: Duration,
+    /// How long requests are answered after the drain has begun; `None` keeps on until the shutdown
+    /// has finished
+    pub drain: Option<Duration>,
+    /// How long requests that are in flight at the end may take
+    pub grace: Duration,
+}
+
+impl Limits {
+    /// For the webhook's port, which drains for this long
+    #[must_use]
+    pub fn webhook(drain: Duration) -> Self {
+        Self {
+            connections: 1024,
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+            drain: Some(drain),
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    /// For probes and metrics, which are of use until the very end
+    #[must_use]
+    pub fn auxiliary() -> Self {
+        Self {
+            connections: 64,
+            drain: None,
+            grace: Duration::from_secs(1),
+            ..Self::webhook(Duration::ZERO)
+        }
+    }
+}
+
+/// Serves until the end of the drain, then finishes what is in flight and returns
+///
+/// Without `tls` in plain HTTP. While draining, new connections are still accepted and each answer
+/// carries `Connection: close`: clients move to another replica by themselves, before this one is
+/// gone. A panic ends its own connection only.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    limits: Limits,
+    metrics: ConnectionMetrics,
+    shutdown: Shutdown,
+) {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    let tls = tls.map(TlsAcceptor::from);
+    let mut connections = JoinSet::new();
+    let mut end = std::pin::pin!(end_of_drain(&shutdown, limits.drain));
+    let mut failing = false;
+
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut end => break,
+            Some(ended) = connections.join_next() => {
+                report_panic(ended);
+                continue;
+            }
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        match accepted {
+            Ok((stream, slot)) => {
+                failing = false;
+                let connection = Connection {
+                    tls: tls.clone(),
+                    router: router.clone(),
+                    limits,
+                    metrics: metrics.clone(),
+                    shutdown: shutdown.clone(),
+                    // Taken before the task starts: the drain then waits for handshakes too.
+                    watcher: graceful.watcher(),
+                };
+                connections.spawn(connection.run(stream, slot));
+            }
+            Err(error) if is_the_connections_own(&error) => {}
+            Err(error) => {
+                // Too many open files, as a rule: it lasts, and asking again at once would only
+                // burn the processor.
+                if !failing {
+                    tracing::error!(%error, "connections cannot be accepted (hint: raise the limit of open files)");
+                }
+                failing = true;
+                tokio::select! {
+                    () = sleep(ACCEPT_BACKOFF) => {}
+                    () = &mut end => break,
+                }
+            }
+        }
+    }
+
+    drop(listener);
+    if timeout(limits.grace, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            connections = connections.len(),
+            "requests were still in flight at the end of the grace period"
+        );
+    }
+    while let Some(ended) = connections.try_join_next() {
+        report_panic(ended);
+    }
+}
+
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(500);
+
+struct Connection {
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    limits: Limits,
+    metrics: ConnectionMetrics,
+    shutdown: Shutdown,
+    watcher: Watcher,
+}
+
+impl Connection {
+    async fn run(mut self, stream: TcpStream, slot: OwnedSemaphorePermit) {
+        let _slot = slot;
+        let _open = self.metrics.open();
+        // With Nagle's algorithm an answer waits for the client's delayed acknowledgement, 40 ms. A
+        // refusal here means that the connection is gone, which the next read says too.
+        let _ = stream.set_nodelay(true);
+
+        let Some(tls) = self.tls.take() else {
+            return self.speak_http(stream).await;
+        };
+        match timeout(self.limits.handshake, tls.accept(stream)).await {
+            Ok(Ok(session)) => self.speak_http(session).await,
+            Ok(Err(error)) => {
+                self.metrics.handshake_failed();
+                tracing::debug!(%error, "a TLS handshake failed");
+            }
+            Err(_) => {
+                self.metrics.handshake_failed();
+                tracing::debug!("a TLS handshake took too long");
+            }
+        }
+    }
+
+    async fn speak_http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self {
+            tls: _,
+            router,
+            limits,
+            metrics: _,
+            shutdown,
+            watcher,
+        } = self;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answering = router.clone().oneshot(request);
+            let shutdown = shutdown.clone();
+            async move {
+                let mut response = answering.await?;
+                // Asked after the answer, so that a drain which begins meanwhile is told at once.
+                if shutdown.is_draining() {
+                    response
+                        .headers_mut()
+                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.idle)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
+async fn end_of_drain(shutdown: &Shutdown, drain: Option<Duration>) {
+    let drained = async {
+        match drain {
+            Some(drain) => {
+                shutdown.draining().await;
+                sleep(drain).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = drained => {}
+        () = shutdown.finished() => {}
+    }
+}
+
+/// A slot first, then a connection: what cannot be served stays in the kernel's queue
+fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> impl Future<Output = io::Result<(TcpStream, OwnedSemaphorePermit)>> {
+    let slots = slots.clone();
+    async move {
+        let slot = slots
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        let (stream, _) = listener.accept().await?;
+        Ok((stream, slot))
+    }
+}
+
+/// Errors of a connection that was gone before it was accepted; the listener is well
+fn is_the_connections_own(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn report_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(
+            "a request ended in a panic, and its connection with it (hint: please report this, with the lines above)"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_the_way_out() {
+        let taken = bind(([127, 0, 0, 1], 0).into(), "--webhook-port")
+            .await
+            .unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = bind(address, "--webhook-port")
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "address {address} is in use (hint: stop the other program, or choose another port with --webhook-port)"
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_named() {
+        // TEST-NET-1, which no machine has.
+        let error = bind(([192, 0, 2, 1], 9443).into(), "--webhook-port")
+            .await
+            .unwrap_err();
+        insta::assert_snapshot!(error, @"address 192.0.2.1:9443 does not belong to this machine (hint: use 0.0.0.0 for all of its addresses)");
+    }
+}

@@ -1,0 +1,377 @@
+//! What is counted, and `/metrics`, which tells it in the `OpenMetrics` format.
+//!
+//! Labels come from closed sets of static words only: never from an object's name or from an image,
+//! or the number of series would grow with the cluster.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header};
+use jiff::Timestamp;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+
+/// Handles to everything that this process counts; clones are cheap and count the same
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    certificate_expiry: Gauge,
+    connections: ConnectionMetrics,
+    image_decisions: Family<ImageDecisionLabels, Counter>,
+    leader: Gauge,
+    mutate_seconds: Histogram,
+    reviews: Family<ReviewLabels, Counter>,
+    reviews_in_flight: Gauge,
+    reviews_shed: Counter,
+    validate_seconds: Histogram,
+}
+
+impl Metrics {
+    /// Registers everything, for a build of this version
+    #[must_use]
+    pub fn new(version: &'static str) -> Self {
+        let durations = Family::<DurationLabels, Histogram>::new_with_constructor(review_histogram);
+        let metrics = Self {
+            registry: Arc::default(),
+            certificate_expiry: Gauge::default(),
+            connections: ConnectionMetrics::default(),
+            image_decisions: Family::default(),
+            leader: Gauge::default(),
+            mutate_seconds: durations.get_or_create_owned(&DurationLabels {
+                webhook: Webhook::Mutate.as_str(),
+            }),
+            reviews: Family::default(),
+            reviews_in_flight: Gauge::default(),
+            reviews_shed: Counter::default(),
+            validate_seconds: durations.get_or_create_owned(&DurationLabels {
+                webhook: Webhook::Validate.as_str(),
+            }),
+        };
+        let mut registry = Registry::with_prefix("agentkube");
+        // The encoder appends `_total` to counters and `_info` to infos.
+        registry.register(
+            "build",
+            "The build that runs",
+            Info::new(BuildLabels { version }),
+        );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the serving certificate expires, in seconds since 1970, 0 while there is none",
+            metrics.certificate_expiry.clone(),
+        );
+        registry.register(
+            "connections",
+            "Open connections on the webhook port",
+            metrics.connections.open.clone(),
+        );
+        registry.register(
+            "image_decisions",
+            "Images chosen for containers, by row of the matrix and by the rule that chose",
+            metrics.image_decisions.clone(),
+        );
+        registry.register(
+            "leader",
+            "1 if this replica leads, else 0",
+            metrics.leader.clone(),
+        );
+        registry.register(
+            "review_duration_seconds",
+            "Time from a whole body to its answer",
+            durations,
+        );
+        registry.register("reviews", "Reviews answered", metrics.reviews.clone());
+        registry.register(
+            "reviews_in_flight",
+            "Reviews being answered",
+            metrics.reviews_in_flight.clone(),
+        );
+        registry.register(
+            "reviews_shed",
+            "Reviews refused because too many were in flight",
+            metrics.reviews_shed.clone(),
+        );
+        registry.register(
+            "tls_handshake_errors",
+            "Connections on the webhook port that ended before a session stood",
+            metrics
+                .connections
+                .handshake_errors
+                .clone(),
+        );
+        Self {
+            registry: Arc::new(registry),
+            ..metrics
+        }
+    }
+
+    /// Counts one answered review
+    pub fn review(&self, labels: &ReviewLabels) {
+        self.reviews
+            .get_or_create_owned(labels)
+            .inc();
+    }
+
+    /// Records how long the answer to a review took
+    pub fn review_duration(&self, webhook: Webhook, duration: Duration) {
+        let histogram = match webhook {
+            Webhook::Mutate => &self.mutate_seconds,
+            Webhook::Validate => &self.validate_seconds,
+        };
+        histogram.observe(duration.as_secs_f64());
+    }
+
+    /// Counts a review as in flight until the guard is dropped
+    #[must_use]
+    pub fn review_in_flight(&self) -> Up {
+        Up::new(&self.reviews_in_flight)
+    }
+
+    /// Counts one review that was refused because too many were in flight
+    pub fn review_shed(&self) {
+        self.reviews_shed.inc();
+    }
+
+    /// Counts one image chosen for a container
+    pub fn image_decision(&self, labels: &ImageDecisionLabels) {
+        self.image_decisions
+            .get_or_create_owned(labels)
+            .inc();
+    }
+
+    /// Says whether this replica leads
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// The handles of the webhook's listener
+    #[must_use]
+    pub fn connections(&self) -> ConnectionMetrics {
+        self.connections.clone()
+    }
+
+    /// The gauge that a [`ServingCertificate`](crate::server::ServingCertificate) keeps
+    #[must_use]
+    pub fn certificate_expiry(&self) -> CertificateExpiry {
+        CertificateExpiry(self.certificate_expiry.clone())
+    }
+
+    /// `/metrics`
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/metrics", get(encode))
+            .with_state(self.registry.clone())
+    }
+}
+
+/// The two paths that the API server calls
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Webhook {
+    /// `/mutate`
+    Mutate,
+    /// `/validate`
+    Validate,
+}
+
+impl Webhook {
+    /// The word in labels and logs
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+        }
+    }
+}
+
+/// What is told apart among answered reviews
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ReviewLabels {
+    /// [`Webhook::as_str`]
+    pub webhook: &'static str,
+    /// `Agent`, `Tool`, `Pod`, or `other`
+    pub kind: &'static str,
+    /// `CREATE`, `UPDATE`, or `other`
+    pub operation: &'static str,
+    /// `allow` or `deny`
+    pub decision: &'static str,
+    /// The first cause's reason, empty when allowed
+    pub reason: &'static str,
+}
+
+/// What is told apart among chosen images
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ImageDecisionLabels {
+    /// The row of the matrix
+    pub component: &'static str,
+    /// The rule that chose: `resource`, `override`, `mirror`, `default`
+    pub source: &'static str,
+}
+
+/// What a listener counts; the default is registered nowhere
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionMetrics {
+    open: Gauge,
+    handshake_errors: Counter,
+}
+
+impl ConnectionMetrics {
+    pub(super) fn open(&self) -> Up {
+        Up::new(&self.open)
+    }
+
+    pub(super) fn handshake_failed(&self) {
+        self.handshake_errors.inc();
+    }
+}
+
+/// The gauge of the serving certificate's end; the default is registered nowhere
+#[derive(Clone, Debug, Default)]
+pub struct CertificateExpiry(Gauge);
+
+impl CertificateExpiry {
+    pub(super) fn set(&self, not_after: Timestamp) {
+        self.0.set(not_after.as_second());
+    }
+}
+
+/// Holds a gauge one higher until it is dropped, also when its task panics or is cancelled
+#[derive(Debug)]
+pub struct Up(Gauge);
+
+impl Up {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct BuildLabels {
+    version: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct DurationLabels {
+    webhook: &'static str,
+}
+
+/// From 50 µs, a usual answer, to 1 s, where an operator should have been told long ago
+fn review_histogram() -> Histogram {
+    Histogram::new([
+        0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
+        0.5, 1.0,
+    ])
+}
+
+async fn encode(State(registry): State<Arc<Registry>>) -> Response {
+    let mut buffer = String::new();
+    match text::encode(&mut buffer, &registry) {
+        Ok(()) => {
+            let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, content_type)], buffer).into_response()
+        }
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("metrics cannot be written: {error}\n"),
+        )
+            .into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn scrape(metrics: &Metrics) -> String {
+        let request = Request::get("/metrics")
+            .body(Body::empty())
+            .unwrap();
+        let response = metrics
+            .router()
+            .oneshot(request)
+            .await
+            .unwrap();
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        );
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_series_has_its_documented_name() {
+        let metrics = Metrics::new("1.2.3");
+        let in_flight = metrics.review_in_flight();
+        metrics.review(&ReviewLabels {
+            webhook: Webhook::Validate.as_str(),
+            kind: "Agent",
+            operation: "CREATE",
+            decision: "deny",
+            reason: "ImageRequired",
+        });
+        metrics.review_duration(Webhook::Mutate, Duration::from_micros(70));
+        metrics.review_shed();
+        metrics.image_decision(&ImageDecisionLabels {
+            component: "ClaudeCode",
+            source: "mirror",
+        });
+        metrics.leads(true);
+        metrics.connections().handshake_failed();
+        metrics
+            .certificate_expiry()
+            .set(Timestamp::from_second(1_900_000_000).unwrap());
+
+        let text = scrape(&metrics).await;
+        for line in [
+            r#"agentkube_build_info{version="1.2.3"} 1"#,
+            "agentkube_certificate_expiry_timestamp_seconds 1900000000",
+            "agentkube_connections 0",
+            r#"agentkube_image_decisions_total{component="ClaudeCode",source="mirror"} 1"#,
+            "agentkube_leader 1",
+            r#"agentkube_review_duration_seconds_bucket{le="0.00005",webhook="mutate"} 0"#,
+            r#"agentkube_review_duration_seconds_bucket{le="0.0001",webhook="mutate"} 1"#,
+            r#"agentkube_review_duration_seconds_bucket{le="1.0",webhook="validate"} 0"#,
+            r#"agentkube_reviews_total{webhook="validate",kind="Agent",operation="CREATE",decision="deny",reason="ImageRequired"} 1"#,
+            "agentkube_reviews_in_flight 1",
+            "agentkube_reviews_shed_total 1",
+            "agentkube_tls_handshake_errors_total 1",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+
+        drop(in_flight);
+        assert!(
+            scrape(&metrics)
+                .await
+                .contains("agentkube_reviews_in_flight 0\n")
+        );
+    }
+}

@@ -1,0 +1,345 @@
+//! The certificate that is served, and how it is swapped without a listener noticing.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use rustls::{
+    RootCertStore, ServerConfig,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use crate::server::{metrics::CertificateExpiry, probes::CheckResult};
+
+/// The pair that new handshakes get, replaced while connections are open
+///
+/// Empty until the first pair arrives: handshakes fail until then, and so does
+/// [`ServingCertificate::check`].
+#[derive(Debug, Default)]
+pub struct ServingCertificate {
+    pair: ArcSwapOption<Pair>,
+    expiry: CertificateExpiry,
+}
+
+impl ServingCertificate {
+    /// No pair yet; the gauge follows the pair that is served
+    #[must_use]
+    pub fn new(expiry: CertificateExpiry) -> Self {
+        Self {
+            pair: ArcSwapOption::empty(),
+            expiry,
+        }
+    }
+
+    /// Serves this pair from the next handshake on
+    pub fn replace(&self, pair: Arc<Pair>) {
+        self.expiry.set(pair.not_after);
+        self.pair.store(Some(pair));
+    }
+
+    /// The pair that is served
+    #[must_use]
+    pub fn pair(&self) -> Option<Arc<Pair>> {
+        self.pair.load_full()
+    }
+
+    /// When the pair that is served expires
+    #[must_use]
+    pub fn not_after(&self) -> Option<Timestamp> {
+        self.pair
+            .load()
+            .as_ref()
+            .map(|pair| pair.not_after)
+    }
+
+    /// Readiness: a pair is there and has not expired at `now`
+    ///
+    /// # Errors
+    ///
+    /// Says which of the two does not hold.
+    pub fn check(&self, now: Timestamp) -> CheckResult {
+        match self.not_after() {
+            None => Err("waiting for a serving certificate".into()),
+            Some(not_after) if not_after <= now => {
+                Err(format!("the serving certificate expired at {not_after}").into())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+impl ResolvesServerCert for ServingCertificate {
+    // One name or another, there is one certificate: the API server's word for us may be an
+    // address, which sends no name at all.
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.pair
+            .load()
+            .as_ref()
+            .map(|pair| pair.key.clone())
+    }
+}
+
+/// A certificate chain, leaf first, and the private key that belongs to the leaf
+#[derive(Debug)]
+pub struct Pair {
+    key: Arc<CertifiedKey>,
+    not_after: Timestamp,
+}
+
+impl Pair {
+    /// Reads both from PEM and checks that they belong together; a pair that has expired is read
+    /// all the same
+    ///
+    /// # Errors
+    ///
+    /// Says what is missing, malformed or does not match. Never quotes the key.
+    pub fn load(chain_pem: &[u8], key_pem: &[u8]) -> Result<Self, PairError> {
+        let chain = certificates(chain_pem)?;
+        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| PairError::Key)?;
+        let leaf = chain
+            .first()
+            .ok_or(PairError::NoCertificate)?;
+        let not_after = not_after(leaf)?;
+        let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => PairError::Mismatch,
+            rustls::Error::InvalidCertificate(_) => PairError::Certificate,
+            _ => PairError::Key,
+        })?;
+        Ok(Self {
+            key: Arc::new(key),
+            not_after,
+        })
+    }
+
+    /// When the leaf expires
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// The chain, leaf first, never empty
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.key.cert
+    }
+
+    /// Checks what a client that trusts these authorities checks at `now`: signatures, validity,
+    /// purpose, and each of these names
+    ///
+    /// # Errors
+    ///
+    /// Says why such a client would refuse, and for which name.
+    pub fn verify(
+        &self,
+        authorities_pem: &[u8],
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<(), PairError> {
+        let mut roots = RootCertStore::empty();
+        for authority in certificates(authorities_pem)? {
+            roots
+                .add(authority)
+                .map_err(|_| PairError::Certificate)?;
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+            .build()
+            .map_err(|_| PairError::NoCertificate)?;
+        let (leaf, intermediates) = self
+            .chain()
+            .split_first()
+            .ok_or(PairError::NoCertificate)?;
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+            u64::try_from(now.as_second()).unwrap_or_default(),
+        ));
+        for name in names {
+            let refused = |why: String| PairError::Refused {
+                name: name.clone(),
+                why,
+            };
+            let server_name =
+                ServerName::try_from(name.as_str()).map_err(|error| refused(error.to_string()))?;
+            verifier
+                .verify_server_cert(leaf, intermediates, &server_name, &[], now)
+                .map_err(|error| refused(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a certificate and key cannot be served
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PairError {
+    /// Not a certificate, or one that cannot be read: whoever wrote it is at fault
+    #[error("the certificate is malformed")]
+    Certificate,
+    /// Not a private key, or of a kind that cannot be used
+    #[error("the private key is missing or malformed")]
+    Key,
+    /// Each is well-formed, but they are not of one pair
+    #[error("the private key does not belong to the certificate")]
+    Mismatch,
+    /// The PEM holds no certificate
+    #[error("there is no certificate")]
+    NoCertificate,
+    /// A client would refuse it
+    #[error("clients would refuse the certificate for `{name}`: {why}")]
+    Refused {
+        /// The name that the client asked for
+        name: String,
+        /// The verifier's words
+        why: String,
+    },
+}
+
+/// TLS 1.2 and 1.3, HTTP/1.1 only, with the certificate that is current at each handshake
+///
+/// # Errors
+///
+/// When the cryptography library lacks what these versions need, which the build rules out.
+pub fn server_config(
+    certificate: Arc<ServingCertificate>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Named, not installed: a process-wide default would depend on who comes first
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PairError> {
+    let found = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| PairError::Certificate)?;
+    if found.is_empty() {
+        return Err(PairError::NoCertificate);
+    }
+    Ok(found)
+}
+
+fn not_after(certificate: &CertificateDer<'_>) -> Result<Timestamp, PairError> {
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(certificate).map_err(|_| PairError::Certificate)?;
+    let seconds = parsed.validity().not_after.timestamp();
+    // RFC 5280 writes "never" as a moment just past the last that a timestamp can hold.
+    Ok(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::server::certificates::issue::Authority;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn names() -> Vec<String> {
+        vec!["webhook.test".to_owned(), "127.0.0.1".to_owned()]
+    }
+
+    #[test]
+    fn an_issued_pair_loads_and_says_when_it_ends() {
+        let now = Timestamp::now();
+        let leaf = Authority::new(HOUR * 2, now)
+            .unwrap()
+            .issue(&names(), HOUR, now)
+            .unwrap();
+        let pair = Pair::load(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes()).unwrap();
+        assert_eq!(pair.not_after().as_second(), (now + HOUR).as_second());
+    }
+
+    #[test]
+    fn names_what_is_wrong_with_a_pair() {
+        let now = Timestamp::now();
+        let authority = Authority::new(HOUR, now).unwrap();
+        let [one, other] = [0, 1].map(|_| {
+            authority
+                .issue(&names(), HOUR, now)
+                .unwrap()
+        });
+        for (chain, key, expected) in [
+            ("", one.key_pem.as_str(), PairError::NoCertificate),
+            (
+                "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+                &one.key_pem,
+                PairError::Certificate,
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                &one.key_pem,
+                PairError::Certificate,
+            ),
+            (&one.chain_pem, "", PairError::Key),
+            (&one.chain_pem, &one.chain_pem, PairError::Key),
+            (&one.chain_pem, &other.key_pem, PairError::Mismatch),
+        ] {
+            let error = Pair::load(chain.as_bytes(), key.as_bytes()).unwrap_err();
+            assert_eq!(error, expected, "{chain}");
+        }
+    }
+
+    #[test]
+    fn verifies_as_a_client_would() {
+        let now = Timestamp::now();
+        let [authority, stranger] = [0, 1].map(|_| Authority::new(HOUR * 2, now).unwrap());
+        let leaf = authority
+            .issue(&names(), HOUR, now)
+            .unwrap();
+        let pair = Pair::load(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes()).unwrap();
+        let trusted = authority.certificate_pem().as_bytes();
+
+        assert_eq!(pair.verify(trusted, &names(), now), Ok(()));
+        // A skewed clock: the certificate is dated back.
+        assert_eq!(
+            pair.verify(trusted, &names(), now - Duration::from_secs(240)),
+            Ok(())
+        );
+        for (authorities, name, when) in [
+            (trusted, "other.test", now),
+            (trusted, "127.0.0.2", now),
+            (trusted, "webhook.test", now + HOUR * 3 / 2),
+            (trusted, "webhook.test", now - HOUR),
+            (stranger.certificate_pem().as_bytes(), "webhook.test", now),
+        ] {
+            let error = pair
+                .verify(authorities, &[name.to_owned()], when)
+                .unwrap_err();
+            assert!(
+                matches!(error, PairError::Refused { .. }),
+                "{name}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn readiness_follows_the_pair() {
+        let now = Timestamp::now();
+        let serving = ServingCertificate::default();
+        insta::assert_snapshot!(serving.check(now).unwrap_err(), @"waiting for a serving certificate");
+
+        let leaf = Authority::new(HOUR, now)
+            .unwrap()
+            .issue(&names(), HOUR, now)
+            .unwrap();
+        let pair = Pair::load(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes()).unwrap();
+        serving.replace(Arc::new(pair));
+        assert_eq!(serving.check(now), Ok(()));
+        assert!(
+            serving
+                .check(now + HOUR * 2)
+                .unwrap_err()
+                .starts_with("the serving certificate expired at ")
+        );
+    }
+}
