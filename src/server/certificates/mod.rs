@@ -9,4 +9,25 @@
 //! share ([`secret`], [`ca_bundle`]), or somebody else puts them into a directory and looks after
 //! the trust as well ([`directory`]).
 
+pub mod directory;
 pub mod issue;
+
+/// Remembers the last trouble, so that one that lasts is logged once
+#[derive(Debug, Default)]
+struct Said(Option<String>);
+
+impl Said {
+    /// Whether this trouble differs from the last one
+    fn is_new(&mut self, trouble: &str) -> bool {
+        let new = self.0.as_deref() != Some(trouble);
+        if new {
+            self.0 = Some(trouble.to_owned());
+        }
+        new
+    }
+
+    /// Forgets the trouble, and tells whether there was one
+    fn over(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+}

@@ -1,0 +1,182 @@
+//! Certificates that somebody else puts into a directory, as cert-manager does through a mounted
+//! Secret.
+//!
+//! Neither a Secret nor a caBundle is touched in this mode: who issues the certificate also tells
+//! the API server whom to trust.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use crate::server::{
+    Shutdown,
+    certificates::Said,
+    tls::{Pair, PairError, ServingCertificate},
+};
+
+/// How often the directory is read unless told otherwise
+pub const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Serves `tls.crt` and `tls.key` of a directory, and follows their contents until the shutdown has
+/// finished
+///
+/// The files are read every `interval` and compared byte by byte. Watching them would miss the way
+/// in which Kubernetes updates a mounted Secret: it swaps the link `..data` to another directory. A
+/// pair that cannot be served (half written, malformed) is said once, and the last good one stays.
+pub async fn follow(
+    directory: PathBuf,
+    interval: Duration,
+    serving: Arc<ServingCertificate>,
+    shutdown: Shutdown,
+) {
+    let mut said = Said::default();
+    let mut served = None;
+    let polling = async {
+        loop {
+            match poll(&directory, served.as_ref()).await {
+                Ok(None) => {
+                    said.over();
+                }
+                Ok(Some((files, pair))) => {
+                    said.over();
+                    tracing::info!(
+                        directory = %directory.display(),
+                        not_after = %pair.not_after(),
+                        "the certificate of the directory is served"
+                    );
+                    serving.replace(Arc::new(pair));
+                    served = Some(files);
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    if said.is_new(&error) {
+                        let last_good = served.is_some();
+                        tracing::warn!(
+                            directory = %directory.display(),
+                            %error,
+                            last_good,
+                            "the certificate of the directory cannot be served"
+                        );
+                    }
+                }
+            }
+            sleep(interval).await;
+        }
+    };
+    tokio::select! {
+        () = polling => {}
+        () = shutdown.finished() => {}
+    }
+}
+
+/// Why a directory's pair is not served
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// The files are there and make no pair; half of an update looks like this for a moment
+    #[error(
+        "`tls.crt` and `tls.key` cannot be served: {0} (hint: both must be PEM and belong together)"
+    )]
+    Pair(#[from] PairError),
+    /// A file cannot be read
+    #[error("`{}` cannot be read: {source} (hint: --tls-dir takes a directory with `tls.crt` and `tls.key`)", path.display())]
+    Read {
+        /// The file
+        path: PathBuf,
+        /// The system's own words
+        source: io::Error,
+    },
+}
+
+#[derive(Eq, PartialEq)]
+struct Files {
+    chain: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// The directory's pair, or nothing when it is the one that is served
+async fn poll(
+    directory: &Path,
+    served: Option<&Files>,
+) -> Result<Option<(Files, Pair)>, DirectoryError> {
+    let files = Files {
+        chain: read(directory.join("tls.crt")).await?,
+        key: read(directory.join("tls.key")).await?,
+    };
+    if served == Some(&files) {
+        return Ok(None);
+    }
+    let pair = Pair::load(&files.chain, &files.key)?;
+    Ok(Some((files, pair)))
+}
+
+async fn read(path: PathBuf) -> Result<Vec<u8>, DirectoryError> {
+    tokio::fs::read(&path)
+        .await
+        .map_err(|source| DirectoryError::Read { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::server::certificates::issue::{Authority, Leaf};
+
+    fn leaf() -> Leaf {
+        let now = Timestamp::now();
+        let hour = Duration::from_secs(3600);
+        Authority::new(hour, now)
+            .unwrap()
+            .issue(&["a.test".to_owned()], hour, now)
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn equal_contents_are_not_loaded_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let leaf = leaf();
+        fs::write(directory.path().join("tls.crt"), &leaf.chain_pem).unwrap();
+        fs::write(directory.path().join("tls.key"), &leaf.key_pem).unwrap();
+
+        let (files, _) = poll(directory.path(), None)
+            .await
+            .unwrap()
+            .unwrap();
+
+        assert!(
+            poll(directory.path(), Some(&files))
+                .await
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_half_written_pair_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("tls.crt"), leaf().chain_pem).unwrap();
+        fs::write(directory.path().join("tls.key"), leaf().key_pem).unwrap();
+        let error = poll(directory.path(), None)
+            .await
+            .err()
+            .unwrap();
+        insta::assert_snapshot!(error, @"`tls.crt` and `tls.key` cannot be served: the private key does not belong to the certificate (hint: both must be PEM and belong together)");
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_named() {
+        let error = poll(Path::new("/nowhere"), None)
+            .await
+            .err()
+            .unwrap();
+        insta::assert_snapshot!(error, @"`/nowhere/tls.crt` cannot be read: No such file or directory (os error 2) (hint: --tls-dir takes a directory with `tls.crt` and `tls.key`)");
+    }
+}
