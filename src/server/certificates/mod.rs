@@ -11,6 +11,7 @@
 
 pub mod directory;
 pub mod issue;
+pub mod secret;
 
 /// Remembers the last trouble, so that one that lasts is logged once
 #[derive(Debug, Default)]

@@ -1,0 +1,371 @@
+use std::sync::Mutex;
+
+use axum::body::Body;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::json;
+use tower::service_fn;
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The one Secret of an API server that knows no other, with what was asked of it
+#[derive(Default)]
+struct FakeServer {
+    secret: Mutex<Option<Secret>>,
+    /// Appears just before the next creation, as another replica's would
+    rival: Mutex<Option<Secret>>,
+    calls: Mutex<Vec<String>>,
+}
+
+impl FakeServer {
+    fn with(secret: Option<Secret>) -> Arc<Self> {
+        let server = Self::default();
+        if let Some(secret) = secret {
+            server.store(secret);
+        }
+        Arc::new(server)
+    }
+
+    fn client(self: &Arc<Self>) -> Client {
+        let server = self.clone();
+        let service = service_fn(move |request: Request<kube::client::Body>| {
+            let server = server.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let bytes = body.collect().await.unwrap().to_bytes();
+                Ok::<_, std::convert::Infallible>(server.answer(&head.method, &bytes))
+            }
+        });
+        Client::new(service, "agentkube-system")
+    }
+
+    fn answer(&self, method: &Method, body: &[u8]) -> Response<Body> {
+        self.calls
+            .lock()
+            .unwrap()
+            .push(method.to_string());
+        if let Some(rival) = self
+            .rival
+            .lock()
+            .unwrap()
+            .take_if(|_| method == Method::POST)
+        {
+            self.store(rival);
+        }
+        let current = self.secret.lock().unwrap().clone();
+        match (method, current) {
+            (&Method::GET, Some(secret)) => object(&secret),
+            (&Method::GET, None) => failure(404, "NotFound"),
+            (&Method::POST, Some(_)) => failure(409, "AlreadyExists"),
+            (&Method::POST, None) => object(&self.store(serde_json::from_slice(body).unwrap())),
+            (&Method::PUT, Some(current)) => {
+                let wanted: Secret = serde_json::from_slice(body).unwrap();
+                if wanted.metadata.resource_version != current.metadata.resource_version {
+                    return failure(409, "Conflict");
+                }
+                object(&self.store(wanted))
+            }
+            (method, _) => panic!("{method} was not expected"),
+        }
+    }
+
+    fn store(&self, mut secret: Secret) -> Secret {
+        let mut current = self.secret.lock().unwrap();
+        let version = current
+            .as_ref()
+            .and_then(|secret| {
+                secret
+                    .metadata
+                    .resource_version
+                    .as_ref()
+            })
+            .map_or(0, |version| version.parse::<u64>().unwrap());
+        secret.metadata.resource_version = Some((version + 1).to_string());
+        *current = Some(secret.clone());
+        secret
+    }
+
+    fn current(&self) -> Secret {
+        self.secret
+            .lock()
+            .unwrap()
+            .clone()
+            .unwrap()
+    }
+
+    fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+fn object(secret: &Secret) -> Response<Body> {
+    Response::new(Body::from(serde_json::to_vec(secret).unwrap()))
+}
+
+fn failure(code: u16, reason: &str) -> Response<Body> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason});
+    let mut response = Response::new(Body::from(status.to_string()));
+    *response.status_mut() = StatusCode::from_u16(code).unwrap();
+    response
+}
+
+fn names() -> Vec<String> {
+    vec![
+        "agentkube-manager.agentkube-system.svc".to_owned(),
+        "127.0.0.1".to_owned(),
+    ]
+}
+
+fn replica(server: &Arc<FakeServer>) -> SecretCertificates {
+    SecretCertificates::new(
+        server.client(),
+        "agentkube-system",
+        names(),
+        Lifetimes::default(),
+        Arc::default(),
+    )
+}
+
+fn good_secret(names: &[String]) -> Secret {
+    let now = Timestamp::now();
+    let authority = Authority::new(HOUR, now).unwrap();
+    let leaf = authority
+        .issue(names, HOUR, now)
+        .unwrap();
+    new_secret(data(&authority, leaf))
+}
+
+fn with_field(mut secret: Secret, key: &str, value: &[u8]) -> Secret {
+    secret
+        .data
+        .as_mut()
+        .unwrap()
+        .insert(key.to_owned(), ByteString(value.to_vec()));
+    secret
+}
+
+fn served(replica: &SecretCertificates) -> Vec<u8> {
+    replica.serving.pair().unwrap().chain()[0].to_vec()
+}
+
+fn trusted(replica: &SecretCertificates) -> Vec<u8> {
+    replica
+        .authorities
+        .borrow()
+        .as_deref()
+        .unwrap()
+        .to_vec()
+}
+
+#[tokio::test]
+async fn creates_an_absent_secret_and_serves_it() {
+    let server = FakeServer::with(None);
+    let mut replica = replica(&server);
+
+    replica.ensure(None).await.unwrap();
+
+    assert_eq!(server.calls(), ["POST"]);
+    let secret = server.current();
+    assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/tls"));
+    assert_eq!(
+        secret.metadata.labels.unwrap()["app.kubernetes.io/managed-by"],
+        "agentkube"
+    );
+    let keys: Vec<_> = secret
+        .data
+        .unwrap()
+        .into_keys()
+        .collect();
+    assert_eq!(keys, ["ca.crt", "ca.key", "tls.crt", "tls.key"]);
+    let pair = replica.serving.pair().unwrap();
+    assert_eq!(
+        pair.verify(&trusted(&replica), &names(), Timestamp::now()),
+        Ok(())
+    );
+}
+
+#[tokio::test]
+async fn a_replica_that_comes_second_takes_the_first_ones_authority() {
+    let server = FakeServer::with(None);
+    let rival = good_secret(&names());
+    *server.rival.lock().unwrap() = Some(rival.clone());
+    let mut replica = replica(&server);
+
+    replica.ensure(None).await.unwrap();
+
+    assert_eq!(server.calls(), ["POST", "GET"]);
+    assert_eq!(trusted(&replica), rival.data.unwrap()["ca.crt"].0);
+}
+
+#[tokio::test]
+async fn many_replicas_at_once_agree_on_one_authority() {
+    let server = FakeServer::with(None);
+    let mut starting = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut replica = replica(&server);
+        starting.spawn(async move {
+            replica.ensure(None).await.unwrap();
+            (served(&replica), trusted(&replica))
+        });
+    }
+    let outcomes = starting.join_all().await;
+    assert!(
+        outcomes
+            .windows(2)
+            .all(|two| two[0] == two[1])
+    );
+}
+
+#[tokio::test]
+async fn a_good_secret_is_served_as_it_is() {
+    let server = FakeServer::with(Some(good_secret(&names())));
+    let mut replica = replica(&server);
+    replica
+        .ensure(Some(server.current()))
+        .await
+        .unwrap();
+    assert_eq!(server.calls(), Vec::<String>::new());
+    assert!(replica.serving.pair().is_some());
+}
+
+#[tokio::test]
+async fn a_flawed_secret_is_mended_under_its_own_authority() {
+    let now = Timestamp::now();
+    let good = good_secret(&names());
+    let stranger = good_secret(&names());
+    let foreign_key = stranger.data.unwrap()["tls.key"]
+        .0
+        .clone();
+    let authority = authority_in(good.data.as_ref().unwrap(), now).unwrap();
+    let long_ago = now - Duration::from_secs(1800);
+    let expired = authority
+        .issue(&names(), Duration::from_secs(60), long_ago)
+        .unwrap();
+    let expired = {
+        let secret = with_field(good.clone(), "tls.crt", expired.chain_pem.as_bytes());
+        with_field(secret, "tls.key", expired.key_pem.as_bytes())
+    };
+    for flawed in [
+        with_field(good.clone(), "tls.crt", b""),
+        with_field(
+            good.clone(),
+            "tls.crt",
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ),
+        with_field(good.clone(), "tls.key", &foreign_key),
+        expired,
+    ] {
+        let server = FakeServer::with(Some(with_field(flawed, "note", b"kept")));
+        let mut replica = replica(&server);
+
+        replica
+            .ensure(Some(server.current()))
+            .await
+            .unwrap();
+
+        assert_eq!(server.calls(), ["PUT"]);
+        let data = server.current().data.unwrap();
+        assert_eq!(data["ca.crt"], good.data.as_ref().unwrap()["ca.crt"]);
+        assert_eq!(data["note"].0, b"kept");
+        let pair = replica.serving.pair().unwrap();
+        assert_eq!(pair.verify(&trusted(&replica), &names(), now), Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_other_names_keeps_them() {
+    let other = "agentkube-manager.elsewhere.svc".to_owned();
+    let server = FakeServer::with(Some(good_secret(std::slice::from_ref(&other))));
+    let mut replica = replica(&server);
+
+    replica
+        .ensure(Some(server.current()))
+        .await
+        .unwrap();
+
+    let covered = names_in(&server.current().data.unwrap()["tls.crt"].0);
+    assert!(
+        names()
+            .iter()
+            .chain([&other])
+            .all(|name| covered.contains(name)),
+        "{covered:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_emptied_secret_gets_a_new_authority() {
+    let empty = Secret {
+        data: None,
+        ..good_secret(&names())
+    };
+    let server = FakeServer::with(Some(empty));
+    let mut replica = replica(&server);
+    replica
+        .ensure(Some(server.current()))
+        .await
+        .unwrap();
+    assert!(authority_in(&server.current().data.unwrap(), Timestamp::now()).is_some());
+}
+
+#[tokio::test]
+async fn a_secret_emptied_while_serving_gets_the_last_good_authority_back() {
+    let server = FakeServer::with(Some(good_secret(&names())));
+    let mut replica = replica(&server);
+    replica
+        .ensure(Some(server.current()))
+        .await
+        .unwrap();
+    let before = trusted(&replica);
+
+    let emptied = server.store(Secret {
+        data: None,
+        ..server.current()
+    });
+    replica
+        .ensure(Some(emptied))
+        .await
+        .unwrap();
+
+    assert_eq!(trusted(&replica), before);
+}
+
+#[tokio::test]
+async fn a_secret_that_somebody_else_mended_meanwhile_is_taken() {
+    let flawed = with_field(good_secret(&names()), "tls.key", b"");
+    let server = FakeServer::with(Some(flawed));
+    let stale = server.current();
+    let mended = server.store(good_secret(&names()));
+    let mut replica = replica(&server);
+
+    replica
+        .ensure(Some(stale))
+        .await
+        .unwrap();
+
+    assert_eq!(server.calls(), ["PUT", "GET"]);
+    assert_eq!(trusted(&replica), mended.data.unwrap()["ca.crt"].0);
+}
+
+#[tokio::test]
+async fn a_flaw_that_cannot_be_mended_leaves_the_last_good_pair() {
+    let server = FakeServer::with(Some(good_secret(&names())));
+    let mut replica = replica(&server);
+    replica
+        .ensure(Some(server.current()))
+        .await
+        .unwrap();
+    let before = served(&replica);
+
+    // A name that no certificate can carry stands for any failure to issue.
+    replica.names.push("näme".to_owned());
+    let flawed = with_field(server.current(), "tls.key", b"");
+    replica
+        .ensure(Some(flawed))
+        .await
+        .unwrap_err();
+
+    assert_eq!(served(&replica), before);
+}
