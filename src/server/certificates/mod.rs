@@ -9,6 +9,7 @@
 //! share ([`secret`], [`ca_bundle`]), or somebody else puts them into a directory and looks after
 //! the trust as well ([`directory`]).
 
+pub mod ca_bundle;
 pub mod directory;
 pub mod issue;
 pub mod secret;
