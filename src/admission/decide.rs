@@ -13,6 +13,17 @@ pub enum Webhook {
     Validate,
 }
 
+impl Webhook {
+    /// The word in paths, labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+        }
+    }
+}
+
 /// The answer to a review.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {

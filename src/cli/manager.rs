@@ -1,7 +1,293 @@
-/// x
-#[derive(clap::Args, Debug)]
-pub(super) struct Args {}
+use std::{env, fmt::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-pub(super) fn run(_args: Args) -> anyhow::Result<()> {
-    Ok(())
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
+use kube::{Client, Config};
+use tokio::net::TcpListener;
+
+use super::{
+    logging::{self, LogFormat},
+    tasks::Tasks,
+};
+use crate::{
+    admission::Policy,
+    images::Problem,
+    index::Index,
+    server::{
+        Health, Limits, Metrics, ServingCertificate, Shutdown, bind,
+        certificates::{
+            ca_bundle, directory,
+            issue::{Lifetimes, service_names},
+            secret::SecretCertificates,
+        },
+        metrics::ConnectionMetrics,
+        serve, tls,
+        webhook::Webhooks,
+    },
+};
+
+/// The Service in front of the manager, and the name of everything else that is its own.
+const NAME: &str = "agentkube-manager";
+
+const CA_BUNDLE_MISSING: &str = "the registration does not hold our certificate authority yet";
+
+/// Serve the webhooks and run the reconciler, in a cluster.
+///
+/// Which images run is set by environment variables: `AGENTKUBE_IMAGE_<ROW>`,
+/// `AGENTKUBE_IMAGE_REGISTRY`, `AGENTKUBE_MIRROR_LAYOUT`, `AGENTKUBE_PULL_SECRETS`.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example: `AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror agentkube manager`"
+)]
+pub(super) struct Args {
+    /// Where the webhooks are served, over TLS
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:9443")]
+    webhook_address: SocketAddr,
+    /// Where metrics are served
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
+    metrics_address: SocketAddr,
+    /// Where liveness and readiness are served
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8081")]
+    probe_address: SocketAddr,
+    /// The manager's own namespace
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "POD_NAMESPACE",
+        default_value = "agentkube-system"
+    )]
+    namespace: String,
+    /// How this replica is called where replicas elect a leader; random if not given
+    #[arg(long, value_name = "NAME", env = "POD_NAME", hide_env_values = true)]
+    identity: Option<String>,
+    /// A further DNS name or IP address for the certificate that the manager makes itself
+    #[arg(long, value_name = "NAME")]
+    serving_name: Vec<String>,
+    /// Serve tls.crt and tls.key of this directory, and make no certificate
+    #[arg(long, value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
+    /// How long requests are still answered after SIGTERM, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    drain_delay: u64,
+    /// How log lines are written; what is logged is set by `RUST_LOG`
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    logging::start(args.log_format);
+    let policy = policy()?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?
+        .block_on(manage(args, policy))
+}
+
+/// Reads the settings from the environment of this process.
+fn policy() -> anyhow::Result<Policy> {
+    let variables = env::vars_os()
+        .filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
+        })
+        .collect::<Vec<_>>();
+    Policy::parse(
+        variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    )
+    .map_err(|problems| anyhow!(refusal(&problems)))
+}
+
+fn refusal(problems: &[Problem]) -> String {
+    let mut text = "the manager does not start with these settings:".to_owned();
+    for problem in problems {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n  {problem}");
+    }
+    text
+}
+
+async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
+    let Args {
+        webhook_address,
+        metrics_address,
+        probe_address,
+        namespace,
+        identity: _,
+        serving_name,
+        tls_dir,
+        drain_delay,
+        log_format: _,
+    } = args;
+    let ports = Ports {
+        webhook: bind(webhook_address, "--webhook-address").await?,
+        metrics: bind(metrics_address, "--metrics-address").await?,
+        probes: bind(probe_address, "--probe-address").await?,
+    };
+    let mut replica = Replica::new(client().await?, Arc::new(policy));
+    if let Some(directory) = tls_dir {
+        replica.follow_certificates(directory);
+    } else {
+        replica.make_certificates(&namespace, serving_name);
+    }
+    replica.follow_index();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %webhook_address, "manager.started");
+    replica
+        .run(ports, Duration::from_secs(drain_delay))
+        .await
+}
+
+/// Connects to the cluster that the environment names.
+async fn client() -> anyhow::Result<Client> {
+    let config = Config::infer().await.context(
+        "no cluster to connect to (hint: set KUBECONFIG to a kubeconfig file that can be read, \
+         or run in a pod with a ServiceAccount)",
+    )?;
+    Client::try_from(config).context("the cluster's configuration cannot be used")
+}
+
+/// What a replica listens on.
+struct Ports {
+    webhook: TcpListener,
+    metrics: TcpListener,
+    probes: TcpListener,
+}
+
+/// One replica of the manager, put together piece by piece.
+struct Replica {
+    client: Client,
+    policy: Arc<Policy>,
+    index: Arc<Index>,
+    certificate: Arc<ServingCertificate>,
+    health: Health,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    tasks: Tasks,
+}
+
+impl Replica {
+    fn new(client: Client, policy: Arc<Policy>) -> Self {
+        let shutdown = Shutdown::new();
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+        let certificate = Arc::new(ServingCertificate::new(metrics.certificate_expiry()));
+        let mut health = Health::new(shutdown.clone());
+        let served = certificate.clone();
+        health.check("certificate", move || served.check(Timestamp::now()));
+        Self {
+            client,
+            policy,
+            index: Arc::default(),
+            certificate,
+            health,
+            metrics,
+            shutdown,
+            tasks: Tasks::default(),
+        }
+    }
+
+    /// Serves the certificate that somebody else puts into a directory.
+    fn follow_certificates(&mut self, path: PathBuf) {
+        let (certificate, shutdown) = (self.certificate.clone(), self.shutdown.clone());
+        let follow = directory::follow(path, directory::INTERVAL, certificate, shutdown);
+        self.tasks.spawn("certificates", follow);
+    }
+
+    /// Makes the certificate, shares it with the other replicas, and has the API server trust it.
+    fn make_certificates(&mut self, namespace: &str, more_names: Vec<String>) {
+        let mut names = service_names(NAME, namespace);
+        names.extend(more_names);
+        let certificates = SecretCertificates::new(
+            self.client.clone(),
+            namespace,
+            names,
+            Lifetimes::default(),
+            self.certificate.clone(),
+        );
+        let registrations = ca_bundle::keep(
+            self.client.clone(),
+            certificates.authorities(),
+            self.health
+                .flag("mutating-registration", CA_BUNDLE_MISSING),
+            self.health
+                .flag("validating-registration", CA_BUNDLE_MISSING),
+            self.shutdown.clone(),
+        );
+        self.tasks
+            .spawn("certificates", certificates.follow(self.shutdown.clone()));
+        self.tasks
+            .spawn("registrations", registrations);
+    }
+
+    /// Keeps the index up to date.
+    fn follow_index(&mut self) {
+        let index = self.index.clone();
+        self.health.check("index", move || {
+            if index.is_synced() {
+                Ok(())
+            } else {
+                Err("waiting for the first list of Agents and Tools".into())
+            }
+        });
+        let (index, client, shutdown) = (
+            self.index.clone(),
+            self.client.clone(),
+            self.shutdown.clone(),
+        );
+        self.tasks.spawn("index", async move {
+            tokio::select! {
+                () = index.watch(client) => {}
+                () = shutdown.finished() => {}
+            }
+        });
+    }
+
+    /// Listens, reconciles, and ends in order when it is told to.
+    async fn run(self, ports: Ports, drain: Duration) -> anyhow::Result<()> {
+        let Self {
+            client,
+            policy,
+            index,
+            certificate,
+            health,
+            metrics,
+            shutdown,
+            mut tasks,
+        } = self;
+        let webhooks = Webhooks::new(policy, index, client, metrics.clone());
+        let health = Arc::new(health);
+
+        tasks.spawn_drained(
+            "webhooks",
+            serve(
+                ports.webhook,
+                Some(tls::server_config(certificate)?),
+                webhooks.router(),
+                Limits::webhook(drain),
+                metrics.connections(),
+                shutdown.clone(),
+            ),
+        );
+        for (name, port, router) in [
+            ("metrics", ports.metrics, metrics.router()),
+            ("probes", ports.probes, health.router()),
+        ] {
+            let uncounted = ConnectionMetrics::default();
+            tasks.spawn(
+                name,
+                serve(
+                    port,
+                    None,
+                    router,
+                    Limits::auxiliary(),
+                    uncounted,
+                    shutdown.clone(),
+                ),
+            );
+        }
+        tasks.run(&shutdown).await
+    }
 }

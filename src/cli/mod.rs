@@ -1,8 +1,10 @@
 //! The command line: one file a command.
 
 mod crds;
+mod logging;
 mod manager;
 mod output;
+mod tasks;
 
 use std::process::ExitCode;
 

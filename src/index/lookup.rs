@@ -1,8 +1,8 @@
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{future::Future, sync::Arc};
 
 use kube::{Api, Client};
 use thiserror::Error;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Index, Store, watch::Indexed};
 use crate::admission::{AgentFacts, Owners, ToolFacts, Wanted, Wants};
@@ -119,7 +119,7 @@ impl Finder<'_> {
         kind: &'static str,
         name: &str,
     ) -> Result<T, LookupError> {
-        match timeout_at(self.deadline.into(), read).await {
+        match timeout_at(self.deadline, read).await {
             Ok(Ok(object)) => Ok(object),
             Ok(Err(source)) => Err(LookupError::Api {
                 kind,

@@ -19,6 +19,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::admission::Webhook;
+
 /// Handles to everything that this process counts; clones are cheap and count the same
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -168,26 +170,6 @@ impl Metrics {
         Router::new()
             .route("/metrics", get(encode))
             .with_state(self.registry.clone())
-    }
-}
-
-/// The two paths that the API server calls
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Webhook {
-    /// `/mutate`
-    Mutate,
-    /// `/validate`
-    Validate,
-}
-
-impl Webhook {
-    /// The word in labels and logs
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mutate => "mutate",
-            Self::Validate => "validate",
-        }
     }
 }
 

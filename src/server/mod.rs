@@ -6,7 +6,7 @@
 //!                              ^ Secret or directory          ^ `Connection: close` while draining
 //! ```
 //!
-//! Nothing here knows what a review says. A replica lives through three phases, [`Shutdown`] tells
+//! Only [`webhook`] knows what a review says. A replica lives through three phases, [`Shutdown`] tells
 //! them to everyone: it serves, it drains (readiness is off, requests are still answered), it has
 //! finished.
 
@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod probes;
 pub mod shutdown;
 pub mod tls;
+pub mod webhook;
 
 pub use deadline::Deadline;
 pub use listener::{Limits, bind, serve};

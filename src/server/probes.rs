@@ -11,6 +11,9 @@ use http::StatusCode;
 
 use crate::server::Shutdown;
 
+/// How often [`Health::ready`] asks the checks, which report to nobody by themselves
+const READY_POLL: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// Named checks that together say whether this replica should get requests
 ///
 /// Checks are asked on every probe, so an answer that changes with time (a certificate that
@@ -55,11 +58,18 @@ impl Health {
 
     /// `/healthz`, always `ok` while the process serves, and `/readyz`, 200 or 503 with a line per
     /// check as Kubernetes' own
-    pub fn router(self) -> Router {
+    pub fn router(self: Arc<Self>) -> Router {
         Router::new()
             .route("/healthz", get(async || "ok"))
             .route("/readyz", get(readyz))
-            .with_state(Arc::new(self))
+            .with_state(self)
+    }
+
+    /// Waits until every check holds
+    pub async fn ready(&self) {
+        while !self.report().0 {
+            tokio::time::sleep(READY_POLL).await;
+        }
     }
 
     fn report(&self) -> (bool, String) {
@@ -187,7 +197,7 @@ mod tests {
         let mut health = Health::new(Shutdown::new());
         health.check("certificate", || Ok(()));
         let index = health.flag("index", "waiting for the first list of Agents");
-        let router = health.router();
+        let router = Arc::new(health).router();
 
         let (status, text) = probe(&router, "/readyz").await;
         assert_eq!(status, 503);
@@ -215,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn a_draining_replica_is_alive_but_not_ready() {
         let shutdown = Shutdown::new();
-        let router = Health::new(shutdown.clone()).router();
+        let router = Arc::new(Health::new(shutdown.clone())).router();
         assert_eq!(probe(&router, "/readyz").await.0, 200);
 
         shutdown.drain();

@@ -1,0 +1,87 @@
+use std::{collections::HashSet, future::Future, time::Duration};
+
+use anyhow::{Context, bail};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
+
+use crate::server::Shutdown;
+
+/// How long the tasks that outlive the drain may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// The tasks of a process. They end together: one that ends by itself ends the process, because a
+/// manager that lacks a part of itself would look healthy and not be.
+#[derive(Default)]
+pub(super) struct Tasks {
+    running: JoinSet<&'static str>,
+    /// The tasks that the shutdown waits for before it finishes.
+    draining: HashSet<&'static str>,
+}
+
+impl Tasks {
+    /// Starts a task that runs until the shutdown has finished.
+    pub(super) fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.running.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// Starts a task that ends with the drain.
+    pub(super) fn spawn_drained(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.draining.insert(name);
+        self.spawn(name, task);
+    }
+
+    /// Runs until SIGTERM or SIGINT, then drains and ends in order. A second signal ends at once.
+    ///
+    /// # Errors
+    ///
+    /// When a task ends before it was asked to.
+    pub(super) async fn run(mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            Some(ended) = self.running.join_next() => bail!("{}", premature(ended)),
+        }
+        tracing::info!("manager.draining");
+        shutdown.drain();
+        while !self.draining.is_empty() {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                Some(ended) = self.running.join_next() => match ended {
+                    Ok(name) if self.draining.remove(name) => {}
+                    ended => bail!("{}", premature(ended)),
+                },
+            }
+        }
+        shutdown.finish();
+        let rest = async { while self.running.join_next().await.is_some() {} };
+        if timeout(LAST_WORDS, rest).await.is_err() {
+            tracing::warn!("manager.stopped_before_every_task_ended");
+        }
+        tracing::info!("manager.stopped");
+        Ok(())
+    }
+}
+
+fn premature(ended: Result<&'static str, JoinError>) -> String {
+    match ended {
+        Ok(name) => format!("the task `{name}` ended, and the manager does not run without it"),
+        Err(error) => format!("a task failed: {error}"),
+    }
+}

@@ -1,0 +1,220 @@
+//! `/mutate` and `/validate`: reviews of the API server, answered.
+//!
+//! ```text
+//! [ request ] -> slot -> body -> [ Review ] -> [ Found, in the index or live ] -> [ Decision ] -> answer
+//! ```
+//!
+//! After the body is read nothing is awaited, except where a pod's Agent or Tool is not in the
+//! index yet.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use http::{StatusCode, header};
+use kube::Client;
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::{
+    Deadline, Metrics, body,
+    metrics::{ImageDecisionLabels, ReviewLabels},
+};
+use crate::{
+    admission::{
+        Decision, Denial, Outcome, Policy, Review, Unreadable, Webhook, answer, decide, unavailable,
+    },
+    index::{Found, Index, LookupError},
+};
+
+/// Reviews that are answered at a time; more are turned away at once, because a queue would only
+/// answer all of them too late.
+const CONCURRENT_REVIEWS: usize = 512;
+
+/// Everything that a review is answered with.
+pub struct Webhooks {
+    policy: Arc<Policy>,
+    index: Arc<Index>,
+    client: Client,
+    metrics: Metrics,
+    slots: Semaphore,
+}
+
+impl Webhooks {
+    /// Answers by this policy, with what this index knows and this client can read.
+    ///
+    /// Needs RBAC: `get` on agents and tools, see [`Index::find`].
+    #[must_use]
+    pub fn new(policy: Arc<Policy>, index: Arc<Index>, client: Client, metrics: Metrics) -> Self {
+        let slots = Semaphore::new(CONCURRENT_REVIEWS);
+        Self {
+            policy,
+            index,
+            client,
+            metrics,
+            slots,
+        }
+    }
+
+    /// The routes that the API server calls.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/mutate", post(mutate))
+            .route("/validate", post(validate))
+            .fallback(async || {
+                (
+                    StatusCode::NOT_FOUND,
+                    "no such path (hint: the webhooks are /mutate and /validate)\n",
+                )
+            })
+            .with_state(Arc::new(self))
+    }
+
+    async fn serve(&self, webhook: Webhook, request: Request) -> Response {
+        let arrival = Instant::now();
+        let deadline = Deadline::from_query(arrival, request.uri().query());
+        let Ok(_slot) = self.slots.try_acquire() else {
+            self.metrics.review_shed();
+            return overloaded();
+        };
+        let _in_flight = self.metrics.review_in_flight();
+        match body::read(request, deadline).await {
+            Ok(body) => {
+                let start = Instant::now();
+                let response = self
+                    .answer(webhook, &body, deadline)
+                    .await;
+                self.metrics
+                    .review_duration(webhook, start.elapsed());
+                response
+            }
+            Err(error) => error.into_response(),
+        }
+    }
+
+    async fn answer(&self, webhook: Webhook, body: &Bytes, deadline: Deadline) -> Response {
+        let review = match Review::parse(body) {
+            Ok(review) => review,
+            Err(Unreadable::Body(message)) => {
+                tracing::debug!(%message, "review.unreadable");
+                return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response();
+            }
+            Err(Unreadable::Request { uid, denial }) => {
+                self.count(webhook, "other", "other", Some(&denial));
+                let decision = Decision {
+                    outcome: Outcome::Deny(denial),
+                    warnings: Vec::new(),
+                };
+                return json(answer(&uid, &decision));
+            }
+        };
+        match self.find(&review, deadline).await {
+            Ok(found) => {
+                let decision = decide(webhook, &review, found.owners(), &self.policy);
+                self.record(webhook, &review, &decision);
+                json(answer(review.uid(), &decision))
+            }
+            Err(error) => {
+                tracing::warn!(uid = review.uid(), namespace = review.namespace(), %error, "review.undecided");
+                json(unavailable(
+                    review.uid(),
+                    &format!("{error} (hint: try again)"),
+                ))
+            }
+        }
+    }
+
+    async fn find(&self, review: &Review<'_>, deadline: Deadline) -> Result<Found, LookupError> {
+        let wants = review.wants();
+        self.index
+            .find(&self.client, review.namespace(), wants, deadline.instant())
+            .await
+    }
+
+    /// Counts a decision, and logs it: one line, which says everything and repeats nothing that the
+    /// object holds.
+    fn record(&self, webhook: Webhook, review: &Review<'_>, decision: &Decision) {
+        match &decision.outcome {
+            Outcome::Allow { images, .. } => {
+                self.count(webhook, review.kind(), review.operation(), None);
+                for image in images {
+                    self.metrics
+                        .image_decision(&ImageDecisionLabels {
+                            component: image.component.as_str(),
+                            source: image.source.as_str(),
+                        });
+                }
+            }
+            Outcome::Deny(denial) => {
+                self.count(webhook, review.kind(), review.operation(), Some(denial));
+                let cause = denial.causes.first();
+                tracing::info!(
+                    uid = review.uid(),
+                    webhook = webhook.as_str(),
+                    operation = review.operation(),
+                    kind = review.kind(),
+                    namespace = review.namespace(),
+                    name = denial.subject.name,
+                    user = review.user(),
+                    dry_run = review.is_dry_run(),
+                    reason = cause.map_or("", |cause| cause.reason.as_str()),
+                    field = cause.map_or("", |cause| &cause.field),
+                    causes = denial.causes.len(),
+                    "denied"
+                );
+            }
+        }
+    }
+
+    fn count(
+        &self,
+        webhook: Webhook,
+        kind: &'static str,
+        operation: &str,
+        denial: Option<&Denial>,
+    ) {
+        let reason = denial.and_then(|denial| denial.causes.first());
+        self.metrics.review(&ReviewLabels {
+            webhook: webhook.as_str(),
+            kind,
+            operation: match operation {
+                "CREATE" => "CREATE",
+                "UPDATE" => "UPDATE",
+                _ => "other",
+            },
+            decision: if denial.is_some() { "deny" } else { "allow" },
+            reason: reason.map_or("", |cause| cause.reason.as_str()),
+        });
+    }
+}
+
+async fn mutate(State(webhooks): State<Arc<Webhooks>>, request: Request<Body>) -> Response {
+    webhooks
+        .serve(Webhook::Mutate, request)
+        .await
+}
+
+async fn validate(State(webhooks): State<Arc<Webhooks>>, request: Request<Body>) -> Response {
+    webhooks
+        .serve(Webhook::Validate, request)
+        .await
+}
+
+fn json(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// With `Retry-After` the API server's own client asks again, within the webhook's timeout.
+fn overloaded() -> Response {
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        [(header::RETRY_AFTER, "1")],
+        "too many reviews at a time (hint: add replicas of the manager)\n",
+    )
+        .into_response()
+}
