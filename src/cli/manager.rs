@@ -135,7 +135,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         replica.make_certificates(&namespace, serving_name);
     }
     replica.follow_index();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), %webhook_address, "manager.started");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %webhook_address, "the manager has started");
     replica
         .run(ports, Duration::from_secs(drain_delay))
         .await

@@ -57,7 +57,7 @@ impl Tasks {
             _ = interrupt.recv() => {}
             Some(ended) = self.running.join_next() => bail!("{}", premature(ended)),
         }
-        tracing::info!("manager.draining");
+        tracing::info!("the manager is draining");
         shutdown.drain();
         while !self.draining.is_empty() {
             tokio::select! {
@@ -72,9 +72,9 @@ impl Tasks {
         shutdown.finish();
         let rest = async { while self.running.join_next().await.is_some() {} };
         if timeout(LAST_WORDS, rest).await.is_err() {
-            tracing::warn!("manager.stopped_before_every_task_ended");
+            tracing::warn!("the manager stops before every task has ended");
         }
-        tracing::info!("manager.stopped");
+        tracing::info!("the manager has stopped");
         Ok(())
     }
 }

@@ -70,7 +70,7 @@ pub(super) async fn watch<F: Indexed>(client: Client, store: &Store<F>) {
         match event {
             Ok(event) => {
                 if is_failing {
-                    info!(%kind, "index.watch.recovered");
+                    info!(%kind, "the watch has recovered");
                     is_failing = false;
                 }
                 apply(event, store, &mut listed);
@@ -78,7 +78,7 @@ pub(super) async fn watch<F: Indexed>(client: Client, store: &Store<F>) {
             // The watcher retries by itself; once is enough to say so.
             Err(error) if !is_failing => {
                 is_failing = true;
-                warn!(%kind, %error, hint = hint(&error), "index.watch.failed");
+                warn!(%kind, %error, hint = hint(&error), "the watch fails, and is tried again");
             }
             Err(_) => {}
         }

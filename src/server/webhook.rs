@@ -101,7 +101,7 @@ impl Webhooks {
         let review = match Review::parse(body) {
             Ok(review) => review,
             Err(Unreadable::Body(message)) => {
-                tracing::debug!(%message, "review.unreadable");
+                tracing::debug!(%message, "a body is no review");
                 return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response();
             }
             Err(Unreadable::Request { uid, denial }) => {
@@ -120,7 +120,7 @@ impl Webhooks {
                 json(answer(review.uid(), &decision))
             }
             Err(error) => {
-                tracing::warn!(uid = review.uid(), namespace = review.namespace(), %error, "review.undecided");
+                tracing::warn!(uid = review.uid(), namespace = review.namespace(), %error, "a review could not be decided");
                 json(unavailable(
                     review.uid(),
                     &format!("{error} (hint: try again)"),
