@@ -57,14 +57,19 @@ pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
 
 /// Builds `parts` into `cache`, but for those that are there. Another process may be about the same: one of them builds, the other waits.
 pub(crate) async fn build(cache: &Path, parts: &[Part]) -> anyhow::Result<()> {
+    let missing = || {
+        let mut missing = parts.to_vec();
+        missing.retain(|part| !cache.join(part.file()).is_file());
+        missing
+    };
+    require_go(&missing())?;
     fs::create_dir_all(cache).with_context(|| format!("cannot create `{}`", cache.display()))?;
     let _lock = lock(&cache.join("lock")).await?;
-    let mut missing = parts.to_vec();
-    missing.retain(|part| !cache.join(part.file()).is_file());
+    // Asked again: somebody else may have built them in the meantime.
+    let missing = missing();
     if missing.is_empty() {
         return Ok(());
     }
-    require_go(&missing)?;
     sweep(cache);
 
     let work = tempfile::Builder::new()
