@@ -34,7 +34,8 @@ impl Binaries {
     ///
     /// # Errors
     ///
-    /// `KUBEBUILDER_ASSETS` is no folder with programs; a program is in neither place and Go is missing, too; the build fails.
+    /// `KUBEBUILDER_ASSETS` is no folder with programs; a program is in neither place and Go is missing, too;
+    /// the build fails.
     pub async fn locate() -> anyhow::Result<Self> {
         let assets = assets()?;
         let cache = gobuild::cache_directory()?;

@@ -72,8 +72,8 @@ struct Access {
 }
 
 impl ControlPlane {
-    /// Brings a control plane up and waits until pods can be created and are scheduled: the API server and the nodes are ready,
-    /// and the namespace `default` has its account. Takes about 5 s on 2 cores.
+    /// Brings a control plane up and waits until pods can be created and are scheduled: the API server and
+    /// the nodes are ready, and the namespace `default` has its account. Takes about 5 s on 2 cores.
     ///
     /// Sweeps up first after runs that were killed.
     ///
@@ -271,7 +271,8 @@ fn is_port_clash(error: &anyhow::Error) -> bool {
     format!("{error:#}").contains("address already in use")
 }
 
-/// A program with an environment of its own: etcd and KWOK would take settings from variables and from files in the home directory.
+/// A program with an environment of its own: etcd and KWOK would take settings from variables and from files
+/// in the home directory.
 fn program(path: &Path, directory: &Path) -> Command {
     let mut command = Command::new(path);
     command

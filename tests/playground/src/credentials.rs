@@ -25,8 +25,8 @@ const NAMES: [&str; 5] = [
     "kubernetes.default.svc",
 ];
 
-/// Who gets a token: the person, and the components under their usual names, so that audit logs and admission tell them apart.
-/// All are in `system:masters`.
+/// Who gets a token: the person, and the components under their usual names, so that audit logs and admission
+/// tell them apart. All are in `system:masters`.
 const USERS: [&str; 4] = [
     "admin",
     "system:kube-controller-manager",

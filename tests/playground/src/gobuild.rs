@@ -55,7 +55,8 @@ pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
         .join(format!("{:016x}", hash.0)))
 }
 
-/// Builds `parts` into `cache`, but for those that are there. Another process may be about the same: one of them builds, the other waits.
+/// Builds `parts` into `cache`, but for those that are there. Another process may be about the same: one of them
+/// builds, the other waits.
 pub(crate) async fn build(cache: &Path, parts: &[Part]) -> anyhow::Result<()> {
     let missing = || {
         let mut missing = parts.to_vec();
@@ -176,7 +177,8 @@ fn report(elapsed: Duration, built: &[String], programs: usize) -> String {
     line
 }
 
-/// Joins KWOK's stages into one file. They are taken from the module, so that they fit the program; and kept, as Go may be gone later.
+/// Joins KWOK's stages into one file. They are taken from the module, so that they fit the program; and kept,
+/// as Go may be gone later.
 async fn collect_stages(work: &Path) -> anyhow::Result<()> {
     let kwok = "sigs.k8s.io/kwok";
     output(work, &["mod", "download", kwok]).await?;
@@ -279,7 +281,8 @@ async fn output(work: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether there is a Go that can build the module, asked in its folder: a Go that is too old says so there, or fetches a newer one.
+/// Whether there is a Go that can build the module, asked in its folder: a Go that is too old says so there,
+/// or fetches a newer one.
 fn require_go(missing: &[Part]) -> anyhow::Result<()> {
     let reason = match go(&std::env::temp_dir())
         .arg("version")
@@ -297,7 +300,8 @@ fn require_go(missing: &[Part]) -> anyhow::Result<()> {
         .collect();
     bail!(
         "no control plane: {} not found, and {reason}\n\n\
-         hint: install Go 1.26 or newer (https://go.dev/dl), with which they are built once; or set `KUBEBUILDER_ASSETS` to a folder that holds them",
+         hint: install Go 1.26 or newer (https://go.dev/dl), with which they are built once; \
+         or set `KUBEBUILDER_ASSETS` to a folder that holds them",
         names.join(", ")
     )
 }
@@ -342,7 +346,8 @@ fn absolute(variable: &str) -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// FNV-1a with 64 bits: a name for a directory that stays the same with every Rust version. It keeps out accidents, not attackers.
+/// FNV-1a with 64 bits: a name for a directory that stays the same with every Rust version. It keeps out
+/// accidents, not attackers.
 struct Fnv(u64);
 
 impl Default for Fnv {
