@@ -1,0 +1,16 @@
+# syntax=docker/dockerfile:1
+FROM docker.io/library/rust:1-slim-trixie AS build
+# aws-lc compiles C.
+RUN apt-get update && apt-get install --yes --no-install-recommends build-essential cmake
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin agentkube && cp target/release/agentkube /agentkube
+
+FROM gcr.io/distroless/cc-debian13:nonroot
+COPY --from=build /agentkube /usr/local/bin/agentkube
+# The number, so that runAsNonRoot can be checked.
+USER 65532:65532
+ENTRYPOINT ["agentkube"]
+CMD ["manager"]
