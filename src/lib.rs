@@ -9,3 +9,4 @@ pub mod cli;
 pub mod images;
 pub mod index;
 pub mod server;
+pub mod reconciler;

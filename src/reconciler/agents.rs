@@ -1,0 +1,18 @@
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{
+    pod::agent_pod,
+    reconcile::{Leader, Owner},
+    subject::Subject,
+};
+use crate::api::Agent;
+
+impl Owner for Agent {
+    fn subject(&self, leader: &Leader) -> Subject<'_> {
+        Subject::of_agent(self, &leader.policy)
+    }
+
+    fn pod(&self) -> Pod {
+        agent_pod(self)
+    }
+}

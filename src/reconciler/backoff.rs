@@ -1,0 +1,151 @@
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// The wait after the first failure.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
+
+/// What failed and when it is tried again, for every object of a kind.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: Mutex<HashMap<Key, Failure>>,
+}
+
+/// Namespace and name.
+pub(super) type Key = (String, String);
+
+#[derive(Debug)]
+struct Failure {
+    count: u32,
+    message: String,
+    generation: Option<i64>,
+    retry_at: Instant,
+}
+
+/// A failure that has just been noted.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Noted {
+    /// When to try again, from now.
+    pub(super) retry_in: Duration,
+    /// Whether it is another failure than the one before, and worth a word.
+    pub(super) is_news: bool,
+}
+
+impl Backoff {
+    /// Notes that `generation` of an object failed.
+    pub(super) fn fail(&self, key: Key, generation: Option<i64>, message: &str) -> Noted {
+        let mut failures = self.lock();
+        let known = failures.get(&key);
+        let count = known.map_or(0, |failure| failure.count.saturating_add(1));
+        let is_news = known.is_none_or(|failure| failure.message != message);
+        let retry_in = wait(count);
+        let failure = Failure {
+            count,
+            message: message.to_owned(),
+            generation,
+            retry_at: Instant::now() + retry_in,
+        };
+        failures.insert(key, failure);
+        Noted { retry_in, is_news }
+    }
+
+    /// How long to leave the object alone. A changed object is tried at once: the change may
+    /// well be the cure.
+    pub(super) fn remaining(&self, key: &Key, generation: Option<i64>) -> Option<Duration> {
+        let failures = self.lock();
+        let failure = failures
+            .get(key)
+            .filter(|failure| failure.generation == generation)?;
+        failure
+            .retry_at
+            .checked_duration_since(Instant::now())
+            .filter(|wait| !wait.is_zero())
+    }
+
+    /// Forgets the failures of an object: it succeeded, or is gone. Says whether there were any.
+    pub(super) fn forget(&self, key: &Key) -> bool {
+        self.lock().remove(key).is_some()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Failure>> {
+        // Nothing in here is left half-done by a panic.
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wait(count: u32) -> Duration {
+    FIRST
+        .saturating_mul(2_u32.saturating_pow(count))
+        .min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        ("adaptive".to_owned(), "bot".to_owned())
+    }
+
+    #[test]
+    fn waits_double_up_to_five_minutes() {
+        let waits: Vec<_> = (0..11)
+            .map(|count| wait(count).as_secs())
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(wait(u32::MAX), LONGEST);
+    }
+
+    #[test]
+    fn a_success_starts_over() {
+        let backoff = Backoff::default();
+        backoff.fail(key(), Some(1), "quota");
+        let second = backoff.fail(key(), Some(1), "quota");
+        assert_eq!(second.retry_in, Duration::from_secs(2));
+        assert!(backoff.forget(&key()));
+        assert!(!backoff.forget(&key()));
+        let third = backoff.fail(key(), Some(1), "quota");
+        assert_eq!(third.retry_in, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn only_another_failure_is_news() {
+        let backoff = Backoff::default();
+        assert!(
+            backoff
+                .fail(key(), None, "quota")
+                .is_news
+        );
+        assert!(
+            !backoff
+                .fail(key(), None, "quota")
+                .is_news
+        );
+        assert!(
+            backoff
+                .fail(key(), None, "webhook")
+                .is_news
+        );
+    }
+
+    #[test]
+    fn a_changed_object_does_not_wait() {
+        let backoff = Backoff::default();
+        assert_eq!(backoff.remaining(&key(), Some(1)), None);
+        backoff.fail(key(), Some(1), "quota");
+        assert!(
+            backoff
+                .remaining(&key(), Some(1))
+                .is_some()
+        );
+        assert_eq!(backoff.remaining(&key(), Some(2)), None);
+    }
+}

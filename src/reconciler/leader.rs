@@ -1,0 +1,450 @@
+//! Who of the replicas leads.
+//!
+//! The protocol is the one of Kubernetes' own components (client-go's `leaderelection`): the Lease
+//! names its holder, every write carries the `resourceVersion` that was read, so that of two
+//! candidates one loses, and whether a holder is still alive is judged by whether its Lease
+//! *changes*, never by comparing its clock with ours.
+
+use std::{future::Future, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use super::MANAGER;
+
+/// The Lease that the leader holds, in the manager's own namespace.
+pub const LEASE: &str = "agentkube-manager";
+/// How long a Lease that is not renewed keeps others from leading.
+pub const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// How long before others may lead a leader that cannot renew stops: a margin for requests that
+/// are still under way, and for clocks that do not run alike.
+pub const RENEW_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a leader goes on without a renewal.
+const RENEW_DEADLINE: Duration = LEASE_DURATION.saturating_sub(RENEW_GRACE);
+/// How often a leader renews.
+const RENEW_PERIOD: Duration = Duration::from_secs(2);
+/// How often a candidate looks, so how soon it notices that the Lease was released.
+const POLL_PERIOD: Duration = Duration::from_secs(1);
+/// A request that takes longer is given up.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A replica that would lead.
+pub(super) struct Candidate {
+    leases: Api<Lease>,
+    identity: String,
+}
+
+impl Candidate {
+    pub(super) fn new(client: Client, namespace: &str, identity: String) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            identity,
+        }
+    }
+
+    /// Runs `work` whenever this replica leads, until `shutdown`; then releases the Lease.
+    ///
+    /// `work` is dropped, wherever it stands, as soon as leadership is lost.
+    pub(super) async fn run<W: Future<Output = ()>>(
+        &self,
+        on_leadership: impl Fn(bool),
+        work: impl Fn() -> W,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let campaign = async {
+            let mut sighting = None;
+            loop {
+                self.acquire(&mut sighting).await;
+                info!(identity = self.identity, "leader.elected");
+                on_leadership(true);
+                tokio::select! {
+                    () = self.hold(&mut sighting) => {}
+                    () = work() => {}
+                }
+                warn!(identity = self.identity, "leader.lost");
+                on_leadership(false);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = campaign => {}
+        }
+        on_leadership(false);
+        self.release().await;
+    }
+
+    /// Returns when this replica holds the Lease.
+    async fn acquire(&self, sighting: &mut Option<Sighting>) {
+        let mut is_failing = false;
+        loop {
+            match self.attempt(sighting).await {
+                Ok(true) => return,
+                Ok(false) => is_failing = false,
+                Err(error) => {
+                    // It is tried every second; once is enough to say so.
+                    if !is_failing {
+                        warn!(lease = LEASE, %error, "leader.lease.failed");
+                    }
+                    is_failing = true;
+                }
+            }
+            sleep(POLL_PERIOD).await;
+        }
+    }
+
+    /// Returns when this replica no longer holds the Lease for certain.
+    async fn hold(&self, sighting: &mut Option<Sighting>) {
+        let mut deadline = Instant::now() + RENEW_DEADLINE;
+        let mut pause = RENEW_PERIOD;
+        loop {
+            sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
+            let asked = Instant::now();
+            if asked >= deadline {
+                return;
+            }
+            let attempt = self.attempt(sighting);
+            match timeout(deadline - asked, attempt).await {
+                Ok(Ok(true)) => {
+                    deadline = asked + RENEW_DEADLINE;
+                    pause = RENEW_PERIOD;
+                }
+                Ok(Ok(false)) | Err(_) => return,
+                Ok(Err(error)) => {
+                    warn!(lease = LEASE, %error, "leader.renew.failed");
+                    pause = POLL_PERIOD;
+                }
+            }
+        }
+    }
+
+    /// Tries once to take or renew the Lease. Says whether this replica holds it.
+    async fn attempt(&self, sighting: &mut Option<Sighting>) -> Result<bool, LeaseError> {
+        let taken = timeout(REQUEST_TIMEOUT, self.take(sighting)).await;
+        match taken.map_err(|_| LeaseError::Timeout)? {
+            Ok(holds) => Ok(holds),
+            // Somebody else was faster, or it was deleted: the next look tells.
+            Err(kube::Error::Api(error)) if error.code == 409 || error.is_not_found() => Ok(false),
+            Err(error) => Err(LeaseError::Api(Box::new(error))),
+        }
+    }
+
+    async fn take(&self, sighting: &mut Option<Sighting>) -> Result<bool, kube::Error> {
+        let params = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let Some(mut lease) = self.leases.get_opt(LEASE).await? else {
+            let lease = Lease {
+                metadata: ObjectMeta {
+                    name: Some(LEASE.to_owned()),
+                    ..ObjectMeta::default()
+                },
+                spec: Some(claim(None, &self.identity, Timestamp::now())),
+            };
+            self.leases
+                .create(&params, &lease)
+                .await?;
+            return Ok(true);
+        };
+        if !self.may_take(&lease, sighting, Instant::now()) {
+            return Ok(false);
+        }
+        lease.spec = Some(claim(lease.spec.as_ref(), &self.identity, Timestamp::now()));
+        // It carries the resourceVersion that was read: of two candidates only one succeeds.
+        self.leases
+            .replace(LEASE, &params, &lease)
+            .await?;
+        Ok(true)
+    }
+
+    /// Whether the Lease is free, ours, or has not changed for its whole duration.
+    fn may_take(&self, lease: &Lease, sighting: &mut Option<Sighting>, now: Instant) -> bool {
+        let Some(holder) = holder(lease) else {
+            return true;
+        };
+        if holder == self.identity {
+            return true;
+        }
+        let version = lease
+            .metadata
+            .resource_version
+            .as_deref()
+            .unwrap_or_default();
+        match sighting {
+            Some(sighting) if sighting.version == version => {
+                now.saturating_duration_since(sighting.since) >= duration(lease)
+            }
+            _ => {
+                *sighting = Some(Sighting {
+                    version: version.to_owned(),
+                    since: now,
+                });
+                false
+            }
+        }
+    }
+
+    /// Gives the Lease back, if this replica holds it, so that the next one leads at once.
+    async fn release(&self) {
+        let release = async {
+            let Some(mut lease) = self.leases.get_opt(LEASE).await? else {
+                return Ok(());
+            };
+            if holder(&lease) != Some(self.identity.as_str()) {
+                return Ok(());
+            }
+            if let Some(spec) = &mut lease.spec {
+                spec.holder_identity = None;
+                spec.renew_time = None;
+                spec.acquire_time = None;
+            }
+            let params = PostParams {
+                field_manager: Some(MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            self.leases
+                .replace(LEASE, &params, &lease)
+                .await?;
+            info!(identity = self.identity, "leader.released");
+            Ok::<_, kube::Error>(())
+        };
+        match timeout(REQUEST_TIMEOUT, release).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(lease = LEASE, %error, "leader.release.failed"),
+            Err(_) => warn!(lease = LEASE, error = %LeaseError::Timeout, "leader.release.failed"),
+        }
+    }
+}
+
+/// Why it is not known who holds the Lease.
+#[derive(Debug, thiserror::Error)]
+enum LeaseError {
+    #[error(transparent)]
+    Api(Box<kube::Error>),
+    #[error("the API server did not answer in time")]
+    Timeout,
+}
+
+/// The Lease of somebody else, as this replica last saw it change.
+#[derive(Debug)]
+struct Sighting {
+    version: String,
+    since: Instant,
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    lease
+        .spec
+        .as_ref()?
+        .holder_identity
+        .as_deref()
+        .filter(|holder| !holder.is_empty())
+}
+
+/// How long the holder asked to be left alone.
+fn duration(lease: &Lease) -> Duration {
+    lease
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.lease_duration_seconds)
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map_or(LEASE_DURATION, Duration::from_secs)
+}
+
+/// The Lease as its holder writes it: taken over, or renewed.
+fn claim(known: Option<&LeaseSpec>, identity: &str, now: Timestamp) -> LeaseSpec {
+    let mut spec = known.cloned().unwrap_or_default();
+    if spec.holder_identity.as_deref() != Some(identity) {
+        spec.holder_identity = Some(identity.to_owned());
+        spec.acquire_time = Some(MicroTime(now));
+        spec.lease_transitions = Some(
+            spec.lease_transitions
+                .map_or(0, |count| count.saturating_add(1)),
+        );
+    }
+    spec.renew_time = Some(MicroTime(now));
+    spec.lease_duration_seconds = i32::try_from(LEASE_DURATION.as_secs()).ok();
+    spec
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::reconciler::fixtures::{Api as FakeApi, Reply};
+
+    fn lease(version: &str, spec: &Value) -> Lease {
+        serde_json::from_value(json!({
+            "metadata": {"name": LEASE, "resourceVersion": version},
+            "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    fn candidate(api: &FakeApi) -> Candidate {
+        Candidate::new(api.client(), "agentkube-system", "me".to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_nobody_holds_may_be_taken_at_once() {
+        let candidate = candidate(&FakeApi::default());
+        let free = json!({"leaseDurationSeconds": 15, "leaseTransitions": 3});
+        assert!(candidate.may_take(&lease("1", &free), &mut None, Instant::now()));
+        let blank = json!({"holderIdentity": ""});
+        assert!(candidate.may_take(&lease("1", &blank), &mut None, Instant::now()));
+        let own = json!({"holderIdentity": "me", "renewTime": "2020-01-01T00:00:00.000000Z"});
+        assert!(candidate.may_take(&lease("1", &own), &mut None, Instant::now()));
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_dead_when_it_has_not_changed_for_its_duration() {
+        let candidate = candidate(&FakeApi::default());
+        // Its clock is far behind ours, which must not count.
+        let held = json!({
+            "holderIdentity": "other", "leaseDurationSeconds": 15,
+            "renewTime": "2020-01-01T00:00:00.000000Z",
+        });
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut sighting = None;
+        let mut may_take =
+            |version, at| candidate.may_take(&lease(version, &held), &mut sighting, at);
+        assert!(!may_take("1", start));
+        assert!(!may_take("1", after(14)));
+        assert!(!may_take("2", after(15)), "it was renewed");
+        assert!(!may_take("2", after(29)));
+        assert!(may_take("2", after(30)));
+    }
+
+    #[test]
+    fn a_leader_stops_before_others_may_lead() {
+        assert!(RENEW_DEADLINE + RENEW_GRACE <= LEASE_DURATION);
+        assert!(RENEW_PERIOD + REQUEST_TIMEOUT < RENEW_DEADLINE);
+    }
+
+    #[test]
+    fn a_renewal_changes_only_the_time() {
+        let early = Timestamp::from_second(1_000).unwrap();
+        let late = Timestamp::from_second(2_000).unwrap();
+        let first = claim(None, "me", early);
+        assert_eq!(first.lease_transitions, Some(0));
+        let renewed = claim(Some(&first), "me", late);
+        assert_eq!(renewed.acquire_time, Some(MicroTime(early)));
+        assert_eq!(renewed.renew_time, Some(MicroTime(late)));
+        assert_eq!(renewed.lease_transitions, Some(0));
+        let other = claim(Some(&renewed), "other", late);
+        assert_eq!(other.acquire_time, Some(MicroTime(late)));
+        assert_eq!(other.lease_transitions, Some(1));
+    }
+
+    #[tokio::test]
+    async fn of_two_candidates_the_slower_one_loses() {
+        let api = FakeApi::default();
+        api.on(
+            "GET",
+            "/leases/",
+            Reply::ok(json!({
+                "metadata": {"name": LEASE, "resourceVersion": "7"}, "spec": {},
+            })),
+        );
+        api.on(
+            "PUT",
+            "/leases/",
+            Reply::error(409, "Conflict", "it was modified"),
+        );
+        let candidate = candidate(&api);
+        assert!(
+            !candidate
+                .attempt(&mut None)
+                .await
+                .unwrap()
+        );
+        let put = api.request("PUT", "/leases/");
+        assert_eq!(put["metadata"]["resourceVersion"], "7");
+        assert_eq!(put["spec"]["holderIdentity"], "me");
+    }
+
+    #[tokio::test]
+    async fn the_work_ends_with_shutdown_and_the_lease_is_released() {
+        let api = FakeApi::default();
+        api.on("GET", "/leases/", Reply::error(404, "NotFound", "no lease"));
+        api.on(
+            "POST",
+            "/leases",
+            Reply::ok(json!({"metadata": {"name": LEASE}})),
+        );
+        let candidate = candidate(&api);
+        let leads = std::sync::Mutex::new(Vec::new());
+        let (started, shutdown) = tokio::sync::oneshot::channel();
+        let started = std::sync::Mutex::new(Some(started));
+        let work = || {
+            // From now on the Lease is there, and ours.
+            api.on(
+                "GET",
+                "/leases/",
+                Reply::ok(json!({
+                    "metadata": {"name": LEASE, "resourceVersion": "8"},
+                    "spec": {"holderIdentity": "me", "leaseDurationSeconds": 15,
+                        "renewTime": "2020-01-01T00:00:00.000000Z"},
+                })),
+            );
+            api.on(
+                "PUT",
+                "/leases/",
+                Reply::ok(json!({"metadata": {"name": LEASE}})),
+            );
+            started
+                .lock()
+                .unwrap()
+                .take()
+                .unwrap()
+                .send(())
+                .unwrap();
+            std::future::pending()
+        };
+        let shutdown = async { shutdown.await.unwrap() };
+        candidate
+            .run(
+                |is_leader| leads.lock().unwrap().push(is_leader),
+                work,
+                shutdown,
+            )
+            .await;
+        assert_eq!(*leads.lock().unwrap(), [true, false]);
+        let put = api.request("PUT", "/leases/");
+        assert_eq!(put["metadata"]["resourceVersion"], "8");
+        assert_eq!(put["spec"].get("holderIdentity"), None);
+        assert_eq!(put["spec"].get("renewTime"), None);
+    }
+
+    #[tokio::test]
+    async fn a_lost_lease_ends_the_work_at_once() {
+        let api = FakeApi::default();
+        api.on(
+            "GET",
+            "/leases/",
+            Reply::ok(json!({
+                "metadata": {"name": LEASE, "resourceVersion": "9"},
+                "spec": {"holderIdentity": "other", "leaseDurationSeconds": 15},
+            })),
+        );
+        let candidate = candidate(&api);
+        let mut sighting = None;
+        let lost = candidate.hold(&mut sighting);
+        timeout(RENEW_DEADLINE, lost)
+            .await
+            .expect("the holder should notice with its next renewal");
+    }
+}

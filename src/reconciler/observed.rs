@@ -1,0 +1,228 @@
+//! A pod as the leader remembers it: the few fields that status is made of, so that thousands of
+//! pods fit in little memory.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Resource, api::ObjectMeta};
+use serde::Deserialize;
+
+use crate::api::{IMAGES_ANNOTATION, ImageDecision};
+
+/// A pod, without its spec.
+#[derive(Clone, Debug, Default, Deserialize, Resource)]
+#[resource(inherit = "Pod")]
+pub(super) struct ObservedPod {
+    pub(super) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(super) status: ObservedStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ObservedStatus {
+    pub(super) phase: String,
+    pub(super) reason: Option<Box<str>>,
+    pub(super) message: Option<Box<str>>,
+    pub(super) conditions: Box<[PodCondition]>,
+    pub(super) init_container_statuses: Box<[ContainerStatus]>,
+    pub(super) container_statuses: Box<[ContainerStatus]>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PodCondition {
+    #[serde(rename = "type")]
+    pub(super) type_: Box<str>,
+    pub(super) status: Box<str>,
+    pub(super) reason: Option<Box<str>>,
+    pub(super) message: Option<Box<str>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ContainerStatus {
+    pub(super) name: Box<str>,
+    pub(super) state: ContainerState,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ContainerState {
+    pub(super) waiting: Option<Waiting>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Waiting {
+    pub(super) reason: Option<Box<str>>,
+    pub(super) message: Option<Box<str>>,
+}
+
+/// Whose a pod is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ownership {
+    /// Its controller is another object, or nothing at all.
+    Foreign,
+    /// Its controller was an object of the same kind and name that has been deleted: the garbage
+    /// collector will take the pod.
+    Leftover,
+    /// Its controller is the object.
+    Ours,
+}
+
+impl ObservedPod {
+    /// Drops what is not read.
+    pub(super) fn trim(&mut self) {
+        let metadata = &mut self.metadata;
+        metadata.managed_fields = None;
+        metadata.labels = None;
+        if let Some(annotations) = &mut metadata.annotations {
+            annotations.retain(|name, _| name == IMAGES_ANNOTATION);
+        }
+        let is_read = |condition: &PodCondition| {
+            matches!(&*condition.type_, READY_CONDITION | SCHEDULED_CONDITION)
+        };
+        let conditions = std::mem::take(&mut self.status.conditions);
+        self.status.conditions = conditions
+            .into_iter()
+            .filter(is_read)
+            .collect();
+    }
+
+    /// What admission recorded; `None` where it never saw the pod.
+    pub(super) fn images(&self) -> Option<Vec<ImageDecision>> {
+        let annotations = self.metadata.annotations.as_ref()?;
+        serde_json::from_str(annotations.get(IMAGES_ANNOTATION)?).ok()
+    }
+
+    /// Whether Kubernetes calls the pod ready.
+    pub(super) fn is_ready(&self) -> bool {
+        self.condition(READY_CONDITION)
+            .is_some_and(|condition| &*condition.status == "True")
+    }
+
+    /// Why no node takes the pod.
+    pub(super) fn unschedulable(&self) -> Option<&PodCondition> {
+        self.condition(SCHEDULED_CONDITION)
+            .filter(|condition| &*condition.status == "False")
+    }
+
+    /// The first container that waits for something that may never come.
+    pub(super) fn stuck(&self) -> Option<(&str, &Waiting)> {
+        let status = &self.status;
+        status
+            .init_container_statuses
+            .iter()
+            .chain(&status.container_statuses)
+            .filter_map(|container| Some((&*container.name, container.state.waiting.as_ref()?)))
+            .find(|(_, waiting)| {
+                !matches!(
+                    waiting.reason.as_deref(),
+                    None | Some("ContainerCreating" | "PodInitializing")
+                )
+            })
+    }
+
+    fn condition(&self, type_: &str) -> Option<&PodCondition> {
+        self.status
+            .conditions
+            .iter()
+            .find(|condition| &*condition.type_ == type_)
+    }
+}
+
+impl Ownership {
+    /// Whose the pod with this metadata is, seen from `owner`.
+    pub(super) fn of<K: Resource<DynamicType = ()>>(pod: &ObjectMeta, owner: &K) -> Self {
+        let controller = pod
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|reference| reference.controller == Some(true));
+        let Some(controller) = controller else {
+            return Self::Foreign;
+        };
+        if Some(&controller.uid) == owner.meta().uid.as_ref() {
+            Self::Ours
+        } else if controller.kind == K::kind(&())
+            && controller.api_version == K::api_version(&())
+            && Some(&controller.name) == owner.meta().name.as_ref()
+        {
+            Self::Leftover
+        } else {
+            Self::Foreign
+        }
+    }
+}
+
+const READY_CONDITION: &str = "Ready";
+const SCHEDULED_CONDITION: &str = "PodScheduled";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::reconciler::fixtures::{agent, observed, owner_reference};
+
+    #[test]
+    fn a_trimmed_pod_keeps_what_status_is_made_of() {
+        let mut pod = observed(
+            "bot",
+            json!({"agentkube.io/images": "[]", "other": "x"}),
+            json!({
+                "phase": "Running",
+                "conditions": [
+                    {"type": "Initialized", "status": "True"},
+                    {"type": "Ready", "status": "True"},
+                    {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"},
+                ],
+            }),
+        );
+        pod.trim();
+        assert_eq!(pod.images(), Some(Vec::new()));
+        assert!(pod.is_ready());
+        assert!(pod.unschedulable().is_some());
+        assert_eq!(pod.status.conditions.len(), 2);
+        assert_eq!(pod.metadata.annotations.unwrap().len(), 1);
+        assert!(pod.metadata.owner_references.is_some());
+    }
+
+    #[test]
+    fn ownership_goes_by_uid() {
+        let agent = agent(json!({"runtime": "Codex"}));
+        let of = |references: serde_json::Value| {
+            let metadata: ObjectMeta =
+                serde_json::from_value(json!({"ownerReferences": references})).unwrap();
+            Ownership::of(&metadata, &agent)
+        };
+        assert_eq!(of(json!([owner_reference("uid-1")])), Ownership::Ours);
+        assert_eq!(of(json!([owner_reference("uid-0")])), Ownership::Leftover);
+        assert_eq!(of(json!([])), Ownership::Foreign);
+        let mut other = owner_reference("uid-0");
+        other["kind"] = "Tool".into();
+        assert_eq!(of(json!([other])), Ownership::Foreign);
+        let mut dependent = owner_reference("uid-1");
+        dependent["controller"] = false.into();
+        assert_eq!(of(json!([dependent])), Ownership::Foreign);
+    }
+
+    #[test]
+    fn a_container_that_is_just_starting_is_not_stuck() {
+        let waiting = |reason: &str| {
+            let status = json!({"initContainerStatuses": [{"name": "agentlet", "state": {"waiting": {"reason": reason}}}]});
+            observed("bot", json!({}), status)
+        };
+        assert!(
+            waiting("PodInitializing")
+                .stuck()
+                .is_none()
+        );
+        assert!(
+            waiting("ContainerCreating")
+                .stuck()
+                .is_none()
+        );
+        let pod = waiting("ErrImagePull");
+        assert_eq!(pod.stuck().unwrap().0, "agentlet");
+    }
+}

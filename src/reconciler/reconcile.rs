@@ -1,0 +1,655 @@
+//! What is done for one Agent or Tool, each time that something about it changes.
+
+use std::{convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
+    runtime::{
+        Config, applier,
+        controller::{self, Action},
+        events::{Event, EventType, Recorder},
+        reflector::{ObjectRef, Store},
+    },
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use thiserror::Error;
+use tracing::{debug, info, warn};
+
+use super::{
+    MANAGER,
+    backoff::{Backoff, Key},
+    observed::{ObservedPod, Ownership},
+    status::{problem, status},
+    subject::Subject,
+    verdict::Seen,
+    watch::Stores,
+};
+use crate::{admission::Policy, api::Status};
+
+/// How many objects of a kind are worked on at a time.
+const CONCURRENCY: u16 = 16;
+/// When to look again at a pod that the API server has and the watch has not shown yet.
+const RECHECK: Duration = Duration::from_secs(5);
+/// When to look again whether a name has become free. A pod without our label is not watched.
+const NAME_TAKEN_RETRY: Duration = Duration::from_secs(30);
+/// The API server refuses longer notes of Events; in bytes.
+const LONGEST_NOTE: usize = 1000;
+
+/// What the leader works with.
+pub(super) struct Leader {
+    pub(super) client: Client,
+    pub(super) policy: Arc<Policy>,
+    pub(super) recorder: Recorder,
+    pub(super) stores: Stores,
+}
+
+/// A kind of object that has a pod.
+pub(super) trait Owner:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    fn subject(&self, leader: &Leader) -> Subject<'_>;
+    fn pod(&self) -> Pod;
+}
+
+/// Reconciles each object of `queue`; runs until that ends.
+pub(super) async fn run<K: Owner>(
+    leader: Arc<Leader>,
+    store: Store<K>,
+    queue: impl Stream<Item = ObjectRef<K>>,
+) {
+    let context = Arc::new(Context {
+        leader,
+        backoff: Backoff::default(),
+    });
+    let results = applier(
+        |object: Arc<K>, context: Arc<Context>| {
+            Box::pin(async move { context.reconcile(&*object).await })
+        },
+        |object, error, context| context.failed(&*object, error),
+        context.clone(),
+        store,
+        queue.map(Ok::<_, Infallible>),
+        Config::default().concurrency(CONCURRENCY),
+    );
+    results
+        .for_each(async |result| {
+            // What failed has been logged by `failed`. What is gone need not be tried again.
+            if let Err(controller::Error::ObjectNotFound(object)) = result {
+                let namespace = object.namespace.unwrap_or_default();
+                context
+                    .backoff
+                    .forget(&(namespace, object.name));
+            }
+        })
+        .await;
+}
+
+struct Context {
+    leader: Arc<Leader>,
+    backoff: Backoff,
+}
+
+/// Reconciling came to an end before status could be reported.
+#[derive(Debug, Error)]
+enum ReconcileError {
+    #[error("the status could not be written: {0}")]
+    Status(#[source] Box<kube::Error>),
+}
+
+/// What stands under the name of the pod, and who says so.
+enum Found {
+    /// The API server has the object's own pod; the watch is about to show it.
+    AheadOfWatch,
+    CreateFailed {
+        message: String,
+        retry_in: Duration,
+    },
+    Leftover,
+    NameTaken,
+    Nothing,
+    Pod(Arc<ObservedPod>),
+    /// An attempt failed not long ago, and status tells of it.
+    TooSoon(Duration),
+}
+
+impl Context {
+    async fn reconcile<K: Owner>(&self, object: &K) -> Result<Action, ReconcileError> {
+        if object
+            .meta()
+            .deletion_timestamp
+            .is_some()
+        {
+            return Ok(Action::await_change());
+        }
+        self.leader.stores.ready().await;
+        let subject = object.subject(&self.leader);
+        let found = self.find(object, &subject).await;
+        let (seen, action) = match &found {
+            Found::AheadOfWatch => return Ok(Action::requeue(RECHECK)),
+            Found::TooSoon(wait) => return Ok(Action::requeue(*wait)),
+            Found::CreateFailed { message, retry_in } => {
+                (Seen::CreateFailed(message), Action::requeue(*retry_in))
+            }
+            Found::Leftover => (Seen::Leftover, Action::requeue(RECHECK)),
+            Found::NameTaken => (Seen::NameTaken, Action::requeue(NAME_TAKEN_RETRY)),
+            Found::Nothing => (Seen::Nothing, Action::await_change()),
+            Found::Pod(pod) => (Seen::Pod(pod), Action::await_change()),
+        };
+        self.report(object, &subject, status(&subject, seen, now()))
+            .await?;
+        if !matches!(found, Found::CreateFailed { .. }) {
+            self.backoff.forget(&key(object));
+        }
+        Ok(action)
+    }
+
+    /// Finds the pod, or creates it where it is missing and wanted.
+    async fn find<K: Owner>(&self, object: &K, subject: &Subject<'_>) -> Found {
+        let name = ObjectRef::new(&subject.pod).within(&subject.namespace);
+        if let Some(pod) = self.leader.stores.pods.get(&name) {
+            return match Ownership::of(&pod.metadata, object) {
+                Ownership::Foreign => Found::NameTaken,
+                Ownership::Leftover => Found::Leftover,
+                Ownership::Ours => Found::Pod(pod),
+            };
+        }
+        if !subject.wants_pod() {
+            return Found::Nothing;
+        }
+        if let Some(wait) = self
+            .backoff
+            .remaining(&key(object), subject.generation)
+        {
+            return Found::TooSoon(wait);
+        }
+        match self.create(object, subject).await {
+            Ok(found) => found,
+            Err(error) => {
+                let message = message(&error);
+                let noted = self
+                    .backoff
+                    .fail(key(object), subject.generation, &message);
+                if noted.is_news {
+                    warn!(
+                        kind = subject.kind,
+                        namespace = subject.namespace,
+                        name = subject.name,
+                        error = message,
+                        "reconciler.pod.create_failed"
+                    );
+                }
+                Found::CreateFailed {
+                    message,
+                    retry_in: noted.retry_in,
+                }
+            }
+        }
+    }
+
+    /// Creates the pod. Its name is unique, so a second one can never come of a stale view.
+    async fn create<K: Owner>(
+        &self,
+        object: &K,
+        subject: &Subject<'_>,
+    ) -> Result<Found, kube::Error> {
+        let pods: Api<Pod> = Api::namespaced(self.leader.client.clone(), &subject.namespace);
+        let params = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        match pods
+            .create(&params, &object.pod())
+            .await
+        {
+            Ok(_) => {
+                self.backoff.forget(&key(object));
+                info!(
+                    kind = subject.kind,
+                    namespace = subject.namespace,
+                    name = subject.name,
+                    pod = subject.pod,
+                    "reconciler.pod.created"
+                );
+                let note = format!("created pod `{}`", subject.pod);
+                self.publish(object, EventType::Normal, "PodCreated", &note)
+                    .await;
+                Ok(Found::AheadOfWatch)
+            }
+            Err(kube::Error::Api(error)) if error.is_already_exists() => {
+                // Not with our label, or not seen yet: only a live look can tell.
+                let Some(pod) = pods
+                    .get_metadata_opt(&subject.pod)
+                    .await?
+                else {
+                    return Ok(Found::AheadOfWatch);
+                };
+                Ok(match Ownership::of(&pod.metadata, object) {
+                    Ownership::Foreign => Found::NameTaken,
+                    Ownership::Leftover => Found::Leftover,
+                    Ownership::Ours => Found::AheadOfWatch,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the status if it differs, and tells of a new problem by an Event.
+    async fn report<K: Owner>(
+        &self,
+        object: &K,
+        subject: &Subject<'_>,
+        status: Status,
+    ) -> Result<(), ReconcileError> {
+        if subject.previous == Some(&status) {
+            return Ok(());
+        }
+        let api: Api<K> = Api::namespaced(self.leader.client.clone(), &subject.namespace);
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patched = api
+            .patch_status(&subject.name, &params, &Patch::Merge(patch(&status)))
+            .await;
+        match patched {
+            Ok(_) => {}
+            // Deleted in the meantime.
+            Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(ReconcileError::Status(Box::new(error))),
+        }
+        if let Some(problem) = problem(&status, subject.previous) {
+            self.publish(
+                object,
+                EventType::Warning,
+                &problem.reason,
+                &problem.message,
+            )
+            .await;
+        }
+        Ok(())
+    }
+
+    /// Events are for people who look in time; that one is lost is no reason to stop.
+    async fn publish<K: Owner>(&self, object: &K, type_: EventType, reason: &str, note: &str) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(cut(note).to_owned()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        let reference = object.object_ref(&());
+        if let Err(error) = self
+            .leader
+            .recorder
+            .publish(&event, &reference)
+            .await
+        {
+            debug!(reason, %error, "reconciler.event.lost");
+        }
+    }
+
+    fn failed<K: Owner>(&self, object: &K, error: &ReconcileError) -> Action {
+        let noted = self
+            .backoff
+            .fail(key(object), object.meta().generation, &error.to_string());
+        if noted.is_news {
+            let (namespace, name) = key(object);
+            warn!(kind = %K::kind(&()), namespace, name, %error, "reconciler.failed");
+        }
+        Action::requeue(noted.retry_in)
+    }
+}
+
+/// A merge patch that leaves nothing of the status before: what is absent is set to null.
+fn patch(status: &Status) -> serde_json::Value {
+    let Status {
+        phase,
+        ready,
+        observed_generation,
+        images,
+        conditions,
+    } = status;
+    json!({"status": {
+        "phase": phase,
+        "ready": ready,
+        "observedGeneration": observed_generation,
+        "images": images,
+        "conditions": conditions,
+    }})
+}
+
+/// What the API server says for itself, without the client's words around it.
+fn message(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The time in whole seconds, as Kubernetes writes it.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+fn key<K: Resource>(object: &K) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn cut(note: &str) -> &str {
+    let end = note
+        .char_indices()
+        .map(|(at, character)| at + character.len_utf8())
+        .take_while(|&end| end <= LONGEST_NOTE)
+        .last();
+    note.split_at(end.unwrap_or_default()).0
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::{
+        events::Reporter,
+        reflector::{self, store::Writer},
+        watcher,
+    };
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        api::Agent,
+        reconciler::fixtures::{Api as FakeApi, Reply, agent, observed, owner_reference},
+    };
+
+    /// A leader whose watches have shown `pods`.
+    fn context(api: &FakeApi, pods: Vec<ObservedPod>) -> Context {
+        let client = api.client();
+        let (pod_store, writer) = reflector::store();
+        fill(writer, pods);
+        let (agents, writer) = reflector::store();
+        fill(writer, Vec::new());
+        let (tools, writer) = reflector::store();
+        fill(writer, Vec::new());
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: Some("me".to_owned()),
+        };
+        Context {
+            leader: Arc::new(Leader {
+                recorder: Recorder::new(client.clone(), reporter),
+                client,
+                policy: Arc::default(),
+                stores: Stores {
+                    agents,
+                    tools,
+                    pods: pod_store,
+                },
+            }),
+            backoff: Backoff::default(),
+        }
+    }
+
+    fn fill<K: Resource<DynamicType = ()> + Clone>(mut writer: Writer<K>, objects: Vec<K>) {
+        writer.apply_watcher_event(&watcher::Event::Init);
+        for object in objects {
+            writer.apply_watcher_event(&watcher::Event::InitApply(object));
+        }
+        writer.apply_watcher_event(&watcher::Event::InitDone);
+    }
+
+    /// An API server that takes statuses and Events, and pods as `pods` says.
+    fn api(pods: Reply) -> FakeApi {
+        let api = FakeApi::default();
+        let agent = json!({
+            "apiVersion": "agentkube.io/v1alpha1", "kind": "Agent",
+            "metadata": {"name": "bot"}, "spec": {"runtime": "Codex"},
+        });
+        api.on("PATCH", "/agents/bot/status", Reply::ok(agent));
+        api.on(
+            "POST",
+            "/events",
+            Reply::ok(json!({"metadata": {}, "eventTime": null})),
+        );
+        api.on("POST", "/pods", pods);
+        api
+    }
+
+    fn created() -> Reply {
+        Reply::ok(json!({"metadata": {"name": "bot"}}))
+    }
+
+    fn armed() -> Agent {
+        agent(json!({"runtime": "Codex", "paused": false}))
+    }
+
+    fn ready(status: &Value) -> &Value {
+        status["status"]["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|condition| condition["type"] == "Ready")
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_armed_agent_without_a_pod_gets_one() {
+        let api = api(created());
+        let context = context(&api, Vec::new());
+        let action = context
+            .reconcile(&armed())
+            .await
+            .unwrap();
+        assert_eq!(action, Action::requeue(RECHECK));
+        let pod = api.request("POST", "/pods");
+        assert_eq!(pod["metadata"]["name"], "bot");
+        assert_eq!(pod["metadata"]["namespace"], "adaptive");
+        assert_eq!(api.request("POST", "/events")["reason"], "PodCreated");
+        assert_eq!(
+            api.count("PATCH", "/status"),
+            0,
+            "the pod's own event reports"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_paused_agent_gets_none_and_is_told_so() {
+        let api = api(created());
+        let context = context(&api, Vec::new());
+        let paused = agent(json!({"runtime": "Codex"}));
+        let action = context
+            .reconcile(&paused)
+            .await
+            .unwrap();
+        assert_eq!(action, Action::await_change());
+        assert_eq!(api.count("POST", "/pods"), 0);
+        let status = api.request("PATCH", "/agents/bot/status");
+        assert_eq!(status["status"]["phase"], "Paused");
+        assert_eq!(api.count("POST", "/events"), 0, "nothing is wrong");
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_being_deleted_is_left_alone() {
+        let api = api(created());
+        let context = context(&api, Vec::new());
+        let mut agent = serde_json::to_value(armed()).unwrap();
+        agent["metadata"]["deletionTimestamp"] = "2026-11-22T14:00:00Z".into();
+        let agent: Agent = serde_json::from_value(agent).unwrap();
+        context.reconcile(&agent).await.unwrap();
+        assert_eq!(api.total(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_status_that_is_right_is_not_written_again() {
+        let api = api(created());
+        let context = context(&api, Vec::new());
+        let mut paused = agent(json!({"runtime": "Codex"}));
+        context
+            .reconcile(&paused)
+            .await
+            .unwrap();
+        let written = api.request("PATCH", "/agents/bot/status");
+        paused.status = Some(serde_json::from_value(written["status"].clone()).unwrap());
+        context
+            .reconcile(&paused)
+            .await
+            .unwrap();
+        assert_eq!(api.count("PATCH", "/status"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_pod_of_somebody_else_is_reported_and_left_alone() {
+        let api = api(Reply::error(
+            409,
+            "AlreadyExists",
+            "pods \"bot\" already exists",
+        ));
+        api.on(
+            "GET",
+            "/pods/bot",
+            Reply::ok(json!({"metadata": {"name": "bot"}})),
+        );
+        let context = context(&api, Vec::new());
+        let action = context
+            .reconcile(&armed())
+            .await
+            .unwrap();
+        assert_eq!(action, Action::requeue(NAME_TAKEN_RETRY));
+        let status = api.request("PATCH", "/agents/bot/status");
+        assert_eq!(status["status"]["phase"], "Failed");
+        assert_eq!(ready(&status)["reason"], "PodNameTaken");
+        assert_eq!(api.request("POST", "/events")["type"], "Warning");
+    }
+
+    #[tokio::test]
+    async fn a_stale_view_makes_no_second_pod_and_no_complaint() {
+        let api = api(Reply::error(
+            409,
+            "AlreadyExists",
+            "pods \"bot\" already exists",
+        ));
+        let ours =
+            json!({"metadata": {"name": "bot", "ownerReferences": [owner_reference("uid-1")]}});
+        api.on("GET", "/pods/bot", Reply::ok(ours));
+        let context = context(&api, Vec::new());
+        let action = context
+            .reconcile(&armed())
+            .await
+            .unwrap();
+        assert_eq!(action, Action::requeue(RECHECK));
+        assert_eq!(api.count("PATCH", "/status"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_is_there_is_only_reported() {
+        let api = api(created());
+        let pod = observed(
+            "bot",
+            json!({"agentkube.io/images": "[]"}),
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
+        );
+        let context = context(&api, vec![pod]);
+        context
+            .reconcile(&armed())
+            .await
+            .unwrap();
+        assert_eq!(api.count("POST", "/pods"), 0);
+        let status = api.request("PATCH", "/agents/bot/status");
+        assert_eq!(status["status"]["ready"], "1/1");
+    }
+
+    #[tokio::test]
+    async fn a_refused_pod_is_reported_and_tried_later() {
+        let refusal = "exceeded quota: compute";
+        let api = api(Reply::error(403, "Forbidden", refusal));
+        let context = context(&api, Vec::new());
+        let action = context
+            .reconcile(&armed())
+            .await
+            .unwrap();
+        assert_eq!(action, Action::requeue(Duration::from_secs(1)));
+        let status = api.request("PATCH", "/agents/bot/status");
+        assert_eq!(ready(&status)["reason"], "PodCreateFailed");
+        assert!(
+            ready(&status)["message"]
+                .as_str()
+                .unwrap()
+                .contains(refusal)
+        );
+        assert_eq!(api.request("POST", "/events")["reason"], "PodCreateFailed");
+
+        // The status that was just written comes back as an event of the Agent.
+        context
+            .reconcile(&armed())
+            .await
+            .unwrap();
+        assert_eq!(api.count("POST", "/pods"), 1, "no sooner than its time");
+
+        let mut changed = armed();
+        changed.metadata.generation = Some(4);
+        let action = context
+            .reconcile(&changed)
+            .await
+            .unwrap();
+        assert_eq!(api.count("POST", "/pods"), 2, "a new spec is tried at once");
+        assert_eq!(action, Action::requeue(Duration::from_secs(2)));
+    }
+
+    #[tokio::test]
+    async fn a_status_that_cannot_be_written_is_tried_again() {
+        let api = api(created());
+        api.on(
+            "PATCH",
+            "/agents/bot/status",
+            Reply::error(500, "InternalError", "etcd is away"),
+        );
+        let context = context(&api, Vec::new());
+        let paused = agent(json!({"runtime": "Codex"}));
+        let error = context
+            .reconcile(&paused)
+            .await
+            .unwrap_err();
+        let action = context.failed(&paused, &error);
+        assert_eq!(action, Action::requeue(Duration::from_secs(1)));
+        api.on(
+            "PATCH",
+            "/agents/bot/status",
+            Reply::error(404, "NotFound", "gone"),
+        );
+        context
+            .reconcile(&paused)
+            .await
+            .expect("an Agent that is gone needs no status");
+    }
+
+    #[test]
+    fn a_patch_clears_what_is_no_longer_there() {
+        let patch = patch(&Status::default());
+        assert_eq!(patch["status"]["images"], json!([]));
+        assert!(patch["status"]["phase"].is_null());
+        assert!(
+            patch["status"]
+                .as_object()
+                .unwrap()
+                .contains_key("phase")
+        );
+    }
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        assert_eq!(cut("short"), "short");
+        let cut = cut(&"é".repeat(1000)).len();
+        assert_eq!(cut, LONGEST_NOTE);
+    }
+}

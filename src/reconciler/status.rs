@@ -1,0 +1,538 @@
+//! The status of an Agent or a Tool, from what the rules say and what was seen.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{
+    subject::{Refusal, Rest, Subject},
+    verdict::{Seen, Verdict, rule},
+};
+use crate::{
+    api::{ConditionType, ImageDecision, Status},
+    images::Component,
+};
+
+/// The status as it should be. `now` is for the conditions that change.
+pub(super) fn status(subject: &Subject<'_>, seen: Seen<'_>, now: Timestamp) -> Status {
+    let verdict = Verdict::of(subject, seen);
+    let recorded = match seen {
+        Seen::Pod(pod) => Some(pod.images()),
+        _ => None,
+    };
+    let mut conditions = vec![accepted(subject)];
+    // A Tool that needs no pod is never ready or current, and it would look like a fault.
+    if !matches!((subject.rest, &recorded), (Some(Rest::External), None)) {
+        conditions.push(Finding {
+            type_: ConditionType::Ready,
+            status: if verdict.is_ready { "True" } else { "False" },
+            reason: verdict.reason,
+            message: verdict.message,
+        });
+        conditions.push(images_current(subject, recorded.as_ref()));
+    }
+    Status {
+        phase: verdict.phase,
+        ready: verdict.ready.map(str::to_owned),
+        observed_generation: subject.generation,
+        images: match recorded {
+            Some(recorded) => main_first(recorded.unwrap_or_default(), subject.main),
+            None => subject.plan.clone().unwrap_or_default(),
+        },
+        conditions: conditions
+            .into_iter()
+            .map(|finding| finding.into_condition(subject, now))
+            .collect(),
+    }
+}
+
+/// The condition `Ready`, if it tells of a problem that it did not tell of before.
+pub(super) fn problem<'s>(status: &'s Status, previous: Option<&Status>) -> Option<&'s Condition> {
+    let ready = ready(status)?;
+    let known = previous
+        .and_then(ready_reason)
+        .unwrap_or_default();
+    let is_problem = ready.status != "True" && !CALM.contains(&ready.reason.as_str());
+    (is_problem && ready.reason != known).then_some(ready)
+}
+
+/// Reasons not to be ready that are nobody's fault.
+const CALM: [&str; 7] = [
+    "External",
+    "Paused",
+    "PodMissing",
+    "PodNotReady",
+    "PodPending",
+    "PodTerminating",
+    "Unused",
+];
+
+fn ready(status: &Status) -> Option<&Condition> {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == ConditionType::Ready.as_str())
+}
+
+fn ready_reason(status: &Status) -> Option<&str> {
+    Some(ready(status)?.reason.as_str())
+}
+
+/// A condition without its time.
+struct Finding {
+    type_: ConditionType,
+    status: &'static str,
+    reason: String,
+    message: String,
+}
+
+impl Finding {
+    fn into_condition(self, subject: &Subject<'_>, now: Timestamp) -> Condition {
+        let type_ = self.type_.as_str();
+        let since = subject
+            .previous
+            .iter()
+            .flat_map(|status| &status.conditions)
+            .find(|condition| condition.type_ == type_ && condition.status == self.status)
+            .map(|condition| condition.last_transition_time.clone());
+        Condition {
+            last_transition_time: since.unwrap_or(Time(now)),
+            message: self.message,
+            observed_generation: subject.generation,
+            reason: self.reason,
+            status: self.status.to_owned(),
+            type_: type_.to_owned(),
+        }
+    }
+}
+
+fn accepted(subject: &Subject<'_>) -> Finding {
+    let (status, reason, message) = match &subject.plan {
+        Ok(_) => (
+            "True",
+            "Accepted",
+            "the rules can serve the spec".to_owned(),
+        ),
+        Err(Refusal { reason, message }) => ("False", reason.as_str(), message.clone()),
+    };
+    Finding {
+        type_: ConditionType::Accepted,
+        status,
+        reason: reason.to_owned(),
+        message,
+    }
+}
+
+/// Compares what admission recorded with what the rules choose now; never the image that the pod
+/// carries, which other webhooks may rewrite for good reason.
+///
+/// `recorded` is `None` without a pod, and `Some(None)` for a pod that admission never saw.
+fn images_current(subject: &Subject<'_>, recorded: Option<&Option<Vec<ImageDecision>>>) -> Finding {
+    let finding = |status, reason: &str, message| Finding {
+        type_: ConditionType::ImagesCurrent,
+        status,
+        reason: reason.to_owned(),
+        message,
+    };
+    let Some(recorded) = recorded else {
+        return finding("Unknown", "NoPod", "there is no pod".to_owned());
+    };
+    let Some(recorded) = recorded else {
+        return finding(
+            "Unknown",
+            "NotRecorded",
+            format!(
+                "pod `{}` never passed admission {}",
+                subject.pod,
+                subject.replace_pod()
+            ),
+        );
+    };
+    let Ok(plan) = &subject.plan else {
+        return finding(
+            "Unknown",
+            "NotAccepted",
+            "the rules cannot serve the spec, so what they would choose is not known".to_owned(),
+        );
+    };
+    let changes = changes(plan, recorded);
+    if changes.is_empty() {
+        return finding(
+            "True",
+            "Current",
+            "the pod runs the images that the rules choose now".to_owned(),
+        );
+    }
+    finding(
+        "False",
+        "Outdated",
+        format!(
+            "pod `{}` is behind: {} {}",
+            subject.pod,
+            changes.join("; "),
+            subject.replace_pod()
+        ),
+    )
+}
+
+/// Where the plan differs from the record, in words. The same image by another rule is no change.
+fn changes(plan: &[ImageDecision], recorded: &[ImageDecision]) -> Vec<String> {
+    let find = |list: &[ImageDecision], container: &str| {
+        list.iter()
+            .position(|decision| decision.container == container)
+    };
+    let mut changes = Vec::new();
+    for wanted in plan {
+        let container = &wanted.container;
+        let Some(known) = find(recorded, container).and_then(|at| recorded.get(at)) else {
+            changes.push(format!("container `{container}` is missing from the pod"));
+            continue;
+        };
+        if known.component != wanted.component || known.image != wanted.image {
+            changes.push(format!(
+                "container `{container}` was given {}, but {} {}",
+                known.image,
+                wanted.image,
+                rule(wanted)
+            ));
+        }
+    }
+    changes.extend(
+        recorded
+            .iter()
+            .filter(|known| known.component == Component::SessionRecorder)
+            .filter(|known| find(plan, &known.container).is_none())
+            .map(|known| {
+                format!(
+                    "container `{}` is in the pod, but no longer wanted",
+                    known.container
+                )
+            }),
+    );
+    changes
+}
+
+/// The column IMAGE of `kubectl get -o wide` shows the first.
+fn main_first(mut images: Vec<ImageDecision>, main: &str) -> Vec<ImageDecision> {
+    images.sort_by_key(|decision| decision.container != main);
+    images
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        admission::Policy,
+        api::{Agent, Phase},
+        reconciler::{
+            fixtures::{agent, observed, policy, tool},
+            observed::ObservedPod,
+        },
+    };
+
+    const LATER: i64 = 2_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn of(agent: &Agent, seen: Seen<'_>, policy: &Policy) -> Status {
+        status(&Subject::of_agent(agent, policy), seen, at(1_000))
+    }
+
+    fn armed() -> Agent {
+        agent(json!({"runtime": "Codex", "paused": false,
+            "agentToken": {"secretRef": {"name": "codex-token", "key": "token"}}}))
+    }
+
+    fn condition(status: &Status, type_: &str) -> String {
+        let condition = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)
+            .unwrap();
+        format!(
+            "{} {}: {}",
+            condition.status, condition.reason, condition.message
+        )
+    }
+
+    /// What admission records for an Agent under a policy.
+    fn recorded(agent: &Agent, policy: &Policy) -> Value {
+        let plan = Subject::of_agent(agent, policy)
+            .plan
+            .unwrap();
+        json!({"agentkube.io/images": serde_json::to_string(&plan).unwrap()})
+    }
+
+    fn waiting(container: &str, reason: &str) -> ObservedPod {
+        let agent = armed();
+        let policy = policy(&[("AGENTKUBE_IMAGE_CODEX", "registry.example.com/codex:v9")]);
+        let mut waiting = json!({"reason": reason});
+        if reason != "CrashLoopBackOff" {
+            waiting["message"] = "the kubelet's words".into();
+        }
+        let statuses = json!([{"name": container, "state": {"waiting": waiting}}]);
+        let phase = if reason == "CrashLoopBackOff" {
+            "Running"
+        } else {
+            "Pending"
+        };
+        let key = if container == "agent" {
+            "containerStatuses"
+        } else {
+            "initContainerStatuses"
+        };
+        observed(
+            "bot",
+            recorded(&agent, &policy),
+            json!({"phase": phase, key: statuses}),
+        )
+    }
+
+    #[test]
+    fn a_paused_agent_shows_what_would_run() {
+        let agent = agent(json!({"runtime": "ClaudeCode", "sessionRecording": {"enabled": true}}));
+        let policy = policy(&[
+            ("AGENTKUBE_IMAGE_REGISTRY", "mirror.example.com"),
+            (
+                "AGENTKUBE_IMAGE_AGENTLET",
+                "registry.example.com/agentlet:v9",
+            ),
+        ]);
+        insta::assert_yaml_snapshot!(of(&agent, Seen::Nothing, &policy));
+    }
+
+    #[test]
+    fn a_ready_agent() {
+        let agent = armed();
+        let pod = observed(
+            "bot",
+            recorded(&agent, &Policy::default()),
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
+        );
+        insta::assert_yaml_snapshot!(of(&agent, Seen::Pod(&pod), &Policy::default()));
+    }
+
+    #[test]
+    fn every_state_has_words_that_a_person_can_act_on() {
+        let agent = armed();
+        let none = Policy::default();
+        let pod = |status: Value| observed("bot", recorded(&agent, &none), status);
+        let mut terminating = pod(json!({"phase": "Running"}));
+        terminating.metadata = serde_json::from_value(json!({
+            "name": "bot", "deletionTimestamp": "2026-11-22T14:00:00Z",
+        }))
+        .unwrap();
+        let mut lines = Vec::new();
+        let mut show = |seen: Seen<'_>| {
+            let status = of(&agent, seen, &none);
+            lines.push(format!(
+                "{:?} {} {}",
+                status.phase.unwrap(),
+                status.ready.as_deref().unwrap(),
+                condition(&status, "Ready")
+            ));
+        };
+        show(Seen::Nothing);
+        show(Seen::CreateFailed("exceeded quota: compute"));
+        show(Seen::NameTaken);
+        show(Seen::Leftover);
+        show(Seen::Pod(&terminating));
+        show(Seen::Pod(&pod(json!({}))));
+        show(Seen::Pod(&pod(json!({"phase": "Pending"}))));
+        show(Seen::Pod(&pod(json!({"phase": "Running"}))));
+        show(Seen::Pod(&pod(json!({"phase": "Pending", "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/3 nodes are available: 3 Insufficient cpu.",
+        }]}))));
+        show(Seen::Pod(&pod(
+            json!({"phase": "Failed", "reason": "Evicted",
+            "message": "The node was low on resource: memory."}),
+        )));
+        show(Seen::Pod(&pod(json!({"phase": "Succeeded"}))));
+        show(Seen::Pod(&waiting("agent", "ErrImagePull")));
+        show(Seen::Pod(&waiting("agent", "InvalidImageName")));
+        show(Seen::Pod(&waiting("agentlet", "ImagePullBackOff")));
+        show(Seen::Pod(&waiting("agent", "CreateContainerConfigError")));
+        show(Seen::Pod(&waiting(
+            "agentlet",
+            "CreateContainerConfigError",
+        )));
+        show(Seen::Pod(&waiting("agent", "CrashLoopBackOff")));
+        show(Seen::Pod(&observed(
+            "bot",
+            json!({}),
+            json!({"phase": "Pending",
+            "containerStatuses": [{"name": "agent", "state": {"waiting": {"reason": "ErrImagePull"}}}]}),
+        )));
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn pausing_keeps_the_pod_and_says_so() {
+        let mut agent = armed();
+        let pod = observed(
+            "bot",
+            recorded(&agent, &Policy::default()),
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
+        );
+        agent.spec.paused = true;
+        let status = of(&agent, Seen::Pod(&pod), &Policy::default());
+        assert_eq!(status.phase, Some(Phase::Running));
+        assert_eq!(status.ready.as_deref(), Some("1/1"));
+        assert_eq!(
+            condition(&status, "Ready"),
+            "True PodReady: pod `bot` is ready; spec.paused is true, which keeps the pod that is there \
+             (hint: delete it to stop it: `kubectl delete pod -n adaptive bot`)"
+        );
+    }
+
+    #[test]
+    fn a_spec_that_entered_while_admission_was_away_is_not_accepted() {
+        let agent = agent(json!({"runtime": "Custom", "paused": false}));
+        let status = of(&agent, Seen::Nothing, &Policy::default());
+        assert_eq!(status.phase, Some(Phase::Failed));
+        assert!(status.images.is_empty());
+        assert_eq!(
+            condition(&status, "Accepted"),
+            "False ImageRequired: there is no default image (hint: set spec.image to the image that should run)"
+        );
+        assert!(condition(&status, "Ready").starts_with("False NotAccepted: "));
+    }
+
+    #[test]
+    fn images_are_current_by_what_was_recorded() {
+        let agent = armed();
+        let now = policy(&[("AGENTKUBE_IMAGE_CODEX", "registry.example.com/codex:v9")]);
+        let current = |annotations: Value, policy: &Policy| {
+            let pod = observed("bot", annotations, json!({"phase": "Running"}));
+            condition(&of(&agent, Seen::Pod(&pod), policy), "ImagesCurrent")
+        };
+        let hint =
+            "(hint: delete it, and a new one is created: `kubectl delete pod -n adaptive bot`)";
+        assert!(current(recorded(&agent, &now), &now).starts_with("True Current: "));
+        assert_eq!(
+            current(recorded(&agent, &Policy::default()), &now),
+            format!(
+                "False Outdated: pod `bot` is behind: container `agent` was given docker.io/adaptivelive/codex:v0.3.0, \
+                 but registry.example.com/codex:v9 was chosen by AGENTKUBE_IMAGE_CODEX (override) {hint}"
+            )
+        );
+        assert!(current(json!({}), &now).starts_with("Unknown NotRecorded: "));
+        let status = of(&agent, Seen::Nothing, &now);
+        assert!(condition(&status, "ImagesCurrent").starts_with("Unknown NoPod: "));
+    }
+
+    #[test]
+    fn the_same_image_by_another_rule_is_current() {
+        let agent = armed();
+        let same = policy(&[(
+            "AGENTKUBE_IMAGE_CODEX",
+            "docker.io/adaptivelive/codex:v0.3.0",
+        )]);
+        let pod = observed("bot", recorded(&agent, &Policy::default()), json!({}));
+        let status = of(&agent, Seen::Pod(&pod), &same);
+        assert!(condition(&status, "ImagesCurrent").starts_with("True "));
+    }
+
+    #[test]
+    fn switching_the_recording_changes_what_is_current() {
+        let mut agent = armed();
+        let none = Policy::default();
+        let without = recorded(&agent, &none);
+        agent.spec.session_recording = serde_json::from_value(json!({"enabled": true})).unwrap();
+        let with = recorded(&agent, &none);
+        let current = |agent: &Agent, annotations: &Value| {
+            let pod = observed("bot", annotations.clone(), json!({}));
+            condition(&of(agent, Seen::Pod(&pod), &none), "ImagesCurrent")
+        };
+        assert!(current(&agent, &without).contains("`session-recorder` is missing from the pod"));
+        agent.spec.session_recording = None;
+        assert!(
+            current(&agent, &with)
+                .contains("`session-recorder` is in the pod, but no longer wanted")
+        );
+    }
+
+    #[test]
+    fn the_recorded_images_are_shown_with_the_agent_first() {
+        let agent = armed();
+        let mut plan = Subject::of_agent(&agent, &Policy::default())
+            .plan
+            .unwrap();
+        plan.reverse();
+        let annotations = json!({"agentkube.io/images": serde_json::to_string(&plan).unwrap()});
+        let pod = observed("bot", annotations, json!({"phase": "Running"}));
+        let moved = policy(&[("AGENTKUBE_IMAGE_REGISTRY", "mirror.example.com")]);
+        let images = of(&agent, Seen::Pod(&pod), &moved).images;
+        assert_eq!(images[0].container, "agent");
+        assert_eq!(images[0].image, "docker.io/adaptivelive/codex:v0.3.0");
+    }
+
+    #[test]
+    fn a_condition_keeps_its_time_until_its_status_changes() {
+        let mut agent = armed();
+        let none = Policy::default();
+        agent.status = Some(of(&agent, Seen::Nothing, &none));
+        let pod = observed(
+            "bot",
+            recorded(&agent, &none),
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
+        );
+        let later = status(
+            &Subject::of_agent(&agent, &none),
+            Seen::Pod(&pod),
+            at(LATER),
+        );
+        let since = |type_: &str| {
+            later
+                .conditions
+                .iter()
+                .find(|condition| condition.type_ == type_)
+                .unwrap()
+                .last_transition_time
+                .0
+        };
+        assert_eq!(since("Accepted"), at(1_000));
+        assert_eq!(since("Ready"), at(LATER));
+    }
+
+    #[test]
+    fn a_problem_is_told_once() {
+        let agent = armed();
+        let none = Policy::default();
+        let failed = of(&agent, Seen::CreateFailed("quota"), &none);
+        let fine = of(&agent, Seen::Nothing, &none);
+        assert_eq!(
+            problem(&failed, Some(&fine))
+                .unwrap()
+                .reason,
+            "PodCreateFailed"
+        );
+        assert_eq!(problem(&failed, None).unwrap().reason, "PodCreateFailed");
+        assert!(problem(&failed, Some(&failed)).is_none());
+        assert!(problem(&fine, Some(&failed)).is_none());
+    }
+
+    #[test]
+    fn a_tool_that_is_no_custom_one_is_only_accepted() {
+        let redis = tool(json!({"type": "redis"}));
+        let subject = Subject::of_tool(&redis, true, &Policy::default());
+        let status = status(&subject, Seen::Nothing, at(1_000));
+        assert_eq!(status.phase, None);
+        assert_eq!(status.conditions.len(), 1);
+        assert!(condition(&status, "Accepted").starts_with("True "));
+    }
+
+    #[test]
+    fn a_custom_tool_waits_for_an_armed_agent() {
+        let custom = tool(json!({"type": "custom", "image": "registry.example.com/t:v1"}));
+        let subject = Subject::of_tool(&custom, false, &Policy::default());
+        let status = status(&subject, Seen::Nothing, at(1_000));
+        assert_eq!(status.phase, Some(Phase::Paused));
+        assert_eq!(status.images[0].image, "registry.example.com/t:v1");
+        assert!(condition(&status, "Ready").starts_with("False Unused: no armed Agent"));
+    }
+}

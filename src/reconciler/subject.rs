@@ -1,0 +1,285 @@
+//! What status and reconciling need to know of an Agent or a Tool, whichever it is.
+
+use kube::{Resource, ResourceExt};
+
+use super::pod::{
+    AGENT_CONTAINER, AGENTLET_CONTAINER, RECORDER_CONTAINER, TOOL_CONTAINER, agent_pod_name,
+    tool_pod_name,
+};
+use crate::{
+    admission::{Policy, Reason, names},
+    api::{Agent, ImageDecision, KeyRef, Status, Tool, ToolType},
+    images::{Component, ImageReference, resolve},
+};
+
+/// An Agent or a Tool, and what the rules say of it now.
+#[derive(Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) generation: Option<i64>,
+    /// The status that it has.
+    pub(super) previous: Option<&'a Status>,
+    pub(super) pod: String,
+    /// The container that matters most.
+    pub(super) main: &'static str,
+    /// The Secret that the main container reads.
+    pub(super) secret: Option<&'a KeyRef>,
+    /// Why no pod is wanted; `None` where one is.
+    pub(super) rest: Option<Rest>,
+    /// The image of each container as the rules choose it now.
+    pub(super) plan: Result<Vec<ImageDecision>, Refusal>,
+}
+
+/// Why no pod is wanted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rest {
+    /// A Tool that is reached over the network and needs no pod.
+    External,
+    /// `spec.paused` of the Agent.
+    Paused,
+    /// No armed Agent of the namespace lists the Tool.
+    Unused,
+}
+
+/// Why the rules cannot serve a spec. Admission refuses such a spec; one that is there entered
+/// while admission was away.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn of_agent(agent: &'a Agent, policy: &Policy) -> Self {
+        let secret = agent
+            .spec
+            .agent_token
+            .as_ref()
+            .map(|token| &token.secret_ref);
+        Self {
+            pod: agent_pod_name(agent),
+            main: AGENT_CONTAINER,
+            secret,
+            rest: agent
+                .spec
+                .paused
+                .then_some(Rest::Paused),
+            plan: check_secret("spec.agentToken.secretRef", secret)
+                .and_then(|()| agent_images(agent, policy)),
+            ..Self::new(agent, agent.status.as_ref())
+        }
+    }
+
+    /// `is_used` says whether an armed Agent of the namespace lists the Tool.
+    pub(super) fn of_tool(tool: &'a Tool, is_used: bool, policy: &Policy) -> Self {
+        let secret = tool
+            .spec
+            .config
+            .as_ref()
+            .and_then(|config| config.credentials_ref.as_ref());
+        let is_custom = tool.spec.type_ == ToolType::Custom;
+        Self {
+            pod: tool_pod_name(tool),
+            main: TOOL_CONTAINER,
+            secret,
+            rest: match (is_custom, is_used) {
+                (false, _) => Some(Rest::External),
+                (true, false) => Some(Rest::Unused),
+                (true, true) => None,
+            },
+            plan: check_secret("spec.config.credentialsRef", secret).and_then(|()| {
+                if is_custom {
+                    tool_images(tool, policy)
+                } else {
+                    Ok(Vec::new())
+                }
+            }),
+            ..Self::new(tool, tool.status.as_ref())
+        }
+    }
+
+    /// Whether there should be a pod, and the rules know which.
+    pub(super) fn wants_pod(&self) -> bool {
+        self.rest.is_none() && self.plan.is_ok()
+    }
+
+    /// The command that removes the pod, as a hint shows it.
+    pub(super) fn delete_pod(&self) -> String {
+        format!("`kubectl delete pod -n {} {}`", self.namespace, self.pod)
+    }
+
+    /// The hint for a pod that is better replaced. While none is wanted, none comes after it.
+    pub(super) fn replace_pod(&self) -> String {
+        let command = self.delete_pod();
+        if self.wants_pod() {
+            format!("(hint: delete it, and a new one is created: {command})")
+        } else {
+            format!("(hint: delete it: {command})")
+        }
+    }
+
+    fn new<K: Resource<DynamicType = ()>>(object: &K, previous: Option<&'a Status>) -> Self {
+        Self {
+            kind: if K::kind(&()) == "Tool" {
+                "Tool"
+            } else {
+                "Agent"
+            },
+            name: object.name_any(),
+            namespace: object.namespace().unwrap_or_default(),
+            generation: object.meta().generation,
+            previous,
+            pod: String::new(),
+            main: "",
+            secret: None,
+            rest: None,
+            plan: Ok(Vec::new()),
+        }
+    }
+}
+
+fn agent_images(agent: &Agent, policy: &Policy) -> Result<Vec<ImageDecision>, Refusal> {
+    let spec = &agent.spec;
+    let mut containers = vec![(
+        AGENT_CONTAINER,
+        spec.runtime.component(),
+        spec.image.as_deref(),
+    )];
+    containers.push((AGENTLET_CONTAINER, Component::Agentlet, None));
+    if spec.records() {
+        containers.push((RECORDER_CONTAINER, Component::SessionRecorder, None));
+    }
+    containers
+        .into_iter()
+        .map(|(container, component, own)| decide(container, component, own, policy))
+        .collect()
+}
+
+fn tool_images(tool: &Tool, policy: &Policy) -> Result<Vec<ImageDecision>, Refusal> {
+    let own = tool.spec.image.as_deref();
+    Ok(vec![decide(TOOL_CONTAINER, Component::Tool, own, policy)?])
+}
+
+fn decide(
+    container: &str,
+    component: Component,
+    own: Option<&str>,
+    policy: &Policy,
+) -> Result<ImageDecision, Refusal> {
+    let resolution = resolve(component, own, &policy.images).ok_or_else(|| Refusal {
+        reason: Reason::ImageRequired,
+        message: "there is no default image (hint: set spec.image to the image that should run)"
+            .to_owned(),
+    })?;
+    // The manager's own settings were parsed at start; only a spec can be wrong here.
+    match resolution
+        .image
+        .parse::<ImageReference>()
+    {
+        Ok(_) => Ok(ImageDecision::new(container, resolution)),
+        Err(error) => Err(Refusal {
+            reason: Reason::InvalidImage,
+            message: match error.hint() {
+                Some(hint) => format!("spec.image: {error} (hint: {hint})"),
+                None => format!("spec.image: {error}"),
+            },
+        }),
+    }
+}
+
+/// The values are not repeated: people paste the token itself into its reference.
+fn check_secret(field: &str, reference: Option<&KeyRef>) -> Result<(), Refusal> {
+    let is_legal = reference.is_none_or(|reference| {
+        names::is_subdomain(&reference.name) && names::is_data_key(&reference.key)
+    });
+    if is_legal {
+        return Ok(());
+    }
+    Err(Refusal {
+        reason: Reason::InvalidSecretRef,
+        message: format!(
+            "{field}: no Secret can have this name, or this key \
+             (hint: set name and key; the credential itself belongs into the Secret)"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::reconciler::fixtures::{agent, policy, tool};
+
+    fn images(subject: Subject<'_>) -> Vec<String> {
+        subject
+            .plan
+            .unwrap()
+            .iter()
+            .map(|decision| format!("{}={}", decision.container, decision.image))
+            .collect()
+    }
+
+    #[test]
+    fn the_agents_own_container_comes_first() {
+        let policy = policy(&[("AGENTKUBE_IMAGE_REGISTRY", "mirror.example.com")]);
+        let agent = agent(json!({
+            "runtime": "Codex",
+            "image": "registry.example.com/mine:v1",
+            "sessionRecording": {"enabled": true},
+        }));
+        assert_eq!(
+            images(Subject::of_agent(&agent, &policy)),
+            [
+                "agent=registry.example.com/mine:v1",
+                "agentlet=mirror.example.com/adaptivelive/agentkube-agentlet:v0.3.0",
+                "session-recorder=mirror.example.com/adaptivelive/agentkube-session-recorder:v0.3.0",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_spec_that_cannot_be_served_wants_no_pod() {
+        let policy = Policy::default();
+        let key = |name: &str| {
+            json!({"runtime": "Codex", "paused": false,
+                "agentToken": {"secretRef": {"name": name, "key": "token"}}})
+        };
+        for (spec, reason) in [
+            (
+                json!({"runtime": "Custom", "paused": false}),
+                Reason::ImageRequired,
+            ),
+            (
+                json!({"runtime": "Custom", "paused": false, "image": " "}),
+                Reason::ImageRequired,
+            ),
+            (
+                json!({"runtime": "Codex", "paused": false, "image": "https://example.com/x"}),
+                Reason::InvalidImage,
+            ),
+            (key("My_Secret"), Reason::InvalidSecretRef),
+        ] {
+            let agent = agent(spec);
+            let subject = Subject::of_agent(&agent, &policy);
+            assert!(!subject.wants_pod());
+            let refusal = subject.plan.unwrap_err();
+            assert_eq!(refusal.reason, reason);
+            assert!(!refusal.message.contains("My_Secret"));
+        }
+        let agent = agent(key("my-secret"));
+        assert!(Subject::of_agent(&agent, &policy).wants_pod());
+    }
+
+    #[test]
+    fn only_a_custom_tool_that_is_used_wants_a_pod() {
+        let policy = Policy::default();
+        let custom = tool(json!({"type": "custom", "image": "registry.example.com/t:v1"}));
+        let redis = tool(json!({"type": "redis"}));
+        assert!(Subject::of_tool(&custom, true, &policy).wants_pod());
+        assert!(!Subject::of_tool(&custom, false, &policy).wants_pod());
+        assert!(!Subject::of_tool(&redis, true, &policy).wants_pod());
+    }
+}

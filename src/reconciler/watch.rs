@@ -1,0 +1,234 @@
+//! What the leader watches, and which objects it looks at again when something changes.
+
+use std::{fmt::Debug, future::Future};
+
+use futures::{
+    StreamExt,
+    channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
+};
+use kube::{
+    Api, Client, Resource,
+    runtime::{
+        WatchStreamExt,
+        reflector::{
+            ObjectRef, Store,
+            store::{Writer, store},
+        },
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tracing::{info, warn};
+
+use super::{MANAGED_BY, MANAGED_BY_LABEL, observed::ObservedPod};
+use crate::api::{Agent, Tool};
+
+/// Everything that the leader knows of the cluster.
+#[derive(Debug)]
+pub(super) struct Stores {
+    pub(super) agents: Store<Agent>,
+    pub(super) tools: Store<Tool>,
+    pub(super) pods: Store<ObservedPod>,
+}
+
+/// The stores, what keeps them up to date, and the objects to look at, as they come up.
+pub(super) struct Watched<W> {
+    pub(super) stores: Stores,
+    pub(super) agents: UnboundedReceiver<ObjectRef<Agent>>,
+    pub(super) tools: UnboundedReceiver<ObjectRef<Tool>>,
+    /// Runs until it is dropped.
+    pub(super) watches: W,
+}
+
+/// Watches Agents, Tools, and the pods that carry our label.
+pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>> {
+    let (agents, agents_writer) = store();
+    let (tools, tools_writer) = store();
+    let (pods, pods_writer) = store();
+    let (agents_sender, agents_receiver) = unbounded();
+    let (tools_sender, tools_receiver) = unbounded();
+    let queue = Queue {
+        stores: Stores {
+            agents: agents.clone(),
+            tools: tools.clone(),
+            pods: pods.clone(),
+        },
+        agents: agents_sender,
+        tools: tools_sender,
+    };
+    let client = client.clone();
+    let watches = async move {
+        let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+        let all = watcher::Config::default();
+        let agents = keep(
+            Api::all(client.clone()),
+            all.clone(),
+            agents_writer,
+            trim,
+            |event| {
+                queue.agent_event(event);
+            },
+        );
+        let tools = keep(Api::all(client.clone()), all, tools_writer, trim, |event| {
+            queue.tool_event(event);
+        });
+        let pods = keep(
+            Api::all(client),
+            ours,
+            pods_writer,
+            ObservedPod::trim,
+            |event| {
+                queue.pod_event(event);
+            },
+        );
+        futures::join!(agents, tools, pods);
+    };
+    Watched {
+        stores: Stores {
+            agents,
+            tools,
+            pods,
+        },
+        agents: agents_receiver,
+        tools: tools_receiver,
+        watches,
+    }
+}
+
+impl Stores {
+    /// Waits until the first lists have arrived: before that, a missing pod means nothing.
+    pub(super) async fn ready(&self) {
+        // An error says that the watch was dropped, and with it whoever waits here.
+        let _ = self.agents.wait_until_ready().await;
+        let _ = self.tools.wait_until_ready().await;
+        let _ = self.pods.wait_until_ready().await;
+    }
+}
+
+/// Says which Agents and Tools are to be looked at again.
+struct Queue {
+    stores: Stores,
+    agents: UnboundedSender<ObjectRef<Agent>>,
+    tools: UnboundedSender<ObjectRef<Tool>>,
+}
+
+impl Queue {
+    /// An armed Agent brings up the Tools that it lists.
+    fn agent_event(&self, event: &Event<Agent>) {
+        match event {
+            Event::Apply(agent) => {
+                self.push_agent(ObjectRef::from_obj(agent));
+                if !agent.spec.paused {
+                    let namespace = agent
+                        .metadata
+                        .namespace
+                        .as_deref()
+                        .unwrap_or_default();
+                    for tool in &agent.spec.tools {
+                        self.push_tool(ObjectRef::new(&tool.name).within(namespace));
+                    }
+                }
+            }
+            Event::Delete(agent) => self.push_agent(ObjectRef::from_obj(agent)),
+            Event::Init | Event::InitApply(_) => {}
+            Event::InitDone => self.push_all(),
+        }
+    }
+
+    fn tool_event(&self, event: &Event<Tool>) {
+        match event {
+            Event::Apply(tool) | Event::Delete(tool) => self.push_tool(ObjectRef::from_obj(tool)),
+            Event::Init | Event::InitApply(_) => {}
+            Event::InitDone => self.push_all(),
+        }
+    }
+
+    fn pod_event(&self, event: &Event<ObservedPod>) {
+        match event {
+            Event::Apply(pod) | Event::Delete(pod) => {
+                let namespace = pod
+                    .metadata
+                    .namespace
+                    .as_deref()
+                    .unwrap_or_default();
+                let owners = pod
+                    .metadata
+                    .owner_references
+                    .iter()
+                    .flatten();
+                for owner in owners {
+                    if owner.kind == Agent::kind(&()) {
+                        self.push_agent(ObjectRef::new(&owner.name).within(namespace));
+                    } else if owner.kind == Tool::kind(&()) {
+                        self.push_tool(ObjectRef::new(&owner.name).within(namespace));
+                    }
+                }
+            }
+            Event::Init | Event::InitApply(_) => {}
+            Event::InitDone => self.push_all(),
+        }
+    }
+
+    /// After a new list: what was deleted while the watch was broken has no event of its own.
+    fn push_all(&self) {
+        for agent in self.stores.agents.state() {
+            self.push_agent(ObjectRef::from_obj(&*agent));
+        }
+        for tool in self.stores.tools.state() {
+            self.push_tool(ObjectRef::from_obj(&*tool));
+        }
+    }
+
+    // The receiver goes only together with the watches.
+    fn push_agent(&self, agent: ObjectRef<Agent>) {
+        let _ = self.agents.unbounded_send(agent);
+    }
+
+    fn push_tool(&self, tool: ObjectRef<Tool>) {
+        let _ = self.tools.unbounded_send(tool);
+    }
+}
+
+/// Keeps a store up to date; runs until it is dropped. `on_event` is called when the store holds
+/// what the event says.
+async fn keep<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    mut writer: Writer<K>,
+    trim: fn(&mut K),
+    on_event: impl Fn(&Event<K>),
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let kind = K::kind(&());
+    let mut events = watcher::watcher(api, config)
+        .default_backoff()
+        .modify(trim)
+        .boxed();
+    let mut is_failing = false;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                if is_failing {
+                    info!(%kind, "reconciler.watch.recovered");
+                    is_failing = false;
+                }
+                writer.apply_watcher_event(&event);
+                on_event(&event);
+            }
+            // The watcher retries by itself; once is enough to say so.
+            Err(error) if !is_failing => {
+                is_failing = true;
+                warn!(%kind, %error, "reconciler.watch.failed");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Drops what is not read: together these are often larger than the rest.
+fn trim<K: Resource>(object: &mut K) {
+    let metadata = object.meta_mut();
+    metadata.managed_fields = None;
+    metadata.annotations = None;
+}
