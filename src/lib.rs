@@ -8,5 +8,5 @@ pub mod api;
 pub mod cli;
 pub mod images;
 pub mod index;
-pub mod server;
 pub mod reconciler;
+pub mod server;

@@ -13,6 +13,7 @@ use crate::{
     admission::Policy,
     images::Problem,
     index::Index,
+    reconciler,
     server::{
         Health, Limits, Metrics, ServingCertificate, Shutdown, bind,
         certificates::{
@@ -117,7 +118,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         metrics_address,
         probe_address,
         namespace,
-        identity: _,
+        identity,
         serving_name,
         tls_dir,
         drain_delay,
@@ -135,9 +136,10 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         replica.make_certificates(&namespace, serving_name);
     }
     replica.follow_index();
+    let identity = identity.unwrap_or_else(|| format!("{NAME}-{}", std::process::id()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %webhook_address, "the manager has started");
     replica
-        .run(ports, Duration::from_secs(drain_delay))
+        .run(ports, Duration::from_secs(drain_delay), namespace, identity)
         .await
 }
 
@@ -246,7 +248,13 @@ impl Replica {
     }
 
     /// Listens, reconciles, and ends in order when it is told to.
-    async fn run(self, ports: Ports, drain: Duration) -> anyhow::Result<()> {
+    async fn run(
+        self,
+        ports: Ports,
+        drain: Duration,
+        namespace: String,
+        identity: String,
+    ) -> anyhow::Result<()> {
         let Self {
             client,
             policy,
@@ -257,7 +265,7 @@ impl Replica {
             shutdown,
             mut tasks,
         } = self;
-        let webhooks = Webhooks::new(policy, index, client, metrics.clone());
+        let webhooks = Webhooks::new(policy.clone(), index, client.clone(), metrics.clone());
         let health = Arc::new(health);
 
         tasks.spawn_drained(
@@ -273,7 +281,7 @@ impl Replica {
         );
         for (name, port, router) in [
             ("metrics", ports.metrics, metrics.router()),
-            ("probes", ports.probes, health.router()),
+            ("probes", ports.probes, health.clone().router()),
         ] {
             let uncounted = ConnectionMetrics::default();
             tasks.spawn(
@@ -288,6 +296,16 @@ impl Replica {
                 ),
             );
         }
+        let stop = shutdown.clone();
+        tasks.spawn_drained("reconciler", async move {
+            // Pods are created only once this replica can answer for them.
+            tokio::select! {
+                () = health.ready() => {}
+                () = stop.draining() => return,
+            }
+            let leads = move |leads| metrics.leads(leads);
+            reconciler::run(client, policy, &namespace, identity, leads, stop.draining()).await;
+        });
         tasks.run(&shutdown).await
     }
 }
