@@ -1,0 +1,42 @@
+//! The README says what the matrix says.
+
+use std::fmt::Write as _;
+
+use agentkube::images::{Kind, MATRIX};
+
+/// The table of the README, from the matrix.
+fn table() -> String {
+    let mut table =
+        "| component | kind | default image | token variable | override |\n|---|---|---|---|---|\n"
+            .to_owned();
+    for row in &MATRIX {
+        let code = |text: Option<String>| text.map_or_else(String::new, |text| format!("`{text}`"));
+        let kind = match row.kind {
+            Kind::Infrastructure => "infrastructure",
+            Kind::Runtime => "runtime",
+        };
+        let image = row.default_image().map_or_else(
+            || "none: `spec.image` of the Agent".to_owned(),
+            |image| code(Some(image)),
+        );
+        let token = code(row.token.map(str::to_owned));
+        let variable = code(row.variable.map(str::to_owned));
+        writeln!(
+            table,
+            "| {} | {kind} | {image} | {token} | {variable} |",
+            row.component
+        )
+        .expect("a String takes all");
+    }
+    table
+}
+
+#[test]
+fn the_readme_shows_the_matrix() {
+    let readme = include_str!("../README.md");
+    let table = table();
+    assert!(
+        readme.contains(&table),
+        "put this table into README.md:\n\n{table}"
+    );
+}
