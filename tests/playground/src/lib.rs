@@ -2,31 +2,49 @@
 //!
 //! ```text
 //! Binaries -> ControlPlane { etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok }
+//!                  ^-- Installation (the shipped manifests)   Manager (the real binary) --^
+//! Manifest -> apply -> Applied -> Report <- AgentReport
 //! ```
 //!
 //! [`Binaries`] finds the programs or builds them from the Go module in `tests/controlplane`;
 //! [`ControlPlane`] runs them on the loopback interface with all their state in one directory,
-//! and leaves nothing running and nothing on disk when it is stopped or dropped.
+//! and leaves nothing running and nothing on disk when it is stopped or dropped. [`Installation`] puts agentkube
+//! on it, [`Manager`] runs agentkube itself, [`apply`] is kubectl with ears, and [`Report`] says what came of it.
 
+mod agents;
+mod apply;
 mod binaries;
 mod controlplane;
 mod credentials;
 mod gobuild;
+mod install;
 mod live;
+mod loopback;
+mod manager;
+mod manager_binary;
+mod manifests;
 mod nodes;
 mod ports;
 mod process;
+mod report;
 mod signals;
 mod state;
 pub mod talk;
 mod wait;
 
 pub use crate::{
+    agents::{AgentReport, ConditionReport, ImageReport, agents, settle},
+    apply::{Applied, Rejected, Warning, apply},
     binaries::Binaries,
     controlplane::{ControlPlane, ControlPlaneOptions},
+    install::Installation,
     live::end_everything,
+    manager::{Manager, ManagerOptions},
+    manager_binary::build_manager,
+    manifests::{Manifest, read_manifests},
     ports::free_ports,
     process::Process,
+    report::{Report, Seconds},
     signals::Shutdown,
     wait::until,
 };

@@ -1,40 +1,54 @@
-//! `cargo playground`: a real Kubernetes control plane on this machine, until Ctrl-C.
+//! `cargo playground`: a real Kubernetes control plane on this machine with agentkube in front of it, until Ctrl-C.
+
+mod up;
 
 use std::process::ExitCode;
 
-use agentkube_playground::{Binaries, ControlPlane, ControlPlaneOptions, Shutdown, talk};
+use agentkube_playground::{Shutdown, talk};
 use anyhow::Context;
+use clap::Parser;
+
+/// A real Kubernetes control plane on this machine, agentkube in front of it, and Agents that run.
+///
+/// Everything listens on 127.0.0.1 and keeps its state in one directory below the system's directory for temporary files.
+/// Nothing is left running or on disk afterwards.
+#[derive(Debug, Parser)]
+#[command(
+    name = "playground",
+    bin_name = "cargo playground --",
+    after_help = "\
+Examples:
+  cargo playground
+  cargo playground -- --once --json
+  cargo playground -- --env AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror
+  cargo playground -- --once --apply my-agents/ --apply one-more.yaml"
+)]
+struct Cli {
+    #[command(flatten)]
+    up: up::Args,
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            talk::say(format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run() -> anyhow::Result<()> {
-    let shutdown = Shutdown::listen().context("cannot listen for Ctrl-C")?;
-    // A start that is interrupted is dropped half-way, and cleans up after itself.
-    let control_plane = tokio::select! {
-        started = start() => started?,
-        () = shutdown.asked() => return Ok(()),
+    let Cli { up } = Cli::parse();
+    let result = match Shutdown::listen().context("cannot listen for Ctrl-C") {
+        Ok(shutdown) => up::run(up, &shutdown).await,
+        Err(error) => Err(error),
     };
-    talk::say(format!(
-        "export KUBECONFIG={}",
-        control_plane
-            .admin_kubeconfig()
-            .display()
-    ));
-    shutdown.asked().await;
-    control_plane.stop().await;
-    Ok(())
+    result.unwrap_or_else(|error| {
+        talk::say(format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
 }
 
-async fn start() -> anyhow::Result<ControlPlane> {
-    let binaries = Binaries::locate().await?;
-    ControlPlane::start(&binaries, ControlPlaneOptions::default()).await
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn verify_cli() {
+        Cli::command().debug_assert();
+    }
 }
