@@ -1,2 +1,26 @@
-//! x
-fn main() {}
+//! What users see, on a real API server: the control plane of the playground, the manager as the
+//! real binary with the shipped permissions, `kubectl` in the words it uses.
+//!
+//! `cargo test --test cluster -- NAME` runs the tests whose names contain NAME.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that panics has failed, and the harness talks on stderr"
+)]
+
+mod admission;
+mod cluster;
+mod harness;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::run(
+        [admission::tests()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    )
+}

@@ -1,0 +1,378 @@
+//! A vocabulary for tests on a real API server.
+
+use std::{
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use agentkube_playground::{
+    Binaries, ControlPlane, ControlPlaneOptions, Installation, Manager, ManagerOptions, free_ports,
+    until,
+};
+use anyhow::{Context, bail, ensure};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Namespace as KubeNamespace, ServiceAccount},
+};
+use kube::{
+    Api, Client, Error,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    core::{GroupVersionKind, Status},
+};
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, sync::Mutex};
+
+/// How long a condition may take to come true. A busy machine may need ten times the usual.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// The manager, as it was built for these tests.
+const BINARY: &str = env!("CARGO_BIN_EXE_agentkube");
+
+/// A control plane with agentkube installed.
+pub(crate) struct Cluster {
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) installation: Mutex<Installation>,
+    /// Where the registrations point.
+    webhook_port: u16,
+    namespaces: AtomicUsize,
+    manager: Mutex<Option<Manager>>,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let binaries = Binaries::locate().await?;
+        let control_plane = ControlPlane::start(&binaries, ControlPlaneOptions::default()).await?;
+        let [webhook_port] = free_ports()?;
+        let installation = Installation::apply(&control_plane, webhook_port).await?;
+        Ok(Self {
+            control_plane,
+            installation: Mutex::new(installation),
+            webhook_port,
+            namespaces: AtomicUsize::new(0),
+            manager: Mutex::new(None),
+        })
+    }
+
+    /// Starts a manager without settings, for all tests that share this control plane.
+    pub(crate) async fn start_default_manager(&self) -> anyhow::Result<()> {
+        *self.manager.lock().await = Some(self.start_manager(&[]).await?);
+        Ok(())
+    }
+
+    /// Starts a manager with these settings, to which the registrations point, and waits until
+    /// they answer. It leads at once.
+    pub(crate) async fn start_manager(&self, settings: &[(&str, &str)]) -> anyhow::Result<Manager> {
+        // A manager that was killed holds the Lease for a while.
+        let leases: Api<Lease> = Api::namespaced(self.client(), "agentkube-system");
+        let _ = leases
+            .delete("agentkube-manager", &DeleteParams::default())
+            .await;
+        let manager = Manager::start(&self.control_plane, self.manager_options(settings)).await?;
+        self.installation
+            .lock()
+            .await
+            .until_webhooks_answer()
+            .await?;
+        Ok(manager)
+    }
+
+    /// How a manager with these settings is started, to which the registrations point.
+    pub(crate) fn manager_options(&self, settings: &[(&str, &str)]) -> ManagerOptions {
+        let env = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        ManagerOptions {
+            env,
+            webhook_port: Some(self.webhook_port),
+            ..ManagerOptions::new(BINARY)
+        }
+    }
+
+    /// A client that may do everything.
+    pub(crate) fn client(&self) -> Client {
+        self.control_plane.client()
+    }
+
+    /// A new namespace in which pods can be created.
+    pub(crate) async fn namespace(&self, word: &str) -> anyhow::Result<Namespace> {
+        let number = self
+            .namespaces
+            .fetch_add(1, Ordering::Relaxed);
+        let name = format!("{word}-{number}");
+        let namespaces: Api<KubeNamespace> = Api::all(self.client());
+        let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), &name);
+        until("the default ServiceAccount", LIMIT, async || {
+            Ok(accounts.get_opt("default").await?)
+        })
+        .await?;
+        Ok(Namespace {
+            client: self.client(),
+            name,
+        })
+    }
+
+    /// Runs kubectl, with `input` on its stdin.
+    pub(crate) async fn kubectl(&self, arguments: &[&str], input: &str) -> anyhow::Result<Said> {
+        let mut child = self
+            .control_plane
+            .kubectl(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut stdin = child
+            .stdin
+            .take()
+            .context("stdin is piped")?;
+        stdin
+            .write_all(input.as_bytes())
+            .await?;
+        drop(stdin);
+        let output = child.wait_with_output().await?;
+        Ok(Said {
+            success: output.status.success(),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+}
+
+/// What kubectl said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) success: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A namespace that one test has for itself.
+#[derive(Clone)]
+pub(crate) struct Namespace {
+    pub(crate) client: Client,
+    pub(crate) name: String,
+}
+
+impl Namespace {
+    /// Objects of a kind, here.
+    pub(crate) fn api(&self, kind: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.name, &resource(kind))
+    }
+
+    /// Creates an object that the API server accepts.
+    pub(crate) async fn create(&self, object: &Value) -> anyhow::Result<Value> {
+        match self.try_create(object).await? {
+            Ok(created) => Ok(created),
+            Err(status) => bail!("refused: {}", status.message),
+        }
+    }
+
+    /// Creates an object that the API server refuses.
+    pub(crate) async fn refused(&self, object: &Value) -> anyhow::Result<Status> {
+        match self.try_create(object).await? {
+            Ok(created) => bail!("accepted: {created}"),
+            Err(status) => Ok(status),
+        }
+    }
+
+    pub(crate) async fn try_create(&self, object: &Value) -> anyhow::Result<Result<Value, Status>> {
+        let kind = object["kind"]
+            .as_str()
+            .context("the object has a kind")?;
+        let mut object = object.clone();
+        object["metadata"]["namespace"] = json!(self.name);
+        let object: DynamicObject = serde_json::from_value(object)?;
+        match self
+            .api(kind)
+            .create(&PostParams::default(), &object)
+            .await
+        {
+            Ok(created) => Ok(Ok(serde_json::to_value(created)?)),
+            Err(Error::Api(status)) => Ok(Err(*status)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) async fn get(&self, kind: &str, name: &str) -> anyhow::Result<Option<Value>> {
+        let object = self.api(kind).get_opt(name).await?;
+        Ok(object
+            .map(serde_json::to_value)
+            .transpose()?)
+    }
+
+    /// Changes an object by a merge patch.
+    pub(crate) async fn patch(
+        &self,
+        kind: &str,
+        name: &str,
+        patch: &Value,
+    ) -> kube::Result<DynamicObject> {
+        self.api(kind)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+    }
+
+    pub(crate) async fn delete(&self, kind: &str, name: &str) -> anyhow::Result<()> {
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            ..DeleteParams::default()
+        };
+        self.api(kind)
+            .delete(name, &now)
+            .await?;
+        Ok(())
+    }
+
+    /// Waits until an object is as `wanted` says, and returns it. The error shows how it was last.
+    pub(crate) async fn wait(
+        &self,
+        kind: &str,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let mut last = None;
+        let found = until(&format!("{kind} {name} {what}"), LIMIT, async || {
+            last = self.get(kind, name).await?;
+            Ok(last.clone().filter(&wanted))
+        })
+        .await;
+        found.with_context(|| format!("last seen: {last:?}"))
+    }
+
+    /// Waits until an Agent runs.
+    pub(crate) async fn wait_running(&self, agent: &str) -> anyhow::Result<Value> {
+        self.wait("Agent", agent, "to run", |agent| {
+            agent["status"]["phase"] == "Running"
+                && agent["status"]["ready"] == "1/1"
+                && agent["status"]["observedGeneration"] == agent["metadata"]["generation"]
+        })
+        .await
+    }
+
+    /// Waits until an object is gone.
+    pub(crate) async fn wait_gone(&self, kind: &str, name: &str) -> anyhow::Result<()> {
+        until(&format!("{kind} {name} to go"), LIMIT, async || {
+            Ok(self
+                .get(kind, name)
+                .await?
+                .is_none()
+                .then_some(()))
+        })
+        .await
+    }
+}
+
+/// The kinds that tests speak of.
+fn resource(kind: &str) -> ApiResource {
+    let (group, version, plural) = match kind {
+        "Agent" => ("agentkube.io", "v1alpha1", "agents"),
+        "ConfigMap" => ("", "v1", "configmaps"),
+        "Event" => ("events.k8s.io", "v1", "events"),
+        "Pod" => ("", "v1", "pods"),
+        "ResourceQuota" => ("", "v1", "resourcequotas"),
+        "Secret" => ("", "v1", "secrets"),
+        "Tool" => ("agentkube.io", "v1alpha1", "tools"),
+        kind => unreachable!("a test speaks of {kind}"),
+    };
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}
+
+/// An Agent.
+pub(crate) fn agent(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "agentkube.io/v1alpha1", "kind": "Agent", "metadata": {"name": name}, "spec": spec})
+}
+
+/// A Tool.
+pub(crate) fn tool(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "agentkube.io/v1alpha1", "kind": "Tool", "metadata": {"name": name}, "spec": spec})
+}
+
+/// A pod.
+pub(crate) fn pod(name: &str, labels: &Value, spec: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec})
+}
+
+/// The containers of every list of a pod, and its image volumes, as `(name, image, pull policy)`.
+pub(crate) fn images(pod: &Value) -> Vec<(String, String, String)> {
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let list = |name: &str| {
+        pod["spec"][name]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
+    let containers = ["containers", "initContainers", "ephemeralContainers"]
+        .into_iter()
+        .flat_map(list)
+        .map(|c| {
+            (
+                text(&c["name"]),
+                text(&c["image"]),
+                text(&c["imagePullPolicy"]),
+            )
+        });
+    let volumes = list("volumes")
+        .into_iter()
+        .filter(|volume| volume["image"].is_object())
+        .map(|v| {
+            (
+                text(&v["name"]),
+                text(&v["image"]["reference"]),
+                text(&v["image"]["pullPolicy"]),
+            )
+        });
+    containers.chain(volumes).collect()
+}
+
+/// Demands that a refusal is the one that is expected, in all that a client can see of it.
+pub(crate) fn expect_refusal(status: &Status, reason: &str, field: &str) -> anyhow::Result<()> {
+    ensure!(
+        status.code == 422,
+        "code {}: {}",
+        status.code,
+        status.message
+    );
+    ensure!(
+        status.reason == "Invalid",
+        "reason {}: {}",
+        status.reason,
+        status.message
+    );
+    let details = status
+        .details
+        .as_ref()
+        .context("a refusal has details")?;
+    let cause = details
+        .causes
+        .first()
+        .with_context(|| format!("no cause: {}", status.message))?;
+    ensure!(
+        cause.reason == reason,
+        "cause {} and not {reason}: {}",
+        cause.reason,
+        status.message
+    );
+    ensure!(
+        cause.field == field,
+        "field {} and not {field}: {}",
+        cause.field,
+        status.message
+    );
+    ensure!(
+        status.message.contains(&cause.message),
+        "the message lacks the cause: {}",
+        status.message
+    );
+    Ok(())
+}
