@@ -1,7 +1,6 @@
 # syntax=docker/dockerfile:1
 FROM docker.io/library/rust:1-slim-trixie AS build
-# aws-lc compiles C.
-RUN apt-get update && apt-get install --yes --no-install-recommends build-essential cmake
+# aws-lc compiles C, and this image has the compiler that Rust links with.
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
