@@ -33,13 +33,15 @@ const NAME: &str = "agentkube-manager";
 const CA_BUNDLE_MISSING: &str = "the registration does not hold our certificate authority yet";
 
 /// Serve the webhooks and run the reconciler, in a cluster.
-///
-/// Which images run is set by environment variables: `AGENTKUBE_IMAGE_<ROW>`,
-/// `AGENTKUBE_IMAGE_REGISTRY`, `AGENTKUBE_MIRROR_LAYOUT`, `AGENTKUBE_PULL_SECRETS`.
 #[derive(clap::Args, Debug)]
-#[command(
-    after_help = "Example: `AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror agentkube manager`"
-)]
+#[command(after_help = "\
+Which images run is set by environment variables, see the README:
+  AGENTKUBE_IMAGE_<ROW>     one image, cluster-wide
+  AGENTKUBE_IMAGE_REGISTRY  the mirror that every other image comes from
+  AGENTKUBE_MIRROR_LAYOUT   how paths look on the mirror: repository, name
+  AGENTKUBE_PULL_SECRETS    a comma list of Secrets to pull with
+
+Example: `AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror agentkube manager`")]
 pub(super) struct Args {
     /// Where the webhooks are served, over TLS
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:9443")]
@@ -58,7 +60,7 @@ pub(super) struct Args {
         default_value = "agentkube-system"
     )]
     namespace: String,
-    /// How this replica is called where replicas elect a leader; random if not given
+    /// How this replica is called where replicas elect a leader; made up if not given
     #[arg(long, value_name = "NAME", env = "POD_NAME", hide_env_values = true)]
     identity: Option<String>,
     /// A further DNS name or IP address for the certificate that the manager makes itself
@@ -145,10 +147,13 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
 
 /// Connects to the cluster that the environment names.
 async fn client() -> anyhow::Result<Client> {
-    let config = Config::infer().await.context(
-        "no cluster to connect to (hint: set KUBECONFIG to a kubeconfig file that can be read, \
-         or run in a pod with a ServiceAccount)",
-    )?;
+    // Its words name every place that was looked at, and their sources only repeat them.
+    let config = Config::infer().await.map_err(|error| {
+        anyhow!(
+            "no cluster to connect to: {error} (hint: set KUBECONFIG to a kubeconfig file that can be \
+             read, or run in a pod with a ServiceAccount)"
+        )
+    })?;
     Client::try_from(config).context("the cluster's configuration cannot be used")
 }
 

@@ -90,6 +90,11 @@ impl Cluster {
         }
     }
 
+    /// Where the registrations point.
+    pub(crate) fn webhook_port(&self) -> u16 {
+        self.webhook_port
+    }
+
     /// A client that may do everything.
     pub(crate) fn client(&self) -> Client {
         self.control_plane.client()

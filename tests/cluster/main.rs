@@ -12,13 +12,16 @@
 
 mod admission;
 mod cluster;
+mod faults;
 mod harness;
+mod images;
+mod proxy;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     harness::run(
-        [admission::tests()]
+        [admission::tests(), faults::tests(), images::tests()]
             .into_iter()
             .flatten()
             .collect(),

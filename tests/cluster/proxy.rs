@@ -1,0 +1,166 @@
+//! An API server whose answers can be held back, in front of the real one.
+
+use std::{future::Future, net::Ipv4Addr, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{Request, Response, StatusCode, header},
+};
+use futures::StreamExt;
+use kube::Client;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::cluster::Cluster;
+
+/// What is held back.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Held {
+    Nothing,
+    /// Events of watches.
+    Watches,
+    /// Every answer.
+    Everything,
+}
+
+/// Passes requests on to the API server as they are, with the credentials that they carry.
+pub(crate) struct Proxy {
+    port: u16,
+    held: watch::Sender<Held>,
+    server: JoinHandle<()>,
+}
+
+struct Upstream {
+    client: Client,
+    held: watch::Receiver<Held>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(cluster: &Cluster) -> anyhow::Result<Self> {
+        let mut config = cluster.control_plane.config();
+        config.auth_info = kube::config::AuthInfo::default();
+        let (held, receiver) = watch::channel(Held::Nothing);
+        let upstream = Arc::new(Upstream {
+            client: Client::try_from(config)?,
+            held: receiver,
+        });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let router = Router::new()
+            .fallback(pass_on)
+            .with_state(upstream);
+        let server = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let service = hyper_util::service::TowerToHyperService::new(router.clone());
+                let stream = hyper_util::rt::TokioIo::new(stream);
+                connections.spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(stream, service),
+                );
+            }
+        });
+        Ok(Self { port, held, server })
+    }
+
+    /// A kubeconfig of the manager's ServiceAccount that goes through this proxy.
+    pub(crate) async fn kubeconfig(&self, cluster: &Cluster) -> anyhow::Result<String> {
+        let arguments = [
+            "create",
+            "token",
+            "agentkube-manager",
+            "--namespace",
+            "agentkube-system",
+        ];
+        let token = cluster
+            .kubectl(&arguments, "")
+            .await?
+            .stdout;
+        let path = cluster
+            .control_plane
+            .directory()
+            .join("proxied.kubeconfig");
+        let config = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{}", self.port)}}],
+            "users": [{"name": "u", "user": {"token": token.trim()}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        });
+        tokio::fs::write(&path, config.to_string()).await?;
+        Ok(path.display().to_string())
+    }
+
+    /// From now on nothing new is told to those who watch.
+    pub(crate) fn freeze_watches(&self) {
+        self.held.send_replace(Held::Watches);
+    }
+
+    /// From now on everything passes.
+    pub(crate) fn thaw(&self) {
+        self.held.send_replace(Held::Nothing);
+    }
+
+    /// From now on nothing is answered.
+    pub(crate) fn freeze_everything(&self) {
+        self.held.send_replace(Held::Everything);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Upstream {
+    /// Returns once less than this is held back.
+    fn below(&self, held: Held) -> impl Future<Output = ()> + Send + use<> {
+        let mut receiver = self.held.clone();
+        async move {
+            // An error would mean that the proxy is gone, and who waits here with it.
+            let _ = receiver
+                .wait_for(|now| *now < held)
+                .await;
+        }
+    }
+}
+
+async fn pass_on(State(upstream): State<Arc<Upstream>>, request: Request<Body>) -> Response<Body> {
+    upstream.below(Held::Everything).await;
+    let (mut head, body) = request.into_parts();
+    let is_watch = head
+        .uri
+        .query()
+        .is_some_and(|query| query.contains("watch=true"));
+    head.headers.remove(header::HOST);
+    let Ok(body) = axum::body::to_bytes(body, 8 << 20).await else {
+        return status(StatusCode::BAD_REQUEST);
+    };
+    let request = Request::from_parts(head, kube::client::Body::from(body.to_vec()));
+    let Ok(response) = upstream.client.send(request).await else {
+        return status(StatusCode::BAD_GATEWAY);
+    };
+    let (head, body) = response.into_parts();
+    let body = Body::new(body);
+    if !is_watch {
+        return Response::from_parts(head, body);
+    }
+    let events = body
+        .into_data_stream()
+        .then(move |event| {
+            let free = upstream.below(Held::Watches);
+            async move {
+                free.await;
+                event
+            }
+        });
+    Response::from_parts(head, Body::from_stream(events))
+}
+
+fn status(code: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = code;
+    response
+}
