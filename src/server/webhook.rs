@@ -218,3 +218,169 @@ fn overloaded() -> Response {
     )
         .into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::Method;
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// Webhooks whose API server answers with this status code, or never.
+    fn webhooks(code: Option<u16>) -> (Router, Metrics) {
+        let service = tower::service_fn(move |_: http::Request<kube::client::Body>| async move {
+            let Some(code) = code else {
+                return std::future::pending().await;
+            };
+            let reason = if code == 404 {
+                "NotFound"
+            } else {
+                "InternalError"
+            };
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": "no"});
+            let response = http::Response::builder()
+                .status(code)
+                .body(kube::client::Body::from(status.to_string().into_bytes()));
+            response.map_err(std::io::Error::other)
+        });
+        let client = Client::new(service, "default");
+        let metrics = Metrics::new("test");
+        let webhooks = Webhooks::new(Arc::default(), Arc::default(), client, metrics.clone());
+        (webhooks.router(), metrics)
+    }
+
+    fn request(method: Method, uri: &str, body: impl Into<Body>) -> Request<Body> {
+        Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.into())
+            .unwrap()
+    }
+
+    async fn ask(router: Router, request: Request<Body>) -> (StatusCode, String) {
+        let response = router.oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// A review of a pod of the Agent `bot`.
+    fn review() -> String {
+        let object = json!({
+            "metadata": {"name": "p", "labels": {"agentkube.io/agent": "bot"}},
+            "spec": {"containers": [{"name": "c", "image": "agentkube.invalid/agent"}]},
+        });
+        let request = json!({
+            "uid": "u", "operation": "CREATE", "namespace": "team", "name": "p", "object": object,
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+        });
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
+            .to_string()
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_does_not_exist_is_a_refusal_and_is_counted() {
+        let (router, metrics) = webhooks(Some(404));
+        let (status, body) = ask(
+            router,
+            request(Method::POST, "/mutate?timeout=5s", review()),
+        )
+        .await;
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(
+            answer["response"]["status"]["details"]["causes"][0]["reason"],
+            "UnknownAgent"
+        );
+        let (_, metrics) = ask(metrics.router(), request(Method::GET, "/metrics", "")).await;
+        let counted = r#"agentkube_reviews_total{webhook="mutate",kind="Pod",operation="CREATE",decision="deny",reason="UnknownAgent"} 1"#;
+        assert!(metrics.contains(counted), "{metrics}");
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_does_not_answer_costs_no_more_than_the_deadline() {
+        let (router, _) = webhooks(None);
+        let start = Instant::now();
+        let (status, body) = ask(
+            router,
+            request(Method::POST, "/mutate?timeout=1s", review()),
+        )
+        .await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(
+            body.contains(r#""code":503"#) && body.contains("try again"),
+            "{body}"
+        );
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failure_of_the_api_server_is_no_refusal() {
+        let (router, _) = webhooks(Some(500));
+        let (_, body) = ask(router, request(Method::POST, "/validate", review())).await;
+        assert!(body.contains(r#""code":503"#), "{body}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_review_is_answered_with_what_was_expected() {
+        let (router, _) = webhooks(Some(404));
+        let (status, body) = ask(router.clone(), request(Method::POST, "/mutate", "<html>")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(body.contains("not an AdmissionReview"), "{body}");
+        let (status, body) = ask(router.clone(), request(Method::POST, "/mutates", review())).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(body.contains("/mutate and /validate"), "{body}");
+        let (status, _) = ask(router, request(Method::GET, "/mutate", "")).await;
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    }
+
+    #[tokio::test]
+    async fn reviews_beyond_the_cap_are_turned_away_at_once() {
+        let (router, metrics) = webhooks(Some(404));
+        // Bodies that never come hold every slot.
+        let mut slow = tokio::task::JoinSet::new();
+        for _ in 0..CONCURRENT_REVIEWS {
+            let body =
+                Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+            slow.spawn(
+                router
+                    .clone()
+                    .oneshot(request(Method::POST, "/mutate?timeout=30s", body)),
+            );
+        }
+        let full = format!("agentkube_reviews_in_flight {CONCURRENT_REVIEWS}\n");
+        let filled = async {
+            while !ask(metrics.router(), request(Method::GET, "/metrics", ""))
+                .await
+                .1
+                .contains(&full)
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), filled)
+            .await
+            .unwrap();
+        let refused = router
+            .clone()
+            .oneshot(request(Method::POST, "/mutate", review()))
+            .await
+            .unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+        slow.shutdown().await;
+        let (status, _) = ask(router, request(Method::POST, "/mutate", review())).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+}
