@@ -46,7 +46,10 @@ impl Policy {
                     Ok(names) => pull_secrets = names,
                     Err(problem) => problems.push(problem),
                 }
-            } else if !name.starts_with("AGENTKUBE_IMAGE_") && !KNOWN.contains(&name) {
+            } else if !name.starts_with("AGENTKUBE_IMAGE_")
+                && !KNOWN.contains(&name)
+                && !value.trim().is_empty()
+            {
                 problems.push(unknown(name));
             }
         }
