@@ -88,10 +88,6 @@ impl AgentReport {
     /// What it waits for, in words.
     #[must_use]
     pub fn why_unsettled(&self) -> String {
-        let phase = self
-            .phase
-            .as_deref()
-            .unwrap_or("without status");
         let waits = self
             .conditions
             .iter()
@@ -105,8 +101,9 @@ impl AgentReport {
                  }| format!("{type_}: {reason}: {message}"),
             );
         let mut words = vec![match (&self.phase, self.is_current) {
-            (Some(phase), false) => format!("{phase}, but of an older spec"),
-            _ => phase.to_owned(),
+            (Some(phase), true) => phase.clone(),
+            (Some(phase), false) => format!("{phase}, with an older spec"),
+            (None, _) => "not seen by the reconciler yet".to_owned(),
         }];
         words.extend(waits);
         words.join("; ")

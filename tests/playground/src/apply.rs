@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::{manifests::Manifest, talk, wait::until};
 
 /// As whom fields are owned that are set from here.
-const FIELD_MANAGER: &str = "playground";
+pub(crate) const FIELD_MANAGER: &str = "playground";
 
 /// How long the API server may take to serve what it has accepted.
 const LIMIT: Duration = Duration::from_secs(30);

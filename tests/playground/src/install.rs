@@ -5,12 +5,12 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, bail};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    apply::Applier,
+    apply::{Applier, FIELD_MANAGER},
     controlplane::ControlPlane,
     manifests::{self, Manifest},
     wait::until,
@@ -115,12 +115,13 @@ impl Installation {
         let resource = ApiResource::from_gvk_with_plural(&kind, "agents");
         let mut agent = DynamicObject::new("playground-probe", &resource);
         agent.data = json!({"spec": spec});
-        let dry_run = PostParams {
+        let dry_run = PatchParams {
             dry_run: true,
-            ..PostParams::default()
+            ..PatchParams::apply(FIELD_MANAGER)
         };
+        // Applied and not created: creations are held up for 2 s while the CRD is new.
         Api::default_namespaced_with(self.client.clone(), &resource)
-            .create(&dry_run, &agent)
+            .patch("playground-probe", &dry_run, &Patch::Apply(&agent))
             .await
     }
 }

@@ -147,11 +147,12 @@ fn write_agents(f: &mut fmt::Formatter<'_>, agents: &[AgentReport]) -> fmt::Resu
                 agent.token_env.join(", ")
             )?;
         }
+        // The first is what the others follow from.
         let unmet = agent
             .conditions
             .iter()
-            .filter(|condition| condition.status != "True" && !condition.message.is_empty());
-        for condition in unmet {
+            .find(|condition| condition.status != "True" && !condition.message.is_empty());
+        if let Some(condition) = unmet {
             let (kind, reason) = (&condition.type_, &condition.reason);
             write_wrapped(f, &format!("{kind}: {reason}: {}", condition.message))?;
         }

@@ -17,6 +17,14 @@ use anyhow::{Context, bail};
 /// What is applied if nothing else is asked for, relative to the repository.
 const SAMPLES: &str = "manifests/samples";
 
+/// What can be tried with them.
+const SUGGESTIONS: [&str; 4] = [
+    "  kubectl get pod triage-bot -n adaptive -o yaml",
+    "  kubectl patch agent night-watch -n adaptive --type merge -p '{\"spec\":{\"paused\":false}}'",
+    "  kubectl apply -f manifests/samples/rejected/custom-without-image.yaml",
+    "  kubectl delete pod triage-bot -n adaptive; kubectl get pods -n adaptive --watch",
+];
+
 /// How long Agents may take to settle.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -46,19 +54,8 @@ pub(crate) struct Args {
 ///
 /// # Errors
 ///
-/// Something does not come up, or ends while it should run.
+/// Something does not come up, ends while it should run, or does not settle.
 pub(crate) async fn run(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
-    // What is interrupted is dropped half-way, and cleans up after itself.
-    tokio::select! {
-        result = up(args, shutdown) => result,
-        () = shutdown.asked() => {
-            talk::say("interrupted, nothing is left running");
-            Ok(ExitCode::from(INTERRUPTED))
-        }
-    }
-}
-
-async fn up(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
     let Args {
         once,
         json,
@@ -67,6 +64,35 @@ async fn up(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
     } = args;
     // First of all, so that a typing error does not have to wait for a control plane.
     let manifests = manifests(&paths)?;
+    // What is interrupted is dropped half-way, and cleans up after itself.
+    let mut playground = tokio::select! {
+        playground = bring_up(env, manifests, json) => playground?,
+        () = shutdown.asked() => {
+            talk::say("interrupted; nothing is left running");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    if !once {
+        talk::say(playground.invitation(paths.is_empty()));
+        playground.stay(shutdown).await?;
+    }
+    playground.end().await
+}
+
+/// What runs, once everything has settled.
+struct Playground {
+    manager: Manager,
+    control_plane: ControlPlane,
+    kubectl: PathBuf,
+    settled: bool,
+}
+
+/// Brings everything up, applies the manifests, and tells what came of it.
+async fn bring_up(
+    env: Vec<(String, String)>,
+    manifests: Vec<Manifest>,
+    json: bool,
+) -> anyhow::Result<Playground> {
     let binary = build_manager().await?;
     let binaries = Binaries::locate().await?;
     let clock = Clock::start();
@@ -77,15 +103,12 @@ async fn up(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
     let [webhook_port] = free_ports()?;
     let installation = Installation::apply(&control_plane, webhook_port).await?;
     clock.say("agentkube is installed");
-    let mut manager = Manager::start(
-        &control_plane,
-        ManagerOptions {
-            webhook_port: Some(webhook_port),
-            env,
-            ..ManagerOptions::new(binary)
-        },
-    )
-    .await?;
+    let options = ManagerOptions {
+        webhook_port: Some(webhook_port),
+        env,
+        ..ManagerOptions::new(binary)
+    };
+    let mut manager = Manager::start(&control_plane, options).await?;
     installation
         .until_webhooks_answer()
         .await?;
@@ -96,10 +119,11 @@ async fn up(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
     clock.say("the manifests are applied");
     let agents = settle(&client, SETTLE_LIMIT, || manager.expect_running()).await?;
     let waiting = unsettled(&agents);
-    let total = match &waiting {
-        None => clock.say("every Agent has settled"),
-        Some(waiting) => clock.say(waiting),
-    };
+    let total = clock.say(
+        waiting
+            .as_deref()
+            .unwrap_or("every Agent has settled"),
+    );
     let seconds = Seconds {
         control_plane: up,
         manager: ready.saturating_sub(up),
@@ -111,31 +135,61 @@ async fn up(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
     } else {
         format!("\n{report}")
     })?;
-
-    let result = if once {
-        Ok(())
-    } else {
-        let samples = paths.is_empty();
-        talk::say(invitation(&control_plane, &binaries, &manager, samples));
-        stay(shutdown, &mut manager).await
-    };
-    manager.stop().await;
-    // Nobody will read what it holds, so there is nothing to end in order.
-    drop(control_plane);
-    result?;
-    match waiting {
-        None => Ok(ExitCode::SUCCESS),
-        Some(_) => bail!("not every Agent has settled"),
-    }
+    Ok(Playground {
+        manager,
+        control_plane,
+        kubectl: binaries.kubectl,
+        settled: waiting.is_none(),
+    })
 }
 
-/// Waits for Ctrl-C, and notices if the manager ends by itself.
-async fn stay(shutdown: &Shutdown, manager: &mut Manager) -> anyhow::Result<()> {
-    while !shutdown.is_asked() {
-        manager.expect_running()?;
-        let _ = tokio::time::timeout(LOOK, shutdown.asked()).await;
+impl Playground {
+    /// What a person can do now.
+    fn invitation(&self, samples: bool) -> String {
+        let kubeconfig = self.control_plane.admin_kubeconfig();
+        let mut lines = vec![
+            "\nHave a look from another terminal:\n".to_owned(),
+            format!("  export KUBECONFIG={}", kubeconfig.display()),
+        ];
+        if !is_on_path("kubectl") {
+            lines.push(format!("  alias kubectl={}", self.kubectl.display()));
+        }
+        lines.push("  kubectl get agents -A -o wide".to_owned());
+        if samples {
+            lines.extend(SUGGESTIONS.map(str::to_owned));
+        }
+        let (log, port) = (self.manager.log_path(), self.manager.metrics_port());
+        lines.extend([
+            format!("  tail -f {}", log.display()),
+            format!("  curl http://127.0.0.1:{port}/metrics"),
+            "\nPress Ctrl-C to stop".to_owned(),
+        ]);
+        lines.join("\n")
     }
-    Ok(())
+
+    /// Waits for Ctrl-C, and notices if the manager ends by itself.
+    async fn stay(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        while !shutdown.is_asked() {
+            self.manager.expect_running()?;
+            let _ = tokio::time::timeout(LOOK, shutdown.asked()).await;
+        }
+        Ok(())
+    }
+
+    async fn end(mut self) -> anyhow::Result<ExitCode> {
+        let status = self.manager.stop().await;
+        // Nobody will read what it holds, so nothing there has to end in order.
+        drop(self.control_plane);
+        talk::say("stopped; nothing is left running");
+        if !self.settled {
+            bail!("not every Agent has settled");
+        }
+        match status {
+            Some(status) if status.success() => Ok(ExitCode::SUCCESS),
+            Some(status) => bail!("the manager did not end in order ({status})"),
+            None => bail!("the manager did not end"),
+        }
+    }
 }
 
 /// Reads what to apply. Files of the samples are called as they are called in the repository.
@@ -175,48 +229,6 @@ fn unsettled(agents: &[AgentReport]) -> Option<String> {
         .collect();
     let seconds = SETTLE_LIMIT.as_secs();
     (!waiting.is_empty()).then(|| format!("not settled within {seconds} s:{}", waiting.concat()))
-}
-
-/// What a person can do now.
-fn invitation(
-    control_plane: &ControlPlane,
-    binaries: &Binaries,
-    manager: &Manager,
-    samples: bool,
-) -> String {
-    let mut lines = vec![
-        String::new(),
-        "Have a look from another terminal:".to_owned(),
-        String::new(),
-        format!(
-            "  export KUBECONFIG={}",
-            control_plane
-                .admin_kubeconfig()
-                .display()
-        ),
-    ];
-    if !is_on_path("kubectl") {
-        lines.push(format!("  alias kubectl={}", binaries.kubectl.display()));
-    }
-    lines.push("  kubectl get agents -A -o wide".to_owned());
-    if samples {
-        lines.extend(
-            [
-                "  kubectl get pod triage-bot -n adaptive -o yaml",
-                "  kubectl patch agent night-watch -n adaptive --type merge -p '{\"spec\":{\"paused\":false}}'",
-                "  kubectl apply -f manifests/samples/rejected/custom-without-image.yaml",
-                "  kubectl delete pod triage-bot -n adaptive; kubectl get pods -n adaptive --watch",
-            ]
-            .map(str::to_owned),
-        );
-    }
-    lines.extend([
-        format!("  tail -f {}", manager.log_path().display()),
-        format!("  curl http://127.0.0.1:{}/metrics", manager.metrics_port()),
-        String::new(),
-        "Press Ctrl-C to stop".to_owned(),
-    ]);
-    lines.join("\n")
 }
 
 fn is_on_path(program: &str) -> bool {
