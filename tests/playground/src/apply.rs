@@ -1,4 +1,4 @@
-//! Server-side apply of manifests, and what the API server says to each.
+//! Applying manifests, and what the API server says to each.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,9 +9,11 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, ValidationDirective},
+    api::{
+        ApiResource, DynamicObject, GetParams, ListParams, Patch, PatchParams, ValidationDirective,
+    },
     client::Body,
-    core::{GroupVersionKind, Status, response::StatusDetails},
+    core::{GroupVersionKind, Request, Status, response::StatusDetails},
     discovery::{Scope, pinned_kind},
 };
 use serde::Serialize;
@@ -78,7 +80,9 @@ pub async fn apply(client: &Client, mut manifests: Vec<Manifest>) -> anyhow::Res
     create_missing_namespaces(&mut applier, &manifests).await?;
     let mut outcome = Applied::default();
     for manifest in &manifests {
-        let answer = applier.apply(manifest).await?;
+        let answer = applier
+            .create_or_apply(manifest)
+            .await?;
         let namespace = answer.namespace.as_deref();
         let object = shown(&manifest.kind, namespace, &manifest.name);
         let warnings = answer.warnings.into_iter();
@@ -112,6 +116,12 @@ pub(crate) struct Answer {
     pub(crate) result: Result<(), Box<Status>>,
 }
 
+#[derive(Clone, Copy)]
+enum Verb {
+    Apply,
+    CreateOrApply,
+}
+
 impl Applier {
     pub(crate) fn new(client: Client) -> Self {
         Self {
@@ -120,8 +130,19 @@ impl Applier {
         }
     }
 
-    /// Applies one object, taking over the fields that somebody else owns. After a CRD it waits until its kind is served.
+    /// Applies one object on the server's side, taking over the fields that somebody else owns. After a CRD it waits until its kind is served.
     pub(crate) async fn apply(&mut self, manifest: &Manifest) -> anyhow::Result<Answer> {
+        self.send(manifest, Verb::Apply).await
+    }
+
+    /// Creates an object, or applies it where it exists, as `kubectl apply` does without further flags. What is to be created is
+    /// admitted before its types are looked at, so that refusals read as they do for users.
+    async fn create_or_apply(&mut self, manifest: &Manifest) -> anyhow::Result<Answer> {
+        self.send(manifest, Verb::CreateOrApply)
+            .await
+    }
+
+    async fn send(&mut self, manifest: &Manifest, verb: Verb) -> anyhow::Result<Answer> {
         let shown = || format!("cannot apply {} `{}`", manifest.kind, manifest.name);
         let Some((resource, scope)) = self
             .kind(manifest)
@@ -139,18 +160,31 @@ impl Applier {
             named.unwrap_or_else(|| "default".to_owned())
         });
         let url = DynamicObject::url_path(&resource, namespace.as_deref());
-        let mut parameters = PatchParams::apply(FIELD_MANAGER).force();
-        parameters.field_validation = Some(ValidationDirective::Strict);
-        let request = kube::core::Request::new(url)
-            .patch(&manifest.name, &parameters, &Patch::Apply(&manifest.object))?
-            .map(Body::from);
+        let creates = match verb {
+            Verb::Apply => false,
+            Verb::CreateOrApply => {
+                !self
+                    .exists(&url, &manifest.name)
+                    .await?
+            }
+        };
+        let request = if creates {
+            let url = format!("{url}?fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
+            http::Request::post(url)
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(serde_json::to_vec(&manifest.object)?)?
+        } else {
+            let mut parameters = PatchParams::apply(FIELD_MANAGER).force();
+            parameters.field_validation = Some(ValidationDirective::Strict);
+            let patch = Patch::Apply(&manifest.object);
+            Request::new(url).patch(&manifest.name, &parameters, &patch)?
+        };
         // Not through `Api`, which keeps the headers to itself.
-        let (head, body) = self
+        let answer = self
             .client
-            .send(request)
-            .await
-            .with_context(shown)?
-            .into_parts();
+            .send(request.map(Body::from))
+            .await;
+        let (head, body) = answer.with_context(shown)?.into_parts();
         let body = body
             .collect_bytes()
             .await
@@ -175,6 +209,18 @@ impl Applier {
             warnings,
             result,
         })
+    }
+
+    async fn exists(&self, url: &str, name: &str) -> anyhow::Result<bool> {
+        // A name that makes no path is none that exists; the API server will say so.
+        let Ok(request) = Request::new(url).get(name, &GetParams::default()) else {
+            return Ok(false);
+        };
+        let answer = self
+            .client
+            .send(request.map(Body::from))
+            .await?;
+        Ok(answer.status().is_success())
     }
 
     /// What the API server knows of the object's kind, if anything.
@@ -340,10 +386,14 @@ async fn until_usable(client: &Client, namespace: &str) -> anyhow::Result<()> {
 fn refusal(code: u16, body: &[u8]) -> Status {
     let mut status = serde_json::from_slice(body).unwrap_or_else(|_| {
         let text = String::from_utf8_lossy(body);
-        Status::failure(text.trim(), "Unknown")
+        Status::failure(text.trim(), "")
     });
     if status.code == 0 {
         status.code = code;
+    }
+    if status.reason.is_empty() {
+        // As Kubernetes itself calls a reason that is not given.
+        "Unknown".clone_into(&mut status.reason);
     }
     status
 }
@@ -374,7 +424,6 @@ fn as_kubectl_prints(status: &Status) -> String {
     let (reason, message) = (&status.reason, &status.message);
     let details = match &status.details {
         Some(details) if reason == "Invalid" && !details.causes.is_empty() => details,
-        _ if reason.is_empty() => return format!("Error from server: {message}"),
         _ => return format!("Error from server ({reason}): {message}"),
     };
     let StatusDetails { kind, name, .. } = details;

@@ -71,7 +71,7 @@ pub fn read_manifests(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
             manifests.extend(parse(&file, &text)?);
         }
         if manifests.len() == before {
-            bail!("no objects in `{}`", path.display());
+            bail!("no manifests in `{}`", path.display());
         }
     }
     Ok(manifests)
@@ -84,7 +84,12 @@ pub(crate) fn parse(file: &Path, text: &str) -> anyhow::Result<Vec<Manifest>> {
         .is_some_and(|extension| extension == "json");
     let documents = if is_json { json(text) } else { yaml(text) };
     let documents = documents.map_err(|Misread { line, column, says }| {
-        anyhow::anyhow!("{}:{line}:{column}: {says}", file.display())
+        // One says where with a comma, the other without.
+        let said = |comma: &str| format!(" at line {line}{comma} column {column}");
+        let what = says
+            .trim_end_matches(&said(","))
+            .trim_end_matches(&said(""));
+        anyhow::anyhow!("{}:{line}:{column}: {what}", file.display())
     })?;
 
     let mut manifests = Vec::new();
@@ -224,9 +229,9 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named_with_line_and_column() {
         let yaml = error("broken.yaml", "apiVersion: v1\nkind: [Pod\nmetadata: {}\n");
-        assert!(yaml.starts_with("broken.yaml:3:"), "{yaml}");
+        assert_eq!(yaml, "broken.yaml:3:9: illegal placement of ':' indicator");
         let json = error("broken.json", "{\"kind\": \"Pod\",\n \"metadata\" {}}");
-        assert!(json.starts_with("broken.json:2:13: "), "{json}");
+        assert_eq!(json, "broken.json:2:13: expected `:`");
     }
 
     #[test]

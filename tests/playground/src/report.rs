@@ -79,8 +79,11 @@ impl fmt::Display for Report {
         if !warnings.is_empty() {
             writeln!(f, "\nWarnings")?;
         }
+        let mut last = None;
         for Warning { object, text } in warnings {
-            writeln!(f, "\n  {object}")?;
+            if last.replace(object) != Some(object) {
+                writeln!(f, "\n  {object}")?;
+            }
             write_wrapped(f, text)?;
         }
         let Seconds {
