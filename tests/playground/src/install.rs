@@ -10,7 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    apply::{Applier, FIELD_MANAGER},
+    applier::{Applier, FIELD_MANAGER},
     controlplane::ControlPlane,
     manifests::{self, Manifest},
     wait::until,
@@ -32,8 +32,8 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Applies what `kubectl apply -k manifests/` would, with webhooks at `https://127.0.0.1:WEBHOOK_PORT`, and waits until Agents and Tools are
-    /// served. From then on they can be created once a manager listens on that port.
+    /// Applies what `kubectl apply -k manifests/` would, with webhooks at `https://127.0.0.1:WEBHOOK_PORT`, and waits
+    /// until Agents and Tools are served. From then on they can be created once a manager listens on that port.
     ///
     /// # Errors
     ///
@@ -192,7 +192,8 @@ fn point_at(registration: &mut Value, port: u16) -> anyhow::Result<()> {
 
 /// Whether webhooks refused.
 fn is_denial<T>(answer: &kube::Result<T>) -> bool {
-    matches!(answer, Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.message.contains("denied the request"))
+    matches!(answer, Err(kube::Error::Api(status))
+        if (400..500).contains(&status.code) && status.message.contains("denied the request"))
 }
 
 /// Whether webhooks decided either way. One that cannot be reached is answered with a code from 500.

@@ -12,6 +12,7 @@
 //! on it, [`Manager`] runs agentkube itself, [`apply`] is kubectl with ears, and [`Report`] says what came of it.
 
 mod agents;
+mod applier;
 mod apply;
 mod binaries;
 mod controlplane;

@@ -78,7 +78,8 @@ struct Ports {
 }
 
 impl Manager {
-    /// Starts a manager with the rights of its own ServiceAccount, and waits until it says that it is ready. agentkube has to be installed.
+    /// Starts a manager with the rights of its own ServiceAccount, and waits until it says that it is ready. agentkube
+    /// has to be installed.
     ///
     /// # Errors
     ///

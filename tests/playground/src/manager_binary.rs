@@ -28,7 +28,8 @@ pub async fn build_manager() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let status = tokio::process::Command::new(&cargo)
-        .args(["build", "--package=agentkube", "--bin=agentkube", "--quiet"])
+        // Of the whole workspace: dependencies built with the features of one package would be of no use to the tests.
+        .args(["build", "--workspace", "--bin=agentkube"])
         .arg("--manifest-path")
         .arg(manifest)
         .arg("--profile")

@@ -55,12 +55,13 @@ impl Manifest {
     }
 }
 
-/// Reads all objects of files and folders. Folders are searched to the bottom for `.yaml`, `.yml` and `.json`, in the order of
-/// their paths; a file is read whatever its name.
+/// Reads all objects of files and folders. Folders are searched to the bottom for `.yaml`, `.yml` and `.json`, in the
+/// order of their paths; a file is read whatever its name.
 ///
 /// # Errors
 ///
-/// Something cannot be read, is no YAML or no JSON (the error names file, line and column), or is no object of Kubernetes; or there is nothing.
+/// Something cannot be read, is no YAML or no JSON (the error names file, line and column), or is no object of
+/// Kubernetes; or there is nothing.
 pub fn read_manifests(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for path in paths {

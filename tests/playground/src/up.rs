@@ -96,7 +96,7 @@ async fn bring_up(
     let binary = build_manager().await?;
     let binaries = Binaries::locate().await?;
     let clock = Clock::start();
-
+    clock.say("starting a control plane");
     let control_plane = ControlPlane::start(&binaries, ControlPlaneOptions::default()).await?;
     let up = clock.say("the control plane is up");
 
