@@ -108,7 +108,7 @@ impl Manager {
             Err(error) if !manager.is_running() => Err(error),
             Err(error) => {
                 let log = manager.process.log_tail(15);
-                Err(error.context(format!("not ready: {last}\n{log}\n")))
+                bail!("{error:#}\n\n`/readyz` says:\n{last}\n\nits log ends with:\n{log}")
             }
         }
     }
