@@ -3,8 +3,7 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// What is logged where `RUST_LOG` says nothing.
-const DEFAULT_FILTER: &str =
-    "info,kube=warn,kube_runtime=error,kube_client=error,kube_lease_manager=warn";
+const DEFAULT_FILTER: &str = "info,kube=warn,kube_runtime=error,kube_client=error";
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]

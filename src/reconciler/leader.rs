@@ -65,13 +65,13 @@ impl Candidate {
             let mut sighting = None;
             loop {
                 self.acquire(&mut sighting).await;
-                info!(identity = self.identity, "leader.elected");
+                info!(identity = self.identity, "this replica leads");
                 on_leadership(true);
                 tokio::select! {
                     () = self.hold(&mut sighting) => {}
                     () = work() => {}
                 }
-                warn!(identity = self.identity, "leader.lost");
+                warn!(identity = self.identity, "this replica no longer leads");
                 on_leadership(false);
             }
         };
@@ -94,7 +94,7 @@ impl Candidate {
                 Err(error) => {
                     // It is tried every second; once is enough to say so.
                     if !is_failing {
-                        warn!(lease = LEASE, %error, "leader.lease.failed");
+                        warn!(lease = LEASE, %error, "the Lease cannot be read or taken, trying again");
                     }
                     is_failing = true;
                 }
@@ -121,7 +121,7 @@ impl Candidate {
                 }
                 Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(error)) => {
-                    warn!(lease = LEASE, %error, "leader.renew.failed");
+                    warn!(lease = LEASE, %error, "the Lease could not be renewed, trying again");
                     pause = POLL_PERIOD;
                 }
             }
@@ -216,13 +216,15 @@ impl Candidate {
             self.leases
                 .replace(LEASE, &params, &lease)
                 .await?;
-            info!(identity = self.identity, "leader.released");
+            info!(identity = self.identity, "the Lease was released");
             Ok::<_, kube::Error>(())
         };
         match timeout(REQUEST_TIMEOUT, release).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(lease = LEASE, %error, "leader.release.failed"),
-            Err(_) => warn!(lease = LEASE, error = %LeaseError::Timeout, "leader.release.failed"),
+            Ok(Err(error)) => warn!(lease = LEASE, %error, "the Lease could not be released"),
+            Err(_) => {
+                warn!(lease = LEASE, error = %LeaseError::Timeout, "the Lease could not be released");
+            }
         }
     }
 }

@@ -187,7 +187,7 @@ impl Context {
                         namespace = subject.namespace,
                         name = subject.name,
                         error = message,
-                        "reconciler.pod.create_failed"
+                        "the pod could not be created, trying again"
                     );
                 }
                 Found::CreateFailed {
@@ -220,7 +220,7 @@ impl Context {
                     namespace = subject.namespace,
                     name = subject.name,
                     pod = subject.pod,
-                    "reconciler.pod.created"
+                    "the pod was created"
                 );
                 let note = format!("created pod `{}`", subject.pod);
                 self.publish(object, EventType::Normal, "PodCreated", &note)
@@ -297,7 +297,7 @@ impl Context {
             .publish(&event, &reference)
             .await
         {
-            debug!(reason, %error, "reconciler.event.lost");
+            debug!(reason, %error, "an Event was lost");
         }
     }
 
@@ -307,7 +307,7 @@ impl Context {
             .fail(key(object), object.meta().generation, &error.to_string());
         if noted.is_news {
             let (namespace, name) = key(object);
-            warn!(kind = %K::kind(&()), namespace, name, %error, "reconciler.failed");
+            warn!(kind = %K::kind(&()), namespace, name, %error, "an object could not be reconciled, trying again");
         }
         Action::requeue(noted.retry_in)
     }

@@ -210,7 +210,7 @@ async fn keep<K>(
         match event {
             Ok(event) => {
                 if is_failing {
-                    info!(%kind, "reconciler.watch.recovered");
+                    info!(%kind, "the watch has recovered");
                     is_failing = false;
                 }
                 writer.apply_watcher_event(&event);
@@ -219,7 +219,7 @@ async fn keep<K>(
             // The watcher retries by itself; once is enough to say so.
             Err(error) if !is_failing => {
                 is_failing = true;
-                warn!(%kind, %error, "reconciler.watch.failed");
+                warn!(%kind, %error, "the watch fails, and is tried again");
             }
             Err(_) => {}
         }
