@@ -222,9 +222,6 @@ impl Context {
                     pod = subject.pod,
                     "the pod was created"
                 );
-                let note = format!("created pod `{}`", subject.pod);
-                self.publish(object, EventType::Normal, "PodCreated", &note)
-                    .await;
                 Ok(Found::AheadOfWatch)
             }
             Err(kube::Error::Api(error)) if error.is_already_exists() => {
@@ -270,21 +267,17 @@ impl Context {
             Err(error) => return Err(ReconcileError::Status(Box::new(error))),
         }
         if let Some(problem) = problem(&status, subject.previous) {
-            self.publish(
-                object,
-                EventType::Warning,
-                &problem.reason,
-                &problem.message,
-            )
-            .await;
+            self.warn(object, &problem.reason, &problem.message)
+                .await;
         }
         Ok(())
     }
 
-    /// Events are for people who look in time; that one is lost is no reason to stop.
-    async fn publish<K: Owner>(&self, object: &K, type_: EventType, reason: &str, note: &str) {
+    /// Events are for people who look in time; that one is lost is no reason to stop. There are
+    /// none for what goes well: status tells it, and each one more is a write for every Agent.
+    async fn warn<K: Owner>(&self, object: &K, reason: &str, note: &str) {
         let event = Event {
-            type_,
+            type_: EventType::Warning,
             reason: reason.to_owned(),
             note: Some(cut(note).to_owned()),
             action: "Reconcile".to_owned(),
@@ -455,7 +448,7 @@ mod tests {
         let pod = api.request("POST", "/pods");
         assert_eq!(pod["metadata"]["name"], "bot");
         assert_eq!(pod["metadata"]["namespace"], "adaptive");
-        assert_eq!(api.request("POST", "/events")["reason"], "PodCreated");
+        assert_eq!(api.count("POST", "/events"), 0, "nothing is wrong");
         assert_eq!(
             api.count("PATCH", "/status"),
             0,
