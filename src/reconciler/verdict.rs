@@ -43,8 +43,9 @@ impl Verdict {
                 Self::waiting(Phase::Failed, "NotAccepted", message.clone())
             }
             (_, _, Some(rest)) => Self::at_rest(rest),
+            // A quota is lifted and an account arrives without anybody touching the object.
             (Seen::CreateFailed(error), _, None) => Self::waiting(
-                Phase::Failed,
+                Phase::Pending,
                 "PodCreateFailed",
                 format!("pod `{name}` could not be created, and will be tried again: {error}"),
             ),
