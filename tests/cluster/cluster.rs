@@ -17,7 +17,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Error,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::{GroupVersionKind, Status},
 };
 use serde_json::{Value, json};
@@ -63,6 +63,12 @@ impl Cluster {
     /// Starts a manager with these settings, to which the registrations point, and waits until
     /// they answer. It leads at once.
     pub(crate) async fn start_manager(&self, settings: &[(&str, &str)]) -> anyhow::Result<Manager> {
+        // A test before may have pointed them elsewhere, or deleted them.
+        self.installation
+            .lock()
+            .await
+            .point_webhooks_at(self.webhook_port)
+            .await?;
         // A manager that was killed holds the Lease for a while.
         let leases: Api<Lease> = Api::namespaced(self.client(), "agentkube-system");
         let _ = leases
@@ -260,6 +266,68 @@ impl Namespace {
         .await
     }
 
+    /// Waits until an Agent or a Tool is or is not ready for this reason, and returns it.
+    pub(crate) async fn wait_ready(
+        &self,
+        kind: &str,
+        name: &str,
+        reason: &str,
+    ) -> anyhow::Result<Value> {
+        let what = format!("to say {reason}");
+        self.wait(kind, name, &what, |object| {
+            condition(object, "Ready")["reason"] == reason
+                && condition(object, "Ready")["observedGeneration"]
+                    == object["metadata"]["generation"]
+        })
+        .await
+    }
+
+    /// Waits for an Event about an object here, and returns it. The error shows the others.
+    pub(crate) async fn wait_event(&self, name: &str, reason: &str) -> anyhow::Result<Value> {
+        let mut last = Vec::new();
+        let found = until(
+            &format!("an Event {reason} about {name}"),
+            LIMIT,
+            async || {
+                last = self.list("Event", "").await?;
+                let event = last
+                    .iter()
+                    .find(|event| event["regarding"]["name"] == name && event["reason"] == reason);
+                Ok(event.cloned())
+            },
+        )
+        .await;
+        found.with_context(|| format!("last seen: {last:?}"))
+    }
+
+    /// The objects of a kind, here, that a label selector selects.
+    pub(crate) async fn list(&self, kind: &str, labels: &str) -> anyhow::Result<Vec<Value>> {
+        let objects = self
+            .api(kind)
+            .list(&ListParams::default().labels(labels))
+            .await?;
+        objects
+            .items
+            .into_iter()
+            .map(|object| Ok(serde_json::to_value(object)?))
+            .collect()
+    }
+
+    /// Deletes the namespace, and waits until it is gone.
+    pub(crate) async fn delete_all(&self) -> anyhow::Result<()> {
+        let namespaces: Api<KubeNamespace> = Api::all(self.client.clone());
+        namespaces
+            .delete(&self.name, &DeleteParams::default())
+            .await?;
+        let mut last = None;
+        let gone = until(&format!("{} to go", self.name), LIMIT, async || {
+            last = namespaces.get_opt(&self.name).await?;
+            Ok(last.is_none().then_some(()))
+        })
+        .await;
+        gone.with_context(|| format!("last seen: {last:?}"))
+    }
+
     /// Waits until an object is gone.
     pub(crate) async fn wait_gone(&self, kind: &str, name: &str) -> anyhow::Result<()> {
         until(&format!("{kind} {name} to go"), LIMIT, async || {
@@ -282,6 +350,7 @@ fn resource(kind: &str) -> ApiResource {
         "Pod" => ("", "v1", "pods"),
         "ResourceQuota" => ("", "v1", "resourcequotas"),
         "Secret" => ("", "v1", "secrets"),
+        "ServiceAccount" => ("", "v1", "serviceaccounts"),
         "Tool" => ("agentkube.io", "v1alpha1", "tools"),
         kind => unreachable!("a test speaks of {kind}"),
     };
@@ -301,6 +370,18 @@ pub(crate) fn tool(name: &str, spec: &Value) -> Value {
 /// A pod.
 pub(crate) fn pod(name: &str, labels: &Value, spec: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec})
+}
+
+/// A condition of an Agent or a Tool; null if it has none of that type.
+pub(crate) fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
+    object["status"]["conditions"]
+        .as_array()
+        .and_then(|conditions| {
+            conditions
+                .iter()
+                .find(|condition| condition["type"] == type_)
+        })
+        .unwrap_or(&Value::Null)
 }
 
 /// The containers of every list of a pod, and its image volumes, as `(name, image, pull policy)`.

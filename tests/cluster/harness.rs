@@ -17,6 +17,7 @@ use crate::cluster::Cluster;
 const THREADS: usize = 8;
 
 /// One test: its name, what it needs, what it does.
+#[derive(Clone, Copy)]
 pub(crate) struct Test {
     name: &'static str,
     needs: Needs,

@@ -11,19 +11,29 @@
 )]
 
 mod admission;
+mod certificates;
 mod cluster;
 mod faults;
 mod harness;
 mod images;
+mod leader;
 mod proxy;
+mod reconciler;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     harness::run(
-        [admission::tests(), faults::tests(), images::tests()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        [
+            admission::tests(),
+            certificates::tests(),
+            faults::tests(),
+            images::tests(),
+            leader::tests(),
+            reconciler::tests(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     )
 }
