@@ -25,7 +25,7 @@ use super::{
     MANAGER,
     backoff::{Backoff, Key},
     observed::{ObservedPod, Ownership},
-    status::{problem, status},
+    status::{is_just_starting, problem, status},
     subject::Subject,
     verdict::Seen,
     watch::Stores,
@@ -38,6 +38,9 @@ const CONCURRENCY: u16 = 16;
 const RECHECK: Duration = Duration::from_secs(5);
 /// When to look again whether a name has become free. A pod without our label is not watched.
 const NAME_TAKEN_RETRY: Duration = Duration::from_secs(30);
+/// How old a pod is before it is worth a word that it is starting. Most of those whose images are
+/// on the node run by then, and status has cost one write and not two.
+const START_GRACE: Duration = Duration::from_secs(2);
 /// The API server refuses longer notes of Events; in bytes.
 const LONGEST_NOTE: usize = 1000;
 
@@ -147,7 +150,14 @@ impl Context {
             Found::Nothing => (Seen::Nothing, Action::await_change()),
             Found::Pod(pod) => (Seen::Pod(pod), Action::await_change()),
         };
-        self.report(object, &subject, status(&subject, seen, now()))
+        let status = status(&subject, seen, now());
+        if let Found::Pod(pod) = &found
+            && is_just_starting(&status, subject.previous)
+            && let Some(wait) = grace(pod, Timestamp::now())
+        {
+            return Ok(Action::requeue(wait));
+        }
+        self.report(object, &subject, status)
             .await?;
         if !matches!(found, Found::CreateFailed { .. }) {
             self.backoff.forget(&key(object));
@@ -332,6 +342,20 @@ fn message(error: &kube::Error) -> String {
     }
 }
 
+/// How long a pod still counts as new. One from the future is none: then the clocks differ, and
+/// nobody knows for how long.
+fn grace(pod: &ObservedPod, now: Timestamp) -> Option<Duration> {
+    let created = pod
+        .metadata
+        .creation_timestamp
+        .as_ref()?
+        .0;
+    let age = Duration::try_from(now.duration_since(created)).ok()?;
+    START_GRACE
+        .checked_sub(age)
+        .filter(|wait| !wait.is_zero())
+}
+
 /// The time in whole seconds, as Kubernetes writes it.
 fn now() -> Timestamp {
     let now = Timestamp::now();
@@ -353,6 +377,7 @@ fn cut(note: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::runtime::{
         events::Reporter,
         reflector::{self, store::Writer},
@@ -560,6 +585,39 @@ mod tests {
         assert_eq!(api.count("POST", "/pods"), 0);
         let status = api.request("PATCH", "/agents/bot/status");
         assert_eq!(status["status"]["ready"], "1/1");
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_has_just_been_created_is_given_a_moment_to_start() {
+        let api = api(created());
+        let mut pod = observed(
+            "bot",
+            json!({"agentkube.io/images": "[]"}),
+            json!({"phase": "Pending"}),
+        );
+        let mut reconcile = async |agent: &Agent, age: i64| {
+            let created = Timestamp::now().as_second() - age;
+            let created = Timestamp::from_second(created).unwrap();
+            pod.metadata.creation_timestamp = Some(Time(created));
+            let context = context(&api, vec![pod.clone()]);
+            context.reconcile(agent).await.unwrap();
+            api.count("PATCH", "/status")
+        };
+        assert_eq!(reconcile(&armed(), 0).await, 0);
+        assert_eq!(reconcile(&armed(), 10).await, 1, "it takes its time");
+        assert_eq!(reconcile(&armed(), -600).await, 2, "the clocks differ");
+
+        let mut agent = armed();
+        let ready = json!({"conditions": [{
+            "type": "Ready", "status": "True", "reason": "PodReady", "message": "",
+            "lastTransitionTime": "2026-11-22T14:00:00Z",
+        }]});
+        agent.status = Some(serde_json::from_value(ready).unwrap());
+        assert_eq!(
+            reconcile(&agent, 0).await,
+            3,
+            "it was ready, and is not now"
+        );
     }
 
     #[tokio::test]

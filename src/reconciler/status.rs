@@ -55,6 +55,15 @@ pub(super) fn problem<'s>(status: &'s Status, previous: Option<&Status>) -> Opti
     (is_problem && ready.reason != known).then_some(ready)
 }
 
+/// Whether there is nothing to tell but that the pod is starting. Who was ready before has lost
+/// that, which is worth telling.
+pub(super) fn is_just_starting(status: &Status, previous: Option<&Status>) -> bool {
+    let was_ready = previous
+        .and_then(ready)
+        .is_some_and(|ready| ready.status == "True");
+    ready_reason(status) == Some("PodPending") && !was_ready
+}
+
 /// Reasons not to be ready that are nobody's fault.
 const CALM: [&str; 7] = [
     "External",
