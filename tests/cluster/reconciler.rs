@@ -1,6 +1,7 @@
 //! What users see of the reconciler: Agents and Tools become pods, and their status says how it goes.
 
 mod restart;
+mod writes;
 
 use anyhow::{Context, ensure};
 use insta::{assert_json_snapshot, assert_snapshot};
@@ -14,6 +15,7 @@ use crate::{
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = restart::tests();
+    tests.extend(writes::tests());
     tests.extend(tests![Manager:
         armed_agents_run_and_kubectl_shows_them,
         the_status_of_an_agent_tells_its_images_and_conditions,
