@@ -113,23 +113,21 @@ struct Queue {
 }
 
 impl Queue {
-    /// An armed Agent brings up the Tools that it lists.
+    /// Arming an Agent brings up the Tools that it lists; pausing or deleting it leaves them
+    /// without use, which they say.
     fn agent_event(&self, event: &Event<Agent>) {
         match event {
-            Event::Apply(agent) => {
+            Event::Apply(agent) | Event::Delete(agent) => {
                 self.push_agent(ObjectRef::from_obj(agent));
-                if !agent.spec.paused {
-                    let namespace = agent
-                        .metadata
-                        .namespace
-                        .as_deref()
-                        .unwrap_or_default();
-                    for tool in &agent.spec.tools {
-                        self.push_tool(ObjectRef::new(&tool.name).within(namespace));
-                    }
+                let namespace = agent
+                    .metadata
+                    .namespace
+                    .as_deref()
+                    .unwrap_or_default();
+                for tool in &agent.spec.tools {
+                    self.push_tool(ObjectRef::new(&tool.name).within(namespace));
                 }
             }
-            Event::Delete(agent) => self.push_agent(ObjectRef::from_obj(agent)),
             Event::Init | Event::InitApply(_) => {}
             Event::InitDone => self.push_all(),
         }

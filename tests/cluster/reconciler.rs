@@ -407,6 +407,17 @@ async fn a_custom_tool_gets_its_pod_once_an_armed_agent_lists_it(
     let pods = ns.list("Pod", "").await?;
     ensure!(pods.len() == 2, "a Tool of type redis has a pod: {pods:?}");
 
+    // Nobody needs it any more: it stays, and says so.
+    ns.delete("Agent", "bot").await?;
+    let kept = ns
+        .wait("Tool", "browser", "to say that it is not used", |tool| {
+            message(tool, "Ready").contains("no armed Agent")
+        })
+        .await?;
+    assert_snapshot!(
+        "message_of_a_tool_that_is_no_longer_used",
+        message(&kept, "Ready").replace(&ns.name, "NAMESPACE")
+    );
     ns.delete("Tool", "browser").await?;
     ns.wait_gone("Pod", "tool-browser")
         .await
