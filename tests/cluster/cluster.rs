@@ -26,6 +26,10 @@ use tokio::{io::AsyncWriteExt, sync::Mutex};
 /// How long a condition may take to come true. A busy machine may need ten times the usual.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// How long an object may take to go. The garbage collector looks for new kinds only every 30 s,
+/// and what it did not know before it tries again at a falling pace.
+const GONE_LIMIT: Duration = Duration::from_secs(120);
+
 /// The manager, as it was built for these tests.
 const BINARY: &str = env!("CARGO_BIN_EXE_agentkube");
 
@@ -253,7 +257,13 @@ impl Namespace {
             Ok(last.clone().filter(&wanted))
         })
         .await;
-        found.with_context(|| format!("last seen: {last:?}"))
+        found.with_context(|| match &mut last {
+            None => "it does not exist".to_owned(),
+            Some(last) => {
+                last["metadata"]["managedFields"] = Value::Null;
+                format!("last seen: {last}")
+            }
+        })
     }
 
     /// Waits until an Agent runs.
@@ -320,7 +330,7 @@ impl Namespace {
             .delete(&self.name, &DeleteParams::default())
             .await?;
         let mut last = None;
-        let gone = until(&format!("{} to go", self.name), LIMIT, async || {
+        let gone = until(&format!("{} to go", self.name), GONE_LIMIT, async || {
             last = namespaces.get_opt(&self.name).await?;
             Ok(last.is_none().then_some(()))
         })
@@ -330,7 +340,7 @@ impl Namespace {
 
     /// Waits until an object is gone.
     pub(crate) async fn wait_gone(&self, kind: &str, name: &str) -> anyhow::Result<()> {
-        until(&format!("{kind} {name} to go"), LIMIT, async || {
+        until(&format!("{kind} {name} to go"), GONE_LIMIT, async || {
             Ok(self
                 .get(kind, name)
                 .await?
