@@ -17,7 +17,6 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
@@ -25,7 +24,7 @@ use super::{
     MANAGER,
     backoff::{Backoff, Key},
     observed::{ObservedPod, Ownership},
-    status::{is_just_starting, problem, status},
+    status::{is_just_starting, patch, problem, status},
     subject::Subject,
     verdict::Seen,
     watch::Stores,
@@ -316,24 +315,6 @@ impl Context {
     }
 }
 
-/// A merge patch that leaves nothing of the status before: what is absent is set to null.
-fn patch(status: &Status) -> serde_json::Value {
-    let Status {
-        phase,
-        ready,
-        observed_generation,
-        images,
-        conditions,
-    } = status;
-    json!({"status": {
-        "phase": phase,
-        "ready": ready,
-        "observedGeneration": observed_generation,
-        "images": images,
-        "conditions": conditions,
-    }})
-}
-
 /// What the API server says for itself, without the client's words around it.
 fn message(error: &kube::Error) -> String {
     match error {
@@ -383,7 +364,7 @@ mod tests {
         reflector::{self, store::Writer},
         watcher,
     };
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::{
@@ -682,19 +663,6 @@ mod tests {
             .reconcile(&paused)
             .await
             .expect("an Agent that is gone needs no status");
-    }
-
-    #[test]
-    fn a_patch_clears_what_is_no_longer_there() {
-        let patch = patch(&Status::default());
-        assert_eq!(patch["status"]["images"], json!([]));
-        assert!(patch["status"]["phase"].is_null());
-        assert!(
-            patch["status"]
-                .as_object()
-                .unwrap()
-                .contains_key("phase")
-        );
     }
 
     #[test]

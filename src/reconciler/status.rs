@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde_json::{Value, json};
 
 use super::{
     subject::{Refusal, Rest, Subject},
@@ -43,6 +44,24 @@ pub(super) fn status(subject: &Subject<'_>, seen: Seen<'_>, now: Timestamp) -> S
             .map(|finding| finding.into_condition(subject, now))
             .collect(),
     }
+}
+
+/// A merge patch that leaves nothing of the status before: what is absent is set to null.
+pub(super) fn patch(status: &Status) -> Value {
+    let Status {
+        phase,
+        ready,
+        observed_generation,
+        images,
+        conditions,
+    } = status;
+    json!({"status": {
+        "phase": phase,
+        "ready": ready,
+        "observedGeneration": observed_generation,
+        "images": images,
+        "conditions": conditions,
+    }})
 }
 
 /// The condition `Ready`, if it tells of a problem that it did not tell of before.
@@ -228,8 +247,6 @@ fn main_first(mut images: Vec<ImageDecision>, main: &str) -> Vec<ImageDecision> 
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
     use crate::{
         admission::Policy,
@@ -506,6 +523,19 @@ mod tests {
         };
         assert_eq!(since("Accepted"), at(1_000));
         assert_eq!(since("Ready"), at(LATER));
+    }
+
+    #[test]
+    fn a_patch_clears_what_is_no_longer_there() {
+        let patch = patch(&Status::default());
+        assert_eq!(patch["status"]["images"], json!([]));
+        assert!(patch["status"]["phase"].is_null());
+        assert!(
+            patch["status"]
+                .as_object()
+                .unwrap()
+                .contains_key("phase")
+        );
     }
 
     #[test]
