@@ -4,11 +4,14 @@ use super::{
 };
 use crate::api::{AGENT_GENERATION_ANNOTATION, ImageDecision, TOOL_GENERATION_ANNOTATION};
 
-/// The two calls that an API server makes.
+/// The calls that an API server makes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Webhook {
     /// Before defaulting is final and the schema is validated; may patch.
     Mutate,
+    /// Beside [`Webhook::Mutate`], for the pods of namespaces that ask for it: default images that
+    /// somebody wrote out follow the levers.
+    RewriteDefaults,
     /// After every mutation; only judges.
     Validate,
 }
@@ -19,6 +22,7 @@ impl Webhook {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mutate => "mutate",
+            Self::RewriteDefaults => "rewrite-defaults",
             Self::Validate => "validate",
         }
     }
@@ -71,11 +75,11 @@ impl Review<'_> {
     /// A label is not validated yet when admission runs: a name that no object can have is not
     /// asked for, because it would end up in the path of a request.
     #[must_use]
-    pub fn wants(&self) -> Wants<'_> {
+    pub fn wants(&self, webhook: Webhook) -> Wants<'_> {
         let Target::Pod(pod, scope) = &self.target else {
             return Wants::default();
         };
-        if pods::is_settled(pod, *scope) {
+        if webhook == Webhook::RewriteDefaults || pods::is_settled(pod, *scope) {
             return Wants::default();
         }
         let wanted = |name, annotation| {
@@ -115,6 +119,10 @@ pub fn decide(
 ) -> Decision {
     let mut mutation = pods::Mutation::default();
     let findings = match &review.target {
+        Target::Pod(pod, scope) if webhook == Webhook::RewriteDefaults => {
+            mutation = pods::rewrite_defaults(pod, *scope, policy);
+            Findings::default()
+        }
         Target::Agent(agent) => agents::judge(agent, policy),
         Target::Nothing => Findings::default(),
         Target::Pod(pod, scope) if pods::is_settled(pod, *scope) => Findings::default(),

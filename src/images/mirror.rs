@@ -32,6 +32,13 @@ impl Mirror {
     /// default.
     #[must_use]
     pub fn rewrite(&self, row: &Row) -> Option<String> {
+        Some(format!("{}:{}", self.repository(row)?, row.tag))
+    }
+
+    /// The row's repository on the mirror, without tag and digest; `None` for a row without a
+    /// default.
+    #[must_use]
+    pub fn repository(&self, row: &Row) -> Option<String> {
         let repository = row.repository?;
         let kept = match self.layout {
             MirrorLayout::Name => repository
@@ -40,7 +47,7 @@ impl Mirror {
                 .unwrap_or(repository),
             MirrorLayout::Repository => repository,
         };
-        Some(format!("{}/{kept}:{}", self.prefix, row.tag))
+        Some(format!("{}/{kept}", self.prefix))
     }
 }
 

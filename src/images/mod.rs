@@ -16,6 +16,7 @@ mod mirror;
 mod nearest;
 mod reference;
 mod resolve;
+mod rewrite;
 mod runtime;
 mod settings;
 
@@ -24,5 +25,6 @@ pub use mirror::{Mirror, MirrorLayout, MirrorPrefix, PrefixError, UnknownLayout}
 pub use nearest::nearest;
 pub use reference::{ImageReference, ReferenceError};
 pub use resolve::{Resolution, Source, candidates, resolve};
+pub use rewrite::rewrite_default;
 pub use runtime::{Runtime, UnknownRuntime, runtimes};
 pub use settings::{ImageSettings, LAYOUT_VARIABLE, Problem, REGISTRY_VARIABLE};

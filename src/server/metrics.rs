@@ -33,6 +33,7 @@ pub struct Metrics {
     reviews: Family<ReviewLabels, Counter>,
     reviews_in_flight: Gauge,
     reviews_shed: Counter,
+    rewrite_defaults_seconds: Histogram,
     validate_seconds: Histogram,
 }
 
@@ -53,6 +54,9 @@ impl Metrics {
             reviews: Family::default(),
             reviews_in_flight: Gauge::default(),
             reviews_shed: Counter::default(),
+            rewrite_defaults_seconds: durations.get_or_create_owned(&DurationLabels {
+                webhook: Webhook::RewriteDefaults.as_str(),
+            }),
             validate_seconds: durations.get_or_create_owned(&DurationLabels {
                 webhook: Webhook::Validate.as_str(),
             }),
@@ -125,6 +129,7 @@ impl Metrics {
     pub fn review_duration(&self, webhook: Webhook, duration: Duration) {
         let histogram = match webhook {
             Webhook::Mutate => &self.mutate_seconds,
+            Webhook::RewriteDefaults => &self.rewrite_defaults_seconds,
             Webhook::Validate => &self.validate_seconds,
         };
         histogram.observe(duration.as_secs_f64());

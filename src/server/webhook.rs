@@ -1,4 +1,4 @@
-//! `/mutate` and `/validate`: reviews of the API server, answered.
+//! `/mutate`, `/rewrite-defaults` and `/validate`: reviews of the API server, answered.
 //!
 //! ```text
 //! [ request ] -> slot -> body -> [ Review ] -> [ Found, in the index or live ] -> [ Decision ] -> answer
@@ -65,11 +65,12 @@ impl Webhooks {
     pub fn router(self) -> Router {
         Router::new()
             .route("/mutate", post(mutate))
+            .route("/rewrite-defaults", post(rewrite_defaults))
             .route("/validate", post(validate))
             .fallback(async || {
                 (
                     StatusCode::NOT_FOUND,
-                    "no such path (hint: the webhooks are /mutate and /validate)\n",
+                    "no such path (hint: the webhooks are /mutate, /rewrite-defaults and /validate)\n",
                 )
             })
             .with_state(Arc::new(self))
@@ -113,7 +114,10 @@ impl Webhooks {
                 return json(answer(&uid, &decision));
             }
         };
-        match self.find(&review, deadline).await {
+        match self
+            .find(webhook, &review, deadline)
+            .await
+        {
             Ok(found) => {
                 let decision = decide(webhook, &review, found.owners(), &self.policy);
                 self.record(webhook, &review, &decision);
@@ -129,8 +133,13 @@ impl Webhooks {
         }
     }
 
-    async fn find(&self, review: &Review<'_>, deadline: Deadline) -> Result<Found, LookupError> {
-        let wants = review.wants();
+    async fn find(
+        &self,
+        webhook: Webhook,
+        review: &Review<'_>,
+        deadline: Deadline,
+    ) -> Result<Found, LookupError> {
+        let wants = review.wants(webhook);
         self.index
             .find(&self.client, review.namespace(), wants, deadline.instant())
             .await
@@ -196,6 +205,15 @@ impl Webhooks {
 async fn mutate(State(webhooks): State<Arc<Webhooks>>, request: Request<Body>) -> Response {
     webhooks
         .serve(Webhook::Mutate, request)
+        .await
+}
+
+async fn rewrite_defaults(
+    State(webhooks): State<Arc<Webhooks>>,
+    request: Request<Body>,
+) -> Response {
+    webhooks
+        .serve(Webhook::RewriteDefaults, request)
         .await
 }
 
@@ -340,7 +358,10 @@ mod tests {
         assert!(body.contains("not an AdmissionReview"), "{body}");
         let (status, body) = ask(router.clone(), request(Method::POST, "/mutates", review())).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
-        assert!(body.contains("/mutate and /validate"), "{body}");
+        assert!(
+            body.contains("/mutate, /rewrite-defaults and /validate"),
+            "{body}"
+        );
         let (status, _) = ask(router, request(Method::GET, "/mutate", "")).await;
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     }

@@ -4,7 +4,7 @@ use agentkube::admission::{Review, Webhook};
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
-use crate::support::{World, agent_pod, review};
+use crate::support::{World, agent_pod, apply, review};
 
 fn claude() -> Value {
     json!({"runtime": "ClaudeCode", "agentToken": {"secretRef": {"name": "claude-token", "key": "token"}}})
@@ -293,7 +293,7 @@ fn a_label_is_never_put_into_a_request_unchecked() {
     pod["metadata"]["labels"] = json!({"agentkube.io/agent": "../../secrets/x"});
     let body = create(&pod).to_string();
     let review = Review::parse(body.as_bytes()).expect("a review");
-    assert_eq!(review.wants().agent, None);
+    assert_eq!(review.wants(Webhook::Mutate).agent, None);
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn the_generation_that_the_pod_was_built_from_is_wanted() {
     let body = create(&pod).to_string();
     let review = Review::parse(body.as_bytes()).expect("a review");
     let wanted = review
-        .wants()
+        .wants(Webhook::Mutate)
         .agent
         .expect("an Agent is wanted");
     assert_eq!((wanted.name, wanted.generation), ("bot", 7));
@@ -330,4 +330,57 @@ fn an_update_changes_images_only_and_only_where_they_changed() {
         "agent docker.io/adaptivelive/codex:v0.3.0 IfNotPresent"
     );
     assert_json_snapshot!(response["patch"]);
+}
+
+/// What a pod's images become where its namespace asks for it.
+fn rewritten(world: &World, pod: &Value) -> Value {
+    let response = world.ask(Webhook::RewriteDefaults, &create(pod));
+    assert_eq!(response["allowed"], json!(true), "{response}");
+    let Some(patch) = response["patch"].as_str() else {
+        return pod.clone();
+    };
+    apply(pod, patch)
+}
+
+#[test]
+fn default_images_that_somebody_wrote_follow_the_levers_where_it_is_asked_for() {
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "job", "namespace": "team"},
+        "spec": {
+            "containers": [
+                {"name": "codex", "image": "adaptivelive/codex:v0.2.0", "imagePullPolicy": "IfNotPresent"},
+                {"name": "goose", "image": "docker.io/adaptivelive/goose", "imagePullPolicy": "Always"},
+                {"name": "web", "image": "nginx:1.27", "imagePullPolicy": "IfNotPresent"},
+            ],
+            "volumes": [{"name": "cli", "image": {"reference": "adaptivelive/cursor:v1"}}],
+        }
+    });
+    let world = World::with_env(&[
+        ("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/mirror"),
+        ("AGENTKUBE_IMAGE_GOOSE", "quay.io/team/goose:v9"),
+        ("AGENTKUBE_PULL_SECRETS", "mirror"),
+    ]);
+    let once = rewritten(&world, &pod);
+    assert_json_snapshot!(once);
+    assert_eq!(
+        rewritten(&world, &once),
+        once,
+        "a second pass changes nothing"
+    );
+    assert_eq!(rewritten(&World::default(), &pod), pod, "no lever is set");
+    let (mutated, _) = world.mutate(&create(&pod));
+    assert_eq!(
+        mutated, pod,
+        "nothing is rewritten where it was not asked for"
+    );
+
+    let mut owned = pod.clone();
+    owned["metadata"]["labels"] = json!({"agentkube.io/agent": "bot"});
+    assert_eq!(
+        rewritten(&world, &owned),
+        owned,
+        "an Agent's own image stays verbatim"
+    );
 }

@@ -90,13 +90,8 @@ impl World {
         let mut response = self.ask(Webhook::Mutate, review);
         let mut object = review["request"]["object"].clone();
         if let Some(encoded) = response["patch"].as_str() {
-            let patch = STANDARD
-                .decode(encoded)
-                .expect("the patch is base64");
-            let patch: json_patch::Patch =
-                serde_json::from_slice(&patch).expect("the patch is one");
-            json_patch::patch(&mut object, &patch).expect("the patch applies");
-            response["patch"] = json!(patch);
+            object = apply(&object, encoded);
+            response["patch"] = json!(decode(encoded));
         }
         (object, response)
     }
@@ -127,6 +122,21 @@ impl World {
             })
             .collect()
     }
+}
+
+/// The patch of an answer.
+fn decode(encoded: &str) -> json_patch::Patch {
+    let patch = STANDARD
+        .decode(encoded)
+        .expect("the patch is base64");
+    serde_json::from_slice(&patch).expect("the patch is one")
+}
+
+/// An object with the patch of an answer applied.
+pub(crate) fn apply(object: &Value, encoded: &str) -> Value {
+    let mut object = object.clone();
+    json_patch::patch(&mut object, &decode(encoded)).expect("the patch applies");
+    object
 }
 
 fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> K {

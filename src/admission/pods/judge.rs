@@ -60,6 +60,8 @@ pub(in crate::admission) fn judge(
     for slot in pod.slots(scope) {
         let unresolved = match webhook {
             Webhook::Mutate => answer(&slot, owners, policy).and_then(Result::err),
+            // It does not look at placeholders.
+            Webhook::RewriteDefaults => None,
             Webhook::Validate => left_over(&slot),
         };
         // A placeholder whose owner does not exist is one problem and not two.

@@ -6,8 +6,10 @@
 mod judge;
 mod mutate;
 mod resolve;
+mod rewrite;
 mod view;
 
 pub(super) use judge::{is_settled, judge};
 pub(super) use mutate::{Mutation, mutate};
+pub(super) use rewrite::rewrite_defaults;
 pub(super) use view::{PodView, Scope};

@@ -55,31 +55,21 @@ fn fill(
     agent: Option<&AgentFacts>,
     patch: &mut Patch,
 ) {
-    let index = slot.index.to_string();
-    let at = |members: &[&str]| {
-        let slot = ["spec", slot.list, index.as_str()];
-        Patch::path(&[slot.as_slice(), members].concat())
-    };
-    let (image, policy): (&[&str], &[&str]) = if slot.is_volume() {
-        (&["image", "reference"], &["image", "pullPolicy"])
-    } else {
-        (&["image"], &["imagePullPolicy"])
-    };
-    patch.add(at(image), json!(answer.resolution.image));
+    patch.add(slot.image_path(), json!(answer.resolution.image));
     if scope == Scope::Update {
         return;
     }
     let wanted = pull_policy(slot, answer, agent);
     if slot.pull_policy != Some(wanted.as_str()) {
-        patch.add(at(policy), json!(wanted.as_str()));
+        patch.add(slot.pull_policy_path(), json!(wanted.as_str()));
     }
     if answer.is_agent
         && !slot.is_volume()
         && let Some(variable) = agent.and_then(|agent| token_variable(slot, agent))
     {
         match slot.env {
-            Some(_) => patch.add(at(&["env", "-"]), variable),
-            None => patch.add(at(&["env"]), json!([variable])),
+            Some(_) => patch.add(slot.path(&["env", "-"]), variable),
+            None => patch.add(slot.path(&["env"]), json!([variable])),
         }
     }
 }
@@ -161,7 +151,7 @@ fn add_pull_secrets(
 }
 
 /// Writes down what was decided, beside what an earlier pass over the same pod wrote.
-fn record(pod: &PodView<'_>, images: &[ImageDecision], patch: &mut Patch) {
+pub(super) fn record(pod: &PodView<'_>, images: &[ImageDecision], patch: &mut Patch) {
     let mut recorded: Vec<ImageDecision> = pod
         .annotation(IMAGES_ANNOTATION)
         .and_then(|text| serde_json::from_str(text).ok())

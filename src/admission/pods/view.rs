@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
+use jsonptr::PointerBuf;
 use serde::Deserialize;
 
 use crate::{
-    admission::review::Text,
+    admission::{patch::Patch, review::Text},
     api::{AGENT_LABEL, TOOL_LABEL},
 };
 
@@ -130,6 +131,31 @@ impl Slot<'_> {
     /// Whether it is an image volume and not a container.
     pub(super) fn is_volume(&self) -> bool {
         self.list == "volumes"
+    }
+
+    /// JSON pointer of the image.
+    pub(super) fn image_path(&self) -> PointerBuf {
+        if self.is_volume() {
+            self.path(&["image", "reference"])
+        } else {
+            self.path(&["image"])
+        }
+    }
+
+    /// JSON pointer of the pull policy.
+    pub(super) fn pull_policy_path(&self) -> PointerBuf {
+        if self.is_volume() {
+            self.path(&["image", "pullPolicy"])
+        } else {
+            self.path(&["imagePullPolicy"])
+        }
+    }
+
+    /// JSON pointer of a member.
+    pub(super) fn path(&self, members: &[&str]) -> PointerBuf {
+        let index = self.index.to_string();
+        let slot = ["spec", self.list, index.as_str()];
+        Patch::path(&[slot.as_slice(), members].concat())
     }
 
     /// Path of the image, as messages show it.

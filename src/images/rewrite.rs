@@ -1,0 +1,113 @@
+use super::{DEFAULT_REGISTRY, ImageReference, ImageSettings, Resolution, Source, rows};
+use crate::images::REGISTRY_VARIABLE;
+
+/// What becomes of a reference that somebody wrote, where references to default images follow the
+/// levers too: the row's override, or the mirror's form of it with its own tag and digest kept.
+///
+/// `None` where neither lever is set for it, and for whatever is no default image. A reference that
+/// is already where it would be moved to is no default image any more, or comes out as it is.
+#[must_use]
+pub fn rewrite_default(image: &str, settings: &ImageSettings) -> Option<Resolution> {
+    let reference = image.parse::<ImageReference>().ok()?;
+    let row = rows().find(|row| {
+        reference.host() == DEFAULT_REGISTRY && row.repository == Some(reference.path())
+    })?;
+    let (image, source, variable) = if let Some(image) = settings.override_for(row.component) {
+        (image.to_owned(), Source::Override, row.variable)
+    } else {
+        let repository = settings.mirror()?.repository(row)?;
+        let tag = reference
+            .tag()
+            .map(|tag| format!(":{tag}"))
+            .unwrap_or_default();
+        let digest = reference
+            .digest()
+            .map(|digest| format!("@{digest}"))
+            .unwrap_or_default();
+        (
+            format!("{repository}{tag}{digest}"),
+            Source::Mirror,
+            Some(REGISTRY_VARIABLE),
+        )
+    };
+    Some(Resolution {
+        component: row.component,
+        image,
+        source,
+        variable,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn rewritten(image: &str, variables: &[(&str, &str)]) -> Option<String> {
+        let settings = ImageSettings::parse(variables.iter().copied()).unwrap();
+        rewrite_default(image, &settings).map(|resolution| resolution.image)
+    }
+
+    #[test]
+    fn a_default_image_moves_to_the_mirror_with_its_own_tag_and_digest() {
+        let mirror = [("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/m")];
+        for (image, expected) in [
+            (
+                "adaptivelive/codex:v0.2.0",
+                "registry.example.com/m/adaptivelive/codex:v0.2.0".to_owned(),
+            ),
+            (
+                "docker.io/adaptivelive/codex",
+                "registry.example.com/m/adaptivelive/codex".to_owned(),
+            ),
+            (
+                "index.docker.io/adaptivelive/codex:v1",
+                "registry.example.com/m/adaptivelive/codex:v1".to_owned(),
+            ),
+            (
+                &format!("adaptivelive/agentkube-agentlet:v1@{DIGEST}"),
+                format!("registry.example.com/m/adaptivelive/agentkube-agentlet:v1@{DIGEST}"),
+            ),
+        ] {
+            let first = rewritten(image, &mirror).unwrap();
+            assert_eq!(first, expected);
+            assert_eq!(
+                rewritten(&first, &mirror),
+                None,
+                "a second pass leaves it alone"
+            );
+        }
+    }
+
+    #[test]
+    fn an_override_replaces_the_whole_reference() {
+        let settings = [
+            ("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/m"),
+            ("AGENTKUBE_IMAGE_CODEX", "docker.io/adaptivelive/codex:v9"),
+        ];
+        let first = rewritten("adaptivelive/codex:v1", &settings).unwrap();
+        assert_eq!(first, "docker.io/adaptivelive/codex:v9");
+        assert_eq!(rewritten(&first, &settings).unwrap(), first);
+    }
+
+    #[test]
+    fn nothing_else_is_touched() {
+        let mirror = [("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/m")];
+        for image in [
+            "adaptivelive/other:v1",
+            "codex:v1",
+            "quay.io/adaptivelive/codex:v1",
+            "nginx",
+            "A B",
+            "",
+        ] {
+            assert_eq!(rewritten(image, &mirror), None, "{image}");
+        }
+        assert_eq!(
+            rewritten("adaptivelive/codex:v1", &[]),
+            None,
+            "no lever is set"
+        );
+    }
+}
