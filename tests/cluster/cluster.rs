@@ -132,6 +132,23 @@ impl Cluster {
         })
     }
 
+    /// Changes a namespace by a merge patch.
+    pub(crate) async fn label_namespace(
+        &self,
+        namespace: &Namespace,
+        patch: &Value,
+    ) -> anyhow::Result<()> {
+        let namespaces: Api<KubeNamespace> = Api::all(self.client());
+        namespaces
+            .patch(
+                &namespace.name,
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await?;
+        Ok(())
+    }
+
     /// Runs kubectl, with `input` on its stdin.
     pub(crate) async fn kubectl(&self, arguments: &[&str], input: &str) -> anyhow::Result<Said> {
         let mut child = self

@@ -1,12 +1,13 @@
 //! Every row of the matrix through every level of precedence, as the pods show it.
 
 use agentkube::images::{MATRIX, Runtime, runtimes};
+use agentkube_playground::until;
 use anyhow::{Context, ensure};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, Namespace, agent, images, tool},
+    cluster::{Cluster, LIMIT, Namespace, agent, images, pod, tool},
     harness::{Test, tests},
 };
 
@@ -17,6 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         with_a_mirror_nothing_public_remains,
         a_mirror_that_flattens_paths_is_served,
         the_managers_pull_secrets_reach_every_pod,
+        written_out_defaults_follow_the_levers_only_where_a_namespace_asks_for_it,
         settings_that_are_wrong_stop_the_manager_with_all_problems,
     ]
 }
@@ -326,5 +328,94 @@ async fn settings_that_are_wrong_stop_the_manager_with_all_problems(
         .err()
         .context("the manager starts")?;
     insta::assert_snapshot!("wrong_settings", format!("{error:#}"));
+    Ok(())
+}
+
+async fn written_out_defaults_follow_the_levers_only_where_a_namespace_asks_for_it(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    let settings = [
+        ("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/mirror"),
+        ("AGENTKUBE_IMAGE_GOOSE", "quay.io/team/goose:v9"),
+    ];
+    let _manager = cluster.start_manager(&settings).await?;
+    let plain = cluster.namespace("written-out").await?;
+    let asking = cluster.namespace("rewritten").await?;
+    let label = json!({"metadata": {"labels": {"agentkube.io/rewrite-defaults": "enabled"}}});
+    cluster
+        .label_namespace(&asking, &label)
+        .await?;
+
+    let spec = json!({
+        "containers": [
+            {"name": "codex", "image": "adaptivelive/codex:v0.2.0"},
+            {"name": "goose", "image": "docker.io/adaptivelive/goose:v0.3.0"},
+            {"name": "web", "image": "nginx:1.27"},
+        ],
+        "initContainers": [{"name": "agentlet", "image": "agentkube.invalid/agentlet"}],
+    });
+    let written = |pod: &Value| {
+        images(pod)
+            .into_iter()
+            .map(|(_, image, _)| image)
+            .collect::<Vec<_>>()
+    };
+    let created = plain
+        .create(&pod("job", &json!({}), &spec))
+        .await?;
+    let agentlet = "registry.example.com/mirror/adaptivelive/agentkube-agentlet:v0.3.0";
+    ensure!(
+        written(&created)
+            == [
+                "adaptivelive/codex:v0.2.0",
+                "docker.io/adaptivelive/goose:v0.3.0",
+                "nginx:1.27",
+                agentlet
+            ],
+        "{created:#}"
+    );
+    // The API server follows a namespace's labels a moment later.
+    let created = until("the namespace's label to be followed", LIMIT, async || {
+        let created = asking
+            .create(&pod("job", &json!({}), &spec))
+            .await?;
+        if written(&created)[0] != "adaptivelive/codex:v0.2.0" {
+            return Ok(Some(created));
+        }
+        asking.delete("Pod", "job").await?;
+        asking.wait_gone("Pod", "job").await?;
+        Ok(None)
+    })
+    .await?;
+    ensure!(
+        written(&created)
+            == [
+                "registry.example.com/mirror/adaptivelive/codex:v0.2.0",
+                "quay.io/team/goose:v9",
+                "nginx:1.27",
+                agentlet
+            ],
+        "{created:#}"
+    );
+    let record = created["metadata"]["annotations"]["agentkube.io/images"]
+        .as_str()
+        .context("a record")?;
+    let record: Vec<Value> = serde_json::from_str(record)?;
+    ensure!(record.len() == 3, "{record:?}");
+
+    // An Agent's own image stays verbatim even when it equals a default.
+    let own = json!({"runtime": "Custom", "image": "docker.io/adaptivelive/codex:v0.3.0", "paused": false});
+    asking
+        .create(&agent("own", &own))
+        .await?;
+    asking.wait_running("own").await?;
+    let own = asking
+        .get("Pod", "own")
+        .await?
+        .context("the pod")?;
+    ensure!(
+        written(&own).contains(&"docker.io/adaptivelive/codex:v0.3.0".to_owned()),
+        "{own:#}"
+    );
     Ok(())
 }
