@@ -32,7 +32,7 @@ pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
         }
         Outcome::Deny(denial) => {
             let message = denial.message();
-            let status = Some(invalid(&message, denial));
+            let status = Some(refusal(&message, denial));
             write(Response {
                 uid,
                 status,
@@ -63,8 +63,13 @@ pub fn unavailable(uid: &str, message: &str) -> Vec<u8> {
     })
 }
 
-/// Clients' own helpers (`IsInvalid`) know a 422 with reason `Invalid`.
-fn invalid<'a>(message: &'a str, denial: &'a Denial) -> Status<'a> {
+/// Clients' own helpers know a 422 with reason `Invalid` and a 403 with reason `Forbidden`.
+fn refusal<'a>(message: &'a str, denial: &'a Denial) -> Status<'a> {
+    let (code, reason) = if denial.is_forbidden() {
+        (403, "Forbidden")
+    } else {
+        (422, "Invalid")
+    };
     let causes = denial
         .causes
         .iter()
@@ -76,8 +81,8 @@ fn invalid<'a>(message: &'a str, denial: &'a Denial) -> Status<'a> {
         .collect();
     Status {
         status: "Failure",
-        code: 422,
-        reason: "Invalid",
+        code,
+        reason,
         message,
         details: Details {
             group: &denial.subject.group,

@@ -1,6 +1,6 @@
 use super::{
-    Denial, Owners, Patch, Policy, Review, agents, fields::Findings, names, pods, review::Target,
-    tools,
+    Cause, Denial, Enforcement, Owners, Patch, Policy, Review, agents, fields::Findings, names,
+    pods, review::Target, tools,
 };
 use crate::api::{AGENT_GENERATION_ANNOTATION, ImageDecision, TOOL_GENERATION_ANNOTATION};
 
@@ -35,6 +35,20 @@ pub struct Decision {
     pub outcome: Outcome,
     /// What the author should know, whether it goes on or not.
     pub warnings: Vec<String>,
+    /// What breaks a policy and was let through, because only warnings were asked for.
+    pub tolerated: Vec<Cause>,
+}
+
+impl Decision {
+    /// Refuses, and says nothing more.
+    #[must_use]
+    pub fn deny(denial: Denial) -> Self {
+        Self {
+            outcome: Outcome::Deny(denial),
+            warnings: Vec::new(),
+            tolerated: Vec::new(),
+        }
+    }
 }
 
 /// Whether a request goes on.
@@ -117,40 +131,67 @@ pub fn decide(
     owners: Owners<'_>,
     policy: &Policy,
 ) -> Decision {
-    let mut mutation = pods::Mutation::default();
-    let findings = match &review.target {
-        Target::Pod(pod, scope) if webhook == Webhook::RewriteDefaults => {
-            mutation = pods::rewrite_defaults(pod, *scope, policy);
-            Findings::default()
-        }
-        Target::Agent(agent) => agents::judge(agent, policy),
-        Target::Nothing => Findings::default(),
-        Target::Pod(pod, scope) if pods::is_settled(pod, *scope) => Findings::default(),
-        Target::Pod(pod, scope) => {
-            let causes = pods::judge(webhook, &pod.new, *scope, owners, policy);
-            if causes.is_empty() && webhook == Webhook::Mutate {
-                mutation = pods::mutate(&pod.new, *scope, owners, policy);
-            }
-            Findings {
-                causes,
-                warnings: Vec::new(),
-            }
-        }
-        Target::Tool(tool) => tools::judge(tool, policy),
-    };
-    let outcome = if findings.causes.is_empty() {
-        Outcome::Allow {
-            patch: mutation.patch,
-            images: mutation.images,
-        }
+    let Findings {
+        mut causes,
+        mut warnings,
+    } = judge(webhook, review, owners, policy);
+    let mut tolerated = Vec::new();
+    if policy.enforcement == Enforcement::Warn {
+        tolerated = causes
+            .extract_if(.., |cause| cause.reason.is_policy())
+            .collect();
+        warnings.extend(
+            tolerated
+                .iter()
+                .map(ToString::to_string),
+        );
+    }
+    let outcome = if causes.is_empty() {
+        let pods::Mutation { patch, images } = mutate(webhook, review, owners, policy);
+        Outcome::Allow { patch, images }
     } else {
         Outcome::Deny(Denial {
             subject: review.subject(),
-            causes: findings.causes,
+            causes,
         })
     };
     Decision {
         outcome,
-        warnings: findings.warnings,
+        warnings,
+        tolerated,
+    }
+}
+
+fn judge(webhook: Webhook, review: &Review<'_>, owners: Owners<'_>, policy: &Policy) -> Findings {
+    match &review.target {
+        Target::Agent(agent) => agents::judge(agent, policy),
+        Target::Pod(pod, scope)
+            if webhook != Webhook::RewriteDefaults && !pods::is_settled(pod, *scope) =>
+        {
+            Findings {
+                causes: pods::judge(webhook, &pod.new, *scope, owners, policy),
+                warnings: Vec::new(),
+            }
+        }
+        Target::Nothing | Target::Pod(..) => Findings::default(),
+        Target::Tool(tool) => tools::judge(tool, policy),
+    }
+}
+
+/// Changes an object that has nothing wrong.
+fn mutate(
+    webhook: Webhook,
+    review: &Review<'_>,
+    owners: Owners<'_>,
+    policy: &Policy,
+) -> pods::Mutation {
+    match (&review.target, webhook) {
+        (Target::Pod(pod, scope), Webhook::Mutate) if !pods::is_settled(pod, *scope) => {
+            pods::mutate(&pod.new, *scope, owners, policy)
+        }
+        (Target::Pod(pod, scope), Webhook::RewriteDefaults) => {
+            pods::rewrite_defaults(pod, *scope, policy)
+        }
+        _ => pods::Mutation::default(),
     }
 }

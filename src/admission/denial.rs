@@ -1,6 +1,6 @@
 use std::fmt::{self, Write as _};
 
-use super::{Reason, credential};
+use super::{Policy, Reason, credential};
 
 /// A refusal: what was refused, and every problem that was found with it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,7 +47,20 @@ impl Denial {
         } else {
             format!("[{}]", causes.join(", "))
         };
-        format!("{} is invalid: {causes}", self.subject)
+        let verdict = if self.is_forbidden() {
+            "forbidden"
+        } else {
+            "invalid"
+        };
+        format!("{} is {verdict}: {causes}", self.subject)
+    }
+
+    /// Whether every problem is one of what is allowed here, and none of what is right.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.causes
+            .iter()
+            .all(|cause| cause.reason.is_forbidden())
     }
 }
 
@@ -122,6 +135,23 @@ impl Cause {
             field: field.into(),
             message,
         }
+    }
+
+    /// An image outside the allowed registries; `rule` is what chose it.
+    pub(super) fn registry_not_allowed(
+        field: impl Into<String>,
+        image: &str,
+        rule: &str,
+        policy: &Policy,
+    ) -> Self {
+        let detail = format!(
+            "{} (chosen by {rule}) is outside the allowed registries: {}",
+            credential::quote(image),
+            policy.allowed_registries
+        );
+        Self::forbidden(Reason::RegistryNotAllowed, field, &detail).hint(
+            "use an image under one of them, or ask who runs this cluster to allow its registry",
+        )
     }
 
     /// A field that names something that is not there.

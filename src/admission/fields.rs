@@ -82,6 +82,17 @@ pub(super) fn judge_image(value: &Value, policy: &Policy, findings: &mut Finding
     }
     match image.parse::<ImageReference>() {
         Ok(reference) => {
+            if !policy
+                .allowed_registries
+                .allow(&reference)
+            {
+                findings.refuse(Cause::registry_not_allowed(
+                    FIELD,
+                    image,
+                    "spec.image",
+                    policy,
+                ));
+            }
             if reference.tag().is_none() && reference.digest().is_none() {
                 findings.warn(format!(
                     "spec.image: {image} has neither tag nor digest, so what runs can change at any restart \

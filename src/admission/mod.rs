@@ -18,6 +18,7 @@ mod placeholder;
 mod pods;
 mod policy;
 mod reason;
+mod registries;
 mod review;
 mod tools;
 
@@ -28,6 +29,7 @@ pub use denial::{Cause, Denial, Subject};
 pub use facts::{AgentFacts, Owners, ToolFacts};
 pub use patch::Patch;
 pub use placeholder::Placeholder;
-pub use policy::Policy;
+pub use policy::{Enforcement, Policy};
 pub use reason::Reason;
+pub use registries::AllowedRegistries;
 pub use review::{Review, Unreadable};

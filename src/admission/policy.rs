@@ -1,13 +1,24 @@
 use crate::{
-    admission::names,
-    images::{ImageSettings, Problem, nearest},
+    admission::{
+        names,
+        registries::{self, AllowedRegistries},
+    },
+    images::{Component, ImageReference, ImageSettings, Problem, nearest, resolve, rows},
 };
 
 /// The list of pull secrets that pods get whose Agent names none.
 const PULL_SECRETS: &str = "AGENTKUBE_PULL_SECRETS";
 
+/// Whether what breaks a policy is refused, or only warned of.
+const ENFORCEMENT: &str = "AGENTKUBE_ENFORCEMENT";
+
 /// Every setting that is not one of [`ImageSettings`].
-const KNOWN: [&str; 2] = [PULL_SECRETS, "AGENTKUBE_MIRROR_LAYOUT"];
+const KNOWN: [&str; 4] = [
+    registries::VARIABLE,
+    ENFORCEMENT,
+    "AGENTKUBE_MIRROR_LAYOUT",
+    PULL_SECRETS,
+];
 
 /// Everything that decisions depend on besides the objects: read once at start, never changed.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +27,20 @@ pub struct Policy {
     pub images: ImageSettings,
     /// `AGENTKUBE_PULL_SECRETS`: names of Secrets, for pods whose Agent names none of its own.
     pub pull_secrets: Vec<String>,
+    /// `AGENTKUBE_ALLOWED_REGISTRIES`: where images may come from.
+    pub allowed_registries: AllowedRegistries,
+    /// `AGENTKUBE_ENFORCEMENT`: what happens to an object that breaks a policy.
+    pub enforcement: Enforcement,
+}
+
+/// What happens to an object that breaks a policy of the admin.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Enforcement {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// It is admitted with a warning, for a careful rollout.
+    Warn,
 }
 
 impl Policy {
@@ -40,10 +65,22 @@ impl Policy {
             .map_err(|found| problems.extend(found))
             .ok();
         let mut pull_secrets = Vec::new();
+        let mut allowed_registries = AllowedRegistries::default();
+        let mut enforcement = Enforcement::default();
         for (name, value) in variables {
             if name == PULL_SECRETS {
                 match parse_pull_secrets(value) {
                     Ok(names) => pull_secrets = names,
+                    Err(problem) => problems.push(problem),
+                }
+            } else if name == registries::VARIABLE {
+                match AllowedRegistries::parse(value) {
+                    Ok(allowed) => allowed_registries = allowed,
+                    Err(problem) => problems.push(problem),
+                }
+            } else if name == ENFORCEMENT {
+                match parse_enforcement(value) {
+                    Ok(word) => enforcement = word,
                     Err(problem) => problems.push(problem),
                 }
             } else if !name.starts_with("AGENTKUBE_IMAGE_")
@@ -53,10 +90,15 @@ impl Policy {
                 problems.push(unknown(name));
             }
         }
+        if let Some(images) = &images {
+            problems.extend(contradictions(images, &allowed_registries));
+        }
         match images {
             Some(images) if problems.is_empty() => Ok(Self {
                 images,
                 pull_secrets,
+                allowed_registries,
+                enforcement,
             }),
             _ => Err(problems),
         }
@@ -95,6 +137,53 @@ fn parse_pull_secrets(value: &str) -> Result<Vec<String>, Problem> {
         }
     }
     Ok(secrets)
+}
+
+/// A lever that points outside the allowed registries: nothing that it serves could ever run.
+fn contradictions(images: &ImageSettings, allowed: &AllowedRegistries) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    for component in rows().map(|row| row.component) {
+        let Some((variable, image)) = lever(images, component) else {
+            continue;
+        };
+        let is_allowed = image
+            .parse::<ImageReference>()
+            .is_ok_and(|reference| allowed.allow(&reference));
+        if !is_allowed
+            && problems
+                .iter()
+                .all(|problem| problem.variable != variable)
+        {
+            problems.push(Problem {
+                variable: variable.to_owned(),
+                message: format!("{image} is outside {}: {allowed}", registries::VARIABLE),
+                hint: Some(format!(
+                    "add its registry to {}, or choose another",
+                    registries::VARIABLE
+                )),
+            });
+        }
+    }
+    problems
+}
+
+/// The lever that chooses a component's image, and the image.
+fn lever(images: &ImageSettings, component: Component) -> Option<(&'static str, String)> {
+    let resolution = resolve(component, None, images)?;
+    Some((resolution.variable?, resolution.image))
+}
+
+fn parse_enforcement(value: &str) -> Result<Enforcement, Problem> {
+    match value {
+        "deny" => Ok(Enforcement::Deny),
+        "warn" => Ok(Enforcement::Warn),
+        blank if blank.trim().is_empty() => Ok(Enforcement::default()),
+        _ => Err(Problem {
+            variable: ENFORCEMENT.to_owned(),
+            message: "must be `deny` or `warn`".to_owned(),
+            hint: None,
+        }),
+    }
 }
 
 fn unknown(name: &str) -> Problem {
@@ -155,6 +244,31 @@ mod tests {
             text.contains("did you mean AGENTKUBE_PULL_SECRETS?"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_lever_outside_the_allowed_registries_is_a_contradiction() {
+        let allowed = (registries::VARIABLE, "registry.example.com/mirror");
+        let mirror = (
+            "AGENTKUBE_IMAGE_REGISTRY",
+            "registry.example.com/mirror/exo",
+        );
+        assert!(Policy::parse([allowed, mirror]).is_ok());
+        let problems = Policy::parse([
+            allowed,
+            ("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/other"),
+            ("AGENTKUBE_IMAGE_CODEX", "quay.io/team/codex:v1"),
+        ])
+        .unwrap_err();
+        let variables = problems
+            .iter()
+            .map(|problem| problem.variable.as_str())
+            .collect::<Vec<_>>();
+        assert_eq!(
+            variables,
+            ["AGENTKUBE_IMAGE_REGISTRY", "AGENTKUBE_IMAGE_CODEX"]
+        );
+        assert!(Policy::parse([(ENFORCEMENT, "maybe")]).is_err());
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum Reason {
     MalformedReview,
     /// The token variable is set to a literal.
     PlaintextToken,
+    /// An image that would run is outside the allowed registries.
+    RegistryNotAllowed,
     /// The Agent that a pod is labelled with does not exist.
     UnknownAgent,
     /// `spec.runtime` is not in the matrix.
@@ -35,12 +37,27 @@ impl Reason {
             Self::InvalidSecretRef => "InvalidSecretRef",
             Self::MalformedReview => "MalformedReview",
             Self::PlaintextToken => "PlaintextToken",
+            Self::RegistryNotAllowed => "RegistryNotAllowed",
             Self::UnknownAgent => "UnknownAgent",
             Self::UnknownRuntime => "UnknownRuntime",
             Self::UnknownTool => "UnknownTool",
             Self::UnknownToolType => "UnknownToolType",
             Self::UnresolvedPlaceholder => "UnresolvedPlaceholder",
         }
+    }
+}
+
+impl Reason {
+    /// Whether it is a policy that an admin has set, and may choose only to warn of.
+    #[must_use]
+    pub fn is_policy(self) -> bool {
+        matches!(self, Self::PlaintextToken | Self::RegistryNotAllowed)
+    }
+
+    /// Whether the object is forbidden, and not invalid: it could be right in another cluster.
+    #[must_use]
+    pub fn is_forbidden(self) -> bool {
+        matches!(self, Self::RegistryNotAllowed)
     }
 }
 

@@ -187,9 +187,9 @@ pub struct ReviewLabels {
     pub kind: &'static str,
     /// `CREATE`, `UPDATE`, or `other`
     pub operation: &'static str,
-    /// `allow` or `deny`
+    /// `allow`, `warn` or `deny`
     pub decision: &'static str,
-    /// The first cause's reason, empty when allowed
+    /// The first cause's reason, empty when there is none
     pub reason: &'static str,
 }
 

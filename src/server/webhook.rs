@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     admission::{
-        Decision, Denial, Outcome, Policy, Review, Unreadable, Webhook, answer, decide, unavailable,
+        Cause, Decision, Outcome, Policy, Review, Unreadable, Webhook, answer, decide, unavailable,
     },
     index::{Found, Index, LookupError},
 };
@@ -106,11 +106,8 @@ impl Webhooks {
                 return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response();
             }
             Err(Unreadable::Request { uid, denial }) => {
-                self.count(webhook, "other", "other", Some(&denial));
-                let decision = Decision {
-                    outcome: Outcome::Deny(denial),
-                    warnings: Vec::new(),
-                };
+                self.count(webhook, "other", "other", "deny", denial.causes.first());
+                let decision = Decision::deny(denial);
                 return json(answer(&uid, &decision));
             }
         };
@@ -145,12 +142,11 @@ impl Webhooks {
             .await
     }
 
-    /// Counts a decision, and logs it: one line, which says everything and repeats nothing that the
-    /// object holds.
+    /// Counts a decision, and logs what broke a rule: one line, which says everything and repeats
+    /// nothing that the object holds.
     fn record(&self, webhook: Webhook, review: &Review<'_>, decision: &Decision) {
-        match &decision.outcome {
+        let (word, causes) = match &decision.outcome {
             Outcome::Allow { images, .. } => {
-                self.count(webhook, review.kind(), review.operation(), None);
                 for image in images {
                     self.metrics
                         .image_decision(&ImageDecisionLabels {
@@ -158,26 +154,35 @@ impl Webhooks {
                             source: image.source.as_str(),
                         });
                 }
+                if decision.tolerated.is_empty() {
+                    self.count(webhook, review.kind(), review.operation(), "allow", None);
+                    return;
+                }
+                ("warn", &decision.tolerated)
             }
-            Outcome::Deny(denial) => {
-                self.count(webhook, review.kind(), review.operation(), Some(denial));
-                let cause = denial.causes.first();
-                tracing::info!(
-                    uid = review.uid(),
-                    webhook = webhook.as_str(),
-                    operation = review.operation(),
-                    kind = review.kind(),
-                    namespace = review.namespace(),
-                    name = denial.subject.name,
-                    user = review.user(),
-                    dry_run = review.is_dry_run(),
-                    reason = cause.map_or("", |cause| cause.reason.as_str()),
-                    field = cause.map_or("", |cause| &cause.field),
-                    causes = denial.causes.len(),
-                    "denied"
-                );
+            Outcome::Deny(denial) => ("deny", &denial.causes),
+        };
+        let cause = causes.first();
+        self.count(webhook, review.kind(), review.operation(), word, cause);
+        tracing::info!(
+            uid = review.uid(),
+            webhook = webhook.as_str(),
+            operation = review.operation(),
+            kind = review.kind(),
+            namespace = review.namespace(),
+            name = review.subject().name,
+            user = review.user(),
+            dry_run = review.is_dry_run(),
+            reason = cause.map_or("", |cause| cause.reason.as_str()),
+            field = cause.map_or("", |cause| &cause.field),
+            causes = causes.len(),
+            "{}",
+            if word == "deny" {
+                "denied"
+            } else {
+                "admitted with a warning"
             }
-        }
+        );
     }
 
     fn count(
@@ -185,9 +190,9 @@ impl Webhooks {
         webhook: Webhook,
         kind: &'static str,
         operation: &str,
-        denial: Option<&Denial>,
+        decision: &'static str,
+        cause: Option<&Cause>,
     ) {
-        let reason = denial.and_then(|denial| denial.causes.first());
         self.metrics.review(&ReviewLabels {
             webhook: webhook.as_str(),
             kind,
@@ -196,8 +201,8 @@ impl Webhooks {
                 "UPDATE" => "UPDATE",
                 _ => "other",
             },
-            decision: if denial.is_some() { "deny" } else { "allow" },
-            reason: reason.map_or("", |cause| cause.reason.as_str()),
+            decision,
+            reason: cause.map_or("", |cause| cause.reason.as_str()),
         });
     }
 }

@@ -8,6 +8,7 @@
 
 mod agents;
 mod pods;
+mod policy;
 mod properties;
 mod protocol;
 mod support;

@@ -1,6 +1,6 @@
 //! The review protocol itself: what is no review, and what is none of ours.
 
-use agentkube::admission::{Decision, Outcome, Review, Unreadable, Webhook, answer, unavailable};
+use agentkube::admission::{Decision, Review, Unreadable, Webhook, answer, unavailable};
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
@@ -38,10 +38,7 @@ fn what_is_wrong_with_a_body_never_repeats_the_body() {
 fn denial(review: &Value) -> Value {
     match Review::parse(review.to_string().as_bytes()) {
         Err(Unreadable::Request { uid, denial }) => {
-            let decision = Decision {
-                outcome: Outcome::Deny(denial),
-                warnings: Vec::new(),
-            };
+            let decision = Decision::deny(denial);
             serde_json::from_slice(&answer(&uid, &decision)).expect("JSON")
         }
         other => panic!("{other:?}"),

@@ -17,6 +17,7 @@ mod faults;
 mod harness;
 mod images;
 mod leader;
+mod policy;
 mod proxy;
 mod reconciler;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             faults::tests(),
             images::tests(),
             leader::tests(),
+            policy::tests(),
             reconciler::tests(),
         ]
         .into_iter()

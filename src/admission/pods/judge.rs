@@ -5,6 +5,7 @@ use super::{
 use crate::{
     admission::{Owners, Placeholder, Policy, Reason, Webhook, denial::Cause, review::Change},
     api::{AGENT_LABEL, TOOL_LABEL},
+    images::{ImageReference, Resolution, Source},
 };
 
 /// Whether a pod is admitted without a look: a mirror pod, one that is going, or an update that
@@ -67,8 +68,49 @@ pub(in crate::admission) fn judge(
         // A placeholder whose owner does not exist is one problem and not two.
         causes.extend(unresolved.filter(|_| !waits_for_missing_owner(&slot, pod, owners)));
         causes.extend(plaintext_token(&slot, pod, owners));
+        causes.extend(registry_not_allowed(&slot, owners, policy));
     }
     causes
+}
+
+/// An image that would run, whether a placeholder becomes it or it is written out.
+fn registry_not_allowed(slot: &Slot<'_>, owners: Owners<'_>, policy: &Policy) -> Option<Cause> {
+    if policy.allowed_registries.allow_all() {
+        return None;
+    }
+    let (image, rule) = match answer(slot, owners, policy) {
+        Some(Ok(answer)) => {
+            let Resolution {
+                image,
+                source,
+                variable,
+                ..
+            } = answer.resolution;
+            let rule = match source {
+                Source::Resource => "spec.image of its Agent or Tool",
+                Source::Default => "the default",
+                Source::Mirror | Source::Override => variable.unwrap_or_default(),
+            };
+            (image, rule)
+        }
+        // It is refused as a placeholder.
+        Some(Err(_)) => return None,
+        None => (slot.image?.to_owned(), "the pod itself"),
+    };
+    // What is no reference is the API server's to refuse.
+    let reference = image.parse::<ImageReference>().ok()?;
+    if policy
+        .allowed_registries
+        .allow(&reference)
+    {
+        return None;
+    }
+    Some(Cause::registry_not_allowed(
+        slot.field(),
+        &image,
+        rule,
+        policy,
+    ))
 }
 
 fn missing(reason: Reason, label: &str, name: &str, kind: &str) -> Cause {

@@ -1,0 +1,128 @@
+use std::fmt;
+
+use super::credential;
+use crate::images::{ImageReference, MirrorPrefix, Problem};
+
+/// The variable that lists them.
+pub(super) const VARIABLE: &str = "AGENTKUBE_ALLOWED_REGISTRIES";
+
+/// The registries, or parts of registries, that images may come from; an empty list allows all.
+///
+/// References are compared in normalized form and by whole components: `registry.example.com` allows
+/// neither `registry.example.com.evil.org/app` nor `registry.example.com:5000/app`, and `nginx` is
+/// under `docker.io/library`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AllowedRegistries(Vec<MirrorPrefix>);
+
+impl AllowedRegistries {
+    /// Reads a comma list of prefixes: a host, or a host and a path.
+    ///
+    /// # Errors
+    ///
+    /// The first entry that is no prefix.
+    pub(super) fn parse(list: &str) -> Result<Self, Problem> {
+        let mut prefixes = Vec::new();
+        if list.trim().is_empty() {
+            return Ok(Self(prefixes));
+        }
+        for entry in list.split(',').map(str::trim) {
+            let prefix = entry.parse::<MirrorPrefix>().map_err(|error| Problem {
+                variable: VARIABLE.to_owned(),
+                message: format!("{} {error}", credential::quote(entry)),
+                hint: Some(
+                    "give a comma list of registries, such as `registry.example.com/team,quay.io`".to_owned(),
+                ),
+            })?;
+            prefixes.push(prefix);
+        }
+        Ok(Self(prefixes))
+    }
+
+    /// Whether every image is allowed.
+    pub(super) fn allow_all(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether an image may come from where it does.
+    #[must_use]
+    pub fn allow(&self, reference: &ImageReference) -> bool {
+        self.allow_all()
+            || self
+                .0
+                .iter()
+                .any(|prefix| prefix.covers(reference))
+    }
+}
+
+impl fmt::Display for AllowedRegistries {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, prefix) in self.0.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str(", ")?;
+            }
+            formatter.write_str(prefix.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(list: &str, image: &str) -> bool {
+        AllowedRegistries::parse(list)
+            .unwrap()
+            .allow(&image.parse().unwrap())
+    }
+
+    #[test]
+    fn only_whole_components_count() {
+        for image in [
+            "registry.example.com/app",
+            "registry.example.com/team/app:v1",
+            "registry.example.com/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        ] {
+            assert!(allows("registry.example.com", image), "{image}");
+        }
+        for image in [
+            "registry.example.com.evil.org/app",
+            "registry.example.com:5000/app",
+            "registry.example.community/app",
+            "evil.org/registry.example.com/app",
+            "Registry.Example.Com/app",
+            "nginx",
+        ] {
+            assert!(!allows("registry.example.com", image), "{image}");
+        }
+    }
+
+    #[test]
+    fn a_path_narrows_and_docker_hub_has_one_name() {
+        assert!(allows("quay.io/team", "quay.io/team/app"));
+        assert!(allows("quay.io/team/app", "quay.io/team/app:v1"));
+        assert!(!allows("quay.io/team", "quay.io/teammates/app"));
+        assert!(allows("docker.io/library", "nginx:1.27"));
+        assert!(allows("docker.io", "adaptivelive/codex:v0.3.0"));
+        assert!(!allows("docker.io/library", "adaptivelive/codex:v0.3.0"));
+    }
+
+    #[test]
+    fn an_empty_list_allows_all_and_a_blank_entry_is_a_problem() {
+        assert!(allows("  ", "nginx"));
+        for list in [
+            "quay.io,,docker.io",
+            "https://quay.io",
+            "mirror",
+            "quay.io/app:v1",
+        ] {
+            assert_eq!(
+                AllowedRegistries::parse(list)
+                    .unwrap_err()
+                    .variable,
+                VARIABLE,
+                "{list}"
+            );
+        }
+    }
+}
