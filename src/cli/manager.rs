@@ -1,4 +1,4 @@
-use std::{env, fmt::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -7,11 +7,11 @@ use tokio::net::TcpListener;
 
 use super::{
     logging::{self, LogFormat},
+    settings,
     tasks::Tasks,
 };
 use crate::{
     admission::Policy,
-    images::Problem,
     index::Index,
     reconciler,
     server::{
@@ -81,39 +81,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     logging::start(args.log_format);
-    let policy = policy()?;
+    let policy = settings::from_environment().context("the manager does not start")?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime could not be started")?
         .block_on(manage(args, policy))
-}
-
-/// Reads the settings from the environment of this process.
-fn policy() -> anyhow::Result<Policy> {
-    let variables = env::vars_os()
-        .filter_map(|(name, value)| {
-            Some((
-                name.into_string().ok()?,
-                value.to_string_lossy().into_owned(),
-            ))
-        })
-        .collect::<Vec<_>>();
-    Policy::parse(
-        variables
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str())),
-    )
-    .map_err(|problems| anyhow!(refusal(&problems)))
-}
-
-fn refusal(problems: &[Problem]) -> String {
-    let mut text = "the manager does not start with these settings:".to_owned();
-    for problem in problems {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\n  {problem}");
-    }
-    text
 }
 
 async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ mod crds;
 mod logging;
 mod manager;
 mod output;
+mod settings;
 mod tasks;
 
 use std::process::ExitCode;
