@@ -8,5 +8,6 @@ pub mod api;
 pub mod cli;
 pub mod images;
 pub mod index;
+pub mod mirroring;
 pub mod reconciler;
 pub mod server;

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod crds;
+mod images;
 mod logging;
 mod manager;
 mod output;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Print the custom resource definitions as YAML
     Crds(crds::Args),
+    /// Show which images run and why, plan a mirror of them, check that registries hold them
+    Images(Box<images::Args>),
     /// Serve the webhooks and run the reconciler, in a cluster
     Manager(Box<manager::Args>),
 }
@@ -39,11 +42,12 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Crds(args) => crds::run(&args),
-        Command::Manager(args) => manager::run(*args),
+        Command::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Images(args) => images::run(&args),
+        Command::Manager(args) => manager::run(*args).map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             output::error(&error);
             ExitCode::FAILURE

@@ -38,6 +38,18 @@ impl SettingsArgs {
     ///
     /// A file that cannot be read, or every problem with the settings at once.
     pub(super) fn policy(&self) -> anyhow::Result<Policy> {
+        self.policy_with([])
+    }
+
+    /// Reads the settings, with more on top of them.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`policy`](Self::policy).
+    pub(super) fn policy_with<const N: usize>(
+        &self,
+        more: [(&str, &str); N],
+    ) -> anyhow::Result<Policy> {
         let Self {
             env_file,
             manager,
@@ -49,6 +61,7 @@ impl SettingsArgs {
             (None, None) => of_environment(),
         };
         variables.extend(set.iter().cloned());
+        variables.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
         parse(&variables)
     }
 }

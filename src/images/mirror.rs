@@ -32,22 +32,19 @@ impl Mirror {
     /// default.
     #[must_use]
     pub fn rewrite(&self, row: &Row) -> Option<String> {
-        Some(format!("{}:{}", self.repository(row)?, row.tag))
+        let repository = self.repository(row.repository?);
+        Some(format!("{repository}:{}", row.tag))
     }
 
-    /// The row's repository on the mirror, without tag and digest; `None` for a row without a
-    /// default.
+    /// Where the mirror keeps a repository, by its path on the registry that it came from:
+    /// `adaptivelive/codex`.
     #[must_use]
-    pub fn repository(&self, row: &Row) -> Option<String> {
-        let repository = row.repository?;
+    pub fn repository(&self, path: &str) -> String {
         let kept = match self.layout {
-            MirrorLayout::Name => repository
-                .rsplit('/')
-                .next()
-                .unwrap_or(repository),
-            MirrorLayout::Repository => repository,
+            MirrorLayout::Name => path.rsplit('/').next().unwrap_or(path),
+            MirrorLayout::Repository => path,
         };
-        Some(format!("{}/{kept}", self.prefix))
+        format!("{}/{kept}", self.prefix)
     }
 }
 

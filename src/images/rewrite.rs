@@ -15,7 +15,9 @@ pub fn rewrite_default(image: &str, settings: &ImageSettings) -> Option<Resoluti
     let (image, source, variable) = if let Some(image) = settings.override_for(row.component) {
         (image.to_owned(), Source::Override, row.variable)
     } else {
-        let repository = settings.mirror()?.repository(row)?;
+        let repository = settings
+            .mirror()?
+            .repository(reference.path());
         let tag = reference
             .tag()
             .map(|tag| format!(":{tag}"))

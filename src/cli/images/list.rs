@@ -1,0 +1,175 @@
+use serde::Serialize;
+
+use super::{Subject, table::Table};
+use crate::{
+    cli::output,
+    images::{Component, ImageSettings, Kind, Resolution, Row, Source, candidates, rows},
+};
+
+// clap makes a group of every struct, and calls it by the struct's name.
+#[derive(clap::Args, Debug)]
+#[group(skip)]
+pub(super) struct Args {
+    #[command(flatten)]
+    subject: Subject,
+    /// What is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Format {
+    /// Component, reference, rule, and the variable that the rule read
+    #[default]
+    Table,
+    /// The table with the kind, the token's variable, and what would run without the rule
+    Wide,
+    /// An array of objects
+    Json,
+    /// A list of objects
+    Yaml,
+    /// The references alone, each once
+    Names,
+}
+
+/// Prints the matrix as configured.
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let Args { subject, output } = args;
+    let policy = subject.settings.policy()?;
+    let entries = entries(&policy.images, subject.customs());
+    output::data(&render(&entries, *output)?)?;
+    Ok(())
+}
+
+/// One line of the list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    component: Component,
+    kind: &'static str,
+    /// `None` for Custom, which has no image until an Agent names one.
+    image: Option<String>,
+    /// The rule that chose the image.
+    source: Option<Source>,
+    /// The variable that the rule read.
+    variable: Option<&'static str>,
+    /// The variable that overrides the image.
+    override_variable: Option<&'static str>,
+    /// The variable from which the runtime reads its token.
+    token_env: Option<&'static str>,
+    /// What the next lower rule would have given.
+    instead_of: Option<String>,
+}
+
+impl Entry {
+    fn new(row: &Row, settings: &ImageSettings) -> Self {
+        let mut answers = candidates(row.component, None, settings);
+        let (chosen, next) = (answers.next(), answers.next());
+        Self {
+            component: row.component,
+            kind: match row.kind {
+                Kind::Infrastructure => "infrastructure",
+                Kind::Runtime => "runtime",
+            },
+            source: chosen.as_ref().map(|it| it.source),
+            variable: chosen
+                .as_ref()
+                .and_then(|it| it.variable),
+            image: chosen.map(|it| it.image),
+            override_variable: row.variable,
+            token_env: row.token,
+            instead_of: next.map(|it| it.image),
+        }
+    }
+
+    fn custom(resolution: Resolution) -> Self {
+        Self {
+            component: resolution.component,
+            kind: "runtime",
+            image: Some(resolution.image),
+            source: Some(resolution.source),
+            variable: resolution.variable,
+            override_variable: None,
+            token_env: None,
+            instead_of: None,
+        }
+    }
+}
+
+/// Every row, and the images that were given in place of Custom's empty one.
+fn entries(settings: &ImageSettings, customs: impl Iterator<Item = Resolution>) -> Vec<Entry> {
+    let mut customs: Vec<_> = customs.map(Entry::custom).collect();
+    let mut entries: Vec<_> = rows()
+        .map(|row| Entry::new(row, settings))
+        .filter(|entry| customs.is_empty() || entry.component != Component::Custom)
+        .collect();
+    entries.append(&mut customs);
+    entries
+}
+
+fn render(entries: &[Entry], format: Format) -> anyhow::Result<String> {
+    Ok(match format {
+        Format::Table => {
+            let mut table = Table::new(["COMPONENT", "REFERENCE", "RULE", "VARIABLE"]);
+            for entry in entries {
+                table.row([
+                    entry.component.as_str(),
+                    entry
+                        .image
+                        .as_deref()
+                        .unwrap_or_default(),
+                    rule(entry),
+                    entry.variable.unwrap_or_default(),
+                ]);
+            }
+            table.render()
+        }
+        Format::Wide => {
+            let mut table = Table::new([
+                "COMPONENT",
+                "REFERENCE",
+                "RULE",
+                "VARIABLE",
+                "KIND",
+                "TOKEN",
+                "INSTEAD OF",
+            ]);
+            for entry in entries {
+                table.row([
+                    entry.component.as_str(),
+                    entry
+                        .image
+                        .as_deref()
+                        .unwrap_or_default(),
+                    rule(entry),
+                    entry.variable.unwrap_or_default(),
+                    entry.kind,
+                    entry.token_env.unwrap_or_default(),
+                    entry
+                        .instead_of
+                        .as_deref()
+                        .unwrap_or_default(),
+                ]);
+            }
+            table.render()
+        }
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(entries)?),
+        Format::Yaml => serde_saphyr::to_string(&entries)?,
+        Format::Names => {
+            let mut names: Vec<_> = entries
+                .iter()
+                .filter_map(|entry| entry.image.as_deref())
+                .collect();
+            let mut seen = std::collections::HashSet::new();
+            names.retain(|name| seen.insert(*name));
+            names
+                .iter()
+                .flat_map(|name| [name, "\n"])
+                .collect()
+        }
+    })
+}
+
+fn rule(entry: &Entry) -> &'static str {
+    entry.source.map_or("", Source::as_str)
+}

@@ -1,0 +1,77 @@
+use anyhow::{Context, bail};
+
+use super::{Subject, with_hint};
+use crate::{
+    cli::output,
+    images::{MirrorPrefix, REGISTRY_VARIABLE},
+    mirroring::{Format, Origin, Plan},
+};
+
+/// Write what a tool takes to fill a mirror with every image that pods will look for there.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The plan goes to where pods look with AGENTKUBE_IMAGE_REGISTRY=PREFIX and the layout that
+AGENTKUBE_MIRROR_LAYOUT sets. Tags stay as they are, and all platforms are kept.
+
+Examples:
+  `agentkube images plan --to registry.example.com/mirror --format skopeo > skopeo.yaml`
+  `agentkube images plan --to registry.example.com/mirror --format crane | sh`")]
+pub(super) struct Args {
+    /// The mirror: a host with an optional port and path
+    #[arg(long, value_name = "PREFIX", value_parser = prefix)]
+    to: MirrorPrefix,
+    /// The tool
+    #[arg(long, value_enum)]
+    format: Format,
+    /// A registry that already mirrors docker.io, to copy from in its place
+    #[arg(long, value_name = "PREFIX", value_parser = prefix)]
+    from: Option<MirrorPrefix>,
+    /// Speak plain HTTP to the registries of `--to` and `--from`
+    #[arg(long)]
+    insecure_registry: bool,
+    #[command(flatten)]
+    subject: Subject,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let Args {
+        to,
+        format,
+        from,
+        insecure_registry,
+        subject,
+    } = args;
+    let policy = subject
+        .settings
+        .policy_with([(REGISTRY_VARIABLE, to.as_str())])?;
+    if *format == Format::Hosts && from.is_some() {
+        bail!(
+            "`hosts` copies nothing, so that `--from` means nothing to it (hint: leave out `--from`)"
+        );
+    }
+    let mut plain_http = Vec::new();
+    if *insecure_registry {
+        let prefixes = [Some(to), from.as_ref()];
+        plain_http.extend(
+            prefixes
+                .into_iter()
+                .flatten()
+                .filter_map(|prefix| prefix.as_str().split('/').next()),
+        );
+        plain_http.dedup();
+    }
+    let origin = from
+        .clone()
+        .map_or_else(Origin::default, Origin::registry_of);
+    let text = Plan::new(&policy.images, &subject.custom, &origin).context("there is no plan")?;
+    let text = format
+        .write(&text, &plain_http)
+        .with_context(|| format!("there is no plan for `{}`", format.as_str()))?;
+    output::data(&text)?;
+    Ok(())
+}
+
+fn prefix(text: &str) -> Result<MirrorPrefix, String> {
+    text.parse::<MirrorPrefix>()
+        .map_err(|error| with_hint(&error, error.hint()))
+}

@@ -1,0 +1,65 @@
+/// Columns of text for people, who may pipe it into `grep` and `awk`: one line a row, two spaces
+/// between columns, and never an empty cell.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these columns.
+    pub(super) fn new<const N: usize>(header: [&str; N]) -> Self {
+        Self {
+            rows: vec![header.map(str::to_owned).into()],
+        }
+    }
+
+    /// Adds a row. An empty cell is shown as `-`.
+    pub(super) fn row<const N: usize>(&mut self, cells: [&str; N]) {
+        let cell = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
+        self.rows.push(cells.map(cell).into());
+    }
+
+    /// The lines of the table.
+    pub(super) fn render(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max();
+        let widths: Vec<_> = (0..columns.unwrap_or_default())
+            .map(|column| {
+                let cells = self
+                    .rows
+                    .iter()
+                    .filter_map(|row| row.get(column));
+                cells
+                    .map(|cell| cell.chars().count())
+                    .max()
+                    .unwrap_or_default()
+            })
+            .collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let cells: Vec<_> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, &width)| format!("{cell:width$}"))
+                .collect();
+            text.push_str(cells.join("  ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_no_cell_is_empty() {
+        let mut table = Table::new(["NAME", "WHY", "END"]);
+        table.row(["Codex", "", "x"]);
+        table.row(["é", "default", ""]);
+        assert_eq!(
+            table.render(),
+            "NAME   WHY      END\nCodex  -        x\né      default  -\n"
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! `agentkube images`, as a shell sees it.
+
+#![expect(clippy::expect_used, reason = "a test that panics has failed")]
+
+use std::process::Output;
+
+use assert_cmd::Command;
+use insta::assert_snapshot;
+
+const MIRROR: &str = "AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror";
+
+/// Runs `agentkube images` with an empty environment.
+fn images(arguments: &[&str]) -> Output {
+    Command::cargo_bin("agentkube")
+        .expect("the binary is built")
+        .arg("images")
+        .args(arguments)
+        .env_clear()
+        .output()
+        .expect("it runs")
+}
+
+fn stdout(arguments: &[&str]) -> String {
+    let output = images(arguments);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_table_says_which_rule_chose_each_image() {
+    assert_snapshot!(stdout(&[
+        "--set",
+        MIRROR,
+        "--set",
+        "AGENTKUBE_IMAGE_CODEX=ghcr.io/acme/codex:v9"
+    ]));
+}
+
+#[test]
+fn the_wide_table_says_what_would_run_without_the_rule() {
+    assert_snapshot!(stdout(&[
+        "-o",
+        "wide",
+        "--set",
+        MIRROR,
+        "--custom",
+        "ghcr.io/acme/agent:v1"
+    ]));
+}
+
+#[test]
+fn json_and_yaml_say_the_same() {
+    let arguments = ["--set", MIRROR, "--custom", "ghcr.io/acme/agent:v1"];
+    let written = |format| stdout(&[&arguments[..], &["-o", format]].concat());
+    let json: serde_json::Value = serde_json::from_str(&written("json")).expect("JSON");
+    let yaml: serde_json::Value = serde_saphyr::from_str(&written("yaml")).expect("YAML");
+    assert_eq!(json, yaml);
+    assert_snapshot!(serde_json::to_string_pretty(&json[3]).expect("JSON"));
+    assert_eq!(json[10]["image"], "ghcr.io/acme/agent:v1");
+    assert_eq!(json[10]["source"], "resource");
+}
+
+#[test]
+fn names_are_references_alone_each_once() {
+    let custom = [
+        "--custom",
+        "ghcr.io/acme/agent:v1",
+        "--custom",
+        "ghcr.io/acme/agent:v1",
+    ];
+    let text = stdout(&[&["-o", "names"][..], &custom].concat());
+    assert_eq!(text.lines().count(), 11);
+    assert!(text.ends_with("docker.io/adaptivelive/cursor:v0.3.0\nghcr.io/acme/agent:v1\n"));
+}
+
+#[test]
+fn wrong_settings_and_images_are_named() {
+    let output = images(&[
+        "--set",
+        "AGENTKUBE_IMAGE_REGISTRY=https://mirror.example.com",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_snapshot!(stderr(&output));
+    let output = images(&["--custom", "https://mirror.example.com/app"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_snapshot!(stderr(&output));
+}
+
+#[test]
+fn a_plan_lands_where_pods_look() {
+    let plan = ["plan", "--to", "registry.example.com/mirror"];
+    for layout in ["name", "repository"] {
+        let layout = format!("AGENTKUBE_MIRROR_LAYOUT={layout}");
+        let looked_for = stdout(&["-o", "names", "--set", MIRROR, "--set", &layout]);
+        let text = stdout(&[&plan[..], &["--format", "regsync", "--set", &layout]].concat());
+        let targets: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("target: "))
+            .map(|target| target.trim_matches('"'))
+            .collect();
+        assert_eq!(targets, looked_for.lines().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_plan_for_docker_hub_can_start_from_its_mirror() {
+    assert_snapshot!(stdout(&[
+        "plan",
+        "--to",
+        "localhost:5000/exo",
+        "--from",
+        "localhost:5001",
+        "--insecure-registry",
+        "--format",
+        "skopeo"
+    ]));
+}
+
+#[test]
+fn a_prefix_that_is_none_is_explained() {
+    for prefix in [
+        "https://mirror.example.com",
+        "mirror",
+        "mirror.example.com/app:v1",
+        "mirror.example.com/app@sha256:00",
+    ] {
+        let output = images(&["plan", "--to", prefix, "--format", "crane"]);
+        assert_eq!(output.status.code(), Some(2), "{prefix}");
+        assert!(stderr(&output).contains("hint: "), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn what_a_tool_cannot_do_is_an_error_that_names_the_one_that_can() {
+    let output = images(&[
+        "plan",
+        "--to",
+        "registry.example.com",
+        "--format",
+        "skopeo",
+        "--custom",
+        "ghcr.io/acme/agent:v1",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"");
+    assert_snapshot!(stderr(&output));
+}
