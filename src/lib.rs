@@ -10,4 +10,5 @@ pub mod images;
 pub mod index;
 pub mod mirroring;
 pub mod reconciler;
+pub mod registry;
 pub mod server;

@@ -1,5 +1,6 @@
 //! `agentkube images`: which images run, and everything around bringing them somewhere.
 
+mod check;
 mod list;
 mod plan;
 mod table;
@@ -29,6 +30,8 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Ask the registries whether every image of the configuration is there
+    Check(check::Args),
     /// Write what a tool takes to fill a mirror with every image that pods will look for there
     Plan(plan::Args),
 }
@@ -36,6 +39,7 @@ enum Command {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Args { command, list } = args;
     match command {
+        Some(Command::Check(args)) => Ok(check::run(args)),
         Some(Command::Plan(args)) => plan::run(args).map(|()| ExitCode::SUCCESS),
         None => list::run(list).map(|()| ExitCode::SUCCESS),
     }

@@ -29,29 +29,59 @@ const STAGES: [&str; 3] = [
 /// Starts the names of directories with builds under way.
 const UNFINISHED: &str = "unfinished-";
 
-/// The Go module with the control plane's tools.
-fn module() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("controlplane")
+/// A Go module beside this package, whose programs are built once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Module {
+    /// Its folder, here and in the cache.
+    pub(crate) folder: &'static str,
+    /// What its programs are together, as people say it.
+    pub(crate) title: &'static str,
+    /// How long a build takes, as people say it.
+    pub(crate) time: &'static str,
 }
 
-/// Where the programs of this version of the Go module are kept.
+/// The Go module with the control plane's tools.
+const CONTROL_PLANE: Module = Module {
+    folder: "controlplane",
+    title: "the control plane",
+    time: "5 to 10 minutes on 2 cores",
+};
+
+impl Module {
+    pub(crate) fn path(self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(self.folder)
+    }
+}
+
+/// Where the programs of this version of the control plane are kept.
 pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
+    let arguments = arguments(&PARTS, Path::new(""))?;
+    let texts = arguments
+        .iter()
+        .map(String::as_str)
+        .chain(STAGES);
+    cache_of(CONTROL_PLANE, texts)
+}
+
+/// Where the programs of this version of a Go module are kept; `texts` are what they depend on besides it.
+pub(crate) fn cache_of<'a>(
+    module: Module,
+    texts: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<PathBuf> {
     let cache = absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .context("no place for a cache\n\nhint: set `HOME` or `XDG_CACHE_HOME`")?;
     let mut hash = Fnv::default();
     for file in ["go.mod", "go.sum"] {
-        let path = module().join(file);
+        let path = module.path().join(file);
         hash.add(&fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?);
     }
-    for text in arguments(&PARTS, Path::new(""))? {
-        hash.add(text.as_bytes());
-    }
-    for text in STAGES.into_iter().chain([OS, ARCH]) {
+    for text in texts.chain([OS, ARCH]) {
         hash.add(text.as_bytes());
     }
     Ok(cache
-        .join("agentkube/controlplane")
+        .join("agentkube")
+        .join(module.folder)
         .join(format!("{:016x}", hash.0)))
 }
 
@@ -65,20 +95,19 @@ pub(crate) async fn build(cache: &Path, parts: &[Part]) -> anyhow::Result<()> {
     };
     require_go(&missing())?;
     fs::create_dir_all(cache).with_context(|| format!("cannot create `{}`", cache.display()))?;
-    let _lock = lock(&cache.join("lock")).await?;
+    let _lock = lock(CONTROL_PLANE, cache).await?;
     // Asked again: somebody else may have built them in the meantime.
     let missing = missing();
     if missing.is_empty() {
         return Ok(());
     }
-    sweep(cache);
-
-    let work = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempdir_in(cache)?;
-    let work = Work(work.keep());
-    crate::live::keep_track(&work.0);
-    compile(&work.0, &missing).await?;
+    let work = Work::start(cache)?;
+    let programs = missing
+        .iter()
+        .filter(|part| part.package().is_some())
+        .count();
+    let arguments = arguments(&missing, &work.bin())?;
+    compile(CONTROL_PLANE, &work, &arguments, programs).await?;
     if missing.contains(&Part::Stages) {
         collect_stages(&work.0).await?;
     }
@@ -96,7 +125,26 @@ pub(crate) async fn build(cache: &Path, parts: &[Part]) -> anyhow::Result<()> {
 }
 
 /// The directory of a build. It goes when the build has ended, one way or the other.
-struct Work(PathBuf);
+pub(crate) struct Work(PathBuf);
+
+impl Work {
+    /// Makes a directory in a cache that we have locked.
+    pub(crate) fn start(cache: &Path) -> anyhow::Result<Self> {
+        sweep(cache);
+        let directory = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempdir_in(cache)?;
+        let work = Self(directory.keep());
+        crate::live::keep_track(&work.0);
+        fs::create_dir(work.bin())?;
+        Ok(work)
+    }
+
+    /// Where the programs come out.
+    pub(crate) fn bin(&self) -> PathBuf {
+        self.0.join("bin")
+    }
+}
 
 impl Drop for Work {
     fn drop(&mut self) {
@@ -105,22 +153,27 @@ impl Drop for Work {
 }
 
 /// Compiles all programs at once, as they share most packages.
-async fn compile(work: &Path, missing: &[Part]) -> anyhow::Result<()> {
-    let bin = work.join("bin");
-    fs::create_dir(&bin)?;
-    let programs = missing
-        .iter()
-        .filter(|part| part.package().is_some())
-        .count();
+pub(crate) async fn compile(
+    module: Module,
+    work: &Work,
+    arguments: &[String],
+    programs: usize,
+) -> anyhow::Result<()> {
     if programs == 0 {
         return Ok(());
     }
+    let Module {
+        folder: _,
+        title,
+        time,
+    } = module;
     talk::say(format!(
-        "building the control plane from `{}`, once: 5 to 10 minutes on 2 cores, seconds if Go has built it before",
-        module().display()
+        "building {title} from `{}`, once: {time}, seconds if Go has built it before",
+        module.path().display()
     ));
-    let mut command = go(work);
-    command.args(arguments(missing, &bin)?);
+    let (bin, work) = (work.bin(), &work.0);
+    let mut command = go(module, work);
+    command.args(arguments);
     let mut build = Process::start("go-build", command, work)?;
     let (start, mut progress) = (Instant::now(), Progress::new());
     let status = loop {
@@ -134,10 +187,7 @@ async fn compile(work: &Path, missing: &[Part]) -> anyhow::Result<()> {
     if !status.success() {
         bail!("`go build` failed ({status}):\n{}", build.log_tail(15));
     }
-    talk::say(format!(
-        "built the control plane in {} s",
-        start.elapsed().as_secs()
-    ));
+    talk::say(format!("built {title} in {} s", start.elapsed().as_secs()));
     Ok(())
 }
 
@@ -211,7 +261,7 @@ async fn collect_stages(work: &Path) -> anyhow::Result<()> {
 
 /// What `go` is to do: the same for everybody, or it would have to be part of the hash.
 fn arguments(parts: &[Part], bin: &Path) -> anyhow::Result<Vec<String>> {
-    let version = kubernetes_version(&fs::read_to_string(module().join("go.mod"))?)?;
+    let version = kubernetes_version(&fs::read_to_string(CONTROL_PLANE.path().join("go.mod"))?)?;
     let mut numbers = version
         .trim_start_matches('v')
         .split('.');
@@ -252,10 +302,10 @@ fn kubernetes_version(go_mod: &str) -> anyhow::Result<String> {
 }
 
 /// `go`, in the module's folder.
-fn go(work: &Path) -> Command {
+fn go(module: Module, work: &Path) -> Command {
     let mut command = Command::new("go");
     command
-        .current_dir(module())
+        .current_dir(module.path())
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
         // Go leaves its temporary files behind when it is killed: they go with our directory.
@@ -265,7 +315,7 @@ fn go(work: &Path) -> Command {
 
 async fn output(work: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     let shown = format!("go {}", arguments.join(" "));
-    let output = tokio::process::Command::from(go(work))
+    let output = tokio::process::Command::from(go(CONTROL_PLANE, work))
         .args(arguments)
         .kill_on_drop(true)
         .output()
@@ -281,18 +331,10 @@ async fn output(work: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether there is a Go that can build the module, asked in its folder: a Go that is too old says so there,
-/// or fetches a newer one.
+/// Fails where Go is needed and missing.
 fn require_go(missing: &[Part]) -> anyhow::Result<()> {
-    let reason = match go(&std::env::temp_dir())
-        .arg("version")
-        .output()
-    {
-        Ok(output) if output.status.success() => return Ok(()),
-        Ok(output) => String::from_utf8_lossy(&output.stderr)
-            .trim()
-            .to_owned(),
-        Err(error) => format!("`go` cannot be run ({error})"),
+    let Some(reason) = why_no_go(CONTROL_PLANE) else {
+        return Ok(());
     };
     let names: Vec<_> = missing
         .iter()
@@ -306,9 +348,27 @@ fn require_go(missing: &[Part]) -> anyhow::Result<()> {
     )
 }
 
+/// Why there is no Go that can build the module, if so. Asked in its folder: a Go that is too old says so there,
+/// or fetches a newer one.
+pub(crate) fn why_no_go(module: Module) -> Option<String> {
+    match go(module, &std::env::temp_dir())
+        .arg("version")
+        .output()
+    {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(
+            String::from_utf8_lossy(&output.stderr)
+                .trim()
+                .to_owned(),
+        ),
+        Err(error) => Some(format!("`go` cannot be run ({error})")),
+    }
+}
+
 /// Locks the cache for one build. The lock ends with its holder, whatever happens to it.
-async fn lock(path: &Path) -> anyhow::Result<File> {
-    let file = File::create(path).with_context(|| format!("cannot write `{}`", path.display()))?;
+pub(crate) async fn lock(module: Module, cache: &Path) -> anyhow::Result<File> {
+    let path = cache.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
     let mut told = false;
     loop {
         match file.try_lock() {
@@ -317,7 +377,10 @@ async fn lock(path: &Path) -> anyhow::Result<File> {
             Err(TryLockError::WouldBlock) => {}
         }
         if !told {
-            talk::say("another process builds the control plane: waiting for it");
+            talk::say(format!(
+                "another process builds {}: waiting for it",
+                module.title
+            ));
             told = true;
         }
         sleep(Duration::from_millis(200)).await;
@@ -375,7 +438,7 @@ mod tests {
 
     #[test]
     fn the_version_is_that_of_the_module() {
-        let go_mod = fs::read_to_string(module().join("go.mod")).unwrap();
+        let go_mod = fs::read_to_string(CONTROL_PLANE.path().join("go.mod")).unwrap();
         let version = kubernetes_version(&go_mod).unwrap();
         assert!(version.starts_with("v1."), "{version}");
         let arguments = arguments(&[Part::Kwok], Path::new("/bin-folder")).unwrap();
@@ -389,7 +452,7 @@ mod tests {
 
     #[test]
     fn every_program_is_a_tool_of_the_module() {
-        let go_mod = fs::read_to_string(module().join("go.mod")).unwrap();
+        let go_mod = fs::read_to_string(CONTROL_PLANE.path().join("go.mod")).unwrap();
         for package in PARTS
             .iter()
             .filter_map(|part| part.package())

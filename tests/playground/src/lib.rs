@@ -24,6 +24,7 @@ mod loopback;
 mod manager;
 mod manager_binary;
 mod manifests;
+mod mirrortools;
 mod nodes;
 mod ports;
 mod process;
@@ -43,6 +44,7 @@ pub use crate::{
     manager::{Manager, ManagerOptions},
     manager_binary::build_manager,
     manifests::{Manifest, read_manifests},
+    mirrortools::MirrorTools,
     ports::free_ports,
     process::Process,
     report::{Report, Seconds},

@@ -1,0 +1,186 @@
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::AskError;
+
+/// The most bytes of a body. Registries refuse manifests over 4 MiB.
+const BODY_MAX: usize = 4 << 20;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// HTTP and TLS with a deadline and a limit for everything.
+pub(super) struct Transport {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    deadline: Duration,
+}
+
+/// A whole answer.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Transport {
+    /// Trusts the system's certificate authorities, and those of a PEM file besides.
+    pub(super) fn new(
+        authorities: Option<&[u8]>,
+        deadline: Duration,
+    ) -> Result<Self, TransportError> {
+        let mut roots = RootCertStore::empty();
+        // A certificate that cannot be read is left out: it is the system's, and others may do.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(pem) = authorities {
+            let mut found = false;
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|_| TransportError::Authority)?;
+                roots
+                    .add(certificate)
+                    .map_err(|_| TransportError::Authority)?;
+                found = true;
+            }
+            if !found {
+                return Err(TransportError::Authority);
+            }
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|_| TransportError::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            deadline,
+        })
+    }
+
+    /// Gets an address, following nothing.
+    pub(super) async fn get(
+        &self,
+        url: &str,
+        accept: &str,
+        authorization: Option<&str>,
+    ) -> Result<Answer, AskError> {
+        let mut request = Request::get(url)
+            .header(header::ACCEPT, accept)
+            .header(
+                header::USER_AGENT,
+                concat!("agentkube/", env!("CARGO_PKG_VERSION")),
+            );
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let request = request
+            .body(Empty::new())
+            .map_err(|_| {
+                AskError::Answer("the registry named an address that is none".to_owned())
+            })?;
+        let exchange = async {
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| failure(&error))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, BODY_MAX)
+                .collect()
+                .await
+                .map_err(|error| {
+                    if error.is::<LengthLimitError>() {
+                        AskError::Answer(format!(
+                            "the registry answered with more than {} MiB",
+                            BODY_MAX >> 20
+                        ))
+                    } else {
+                        failure(&*error)
+                    }
+                })?;
+            Ok(Answer {
+                status: head.status,
+                headers: head.headers,
+                body: body.to_bytes(),
+            })
+        };
+        timeout(self.deadline, exchange)
+            .await
+            .unwrap_or_else(|_| {
+                Err(AskError::Unreachable(format!(
+                    "the registry did not answer within {} s",
+                    self.deadline.as_secs_f32()
+                )))
+            })
+    }
+}
+
+/// Why there is nothing to ask registries with. The fault is in what was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The file of certificate authorities.
+    #[error("holds no certificate that can be used (hint: it is PEM)")]
+    Authority,
+    /// The library of TLS.
+    #[error("TLS cannot be used")]
+    Tls,
+}
+
+/// Tells a failure of TLS from one of the network.
+fn failure(error: &(dyn Error + 'static)) -> AskError {
+    match find_tls(error) {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            AskError::Tls("the registry does not speak TLS".to_owned())
+        }
+        Some(error) => AskError::Tls(format!("the connection is not to be trusted: {error}")),
+        None => AskError::Unreachable(format!(
+            "the registry cannot be reached: {}",
+            innermost(error)
+        )),
+    }
+}
+
+/// An `io::Error` hides what it was made of from `source`.
+fn find_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref::<rustls::Error>() {
+        return Some(found);
+    }
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    if let Some(inner) = inner
+        && let Some(found) = find_tls(inner)
+    {
+        return Some(found);
+    }
+    error.source().and_then(find_tls)
+}
+
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    match error.source() {
+        Some(source) => innermost(source),
+        None => error,
+    }
+}
