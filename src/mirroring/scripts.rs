@@ -40,7 +40,7 @@ pub(super) fn skopeo(plan: &Plan, plain_http: &[&str]) -> Result<String, FormatE
     }
 
     let destination = destination.unwrap_or_default();
-    let mut options = "--all --src yaml --dest docker".to_owned();
+    let mut options = "--all --preserve-digests --src yaml --dest docker".to_owned();
     if plain_http.contains(&plan.mirror_host()) {
         options.push_str(" --dest-tls-verify=false");
     }
@@ -54,7 +54,9 @@ pub(super) fn skopeo(plan: &Plan, plain_http: &[&str]) -> Result<String, FormatE
              # organisation appended.\n",
         );
     }
-    text.push_str("# Without `--all` it would copy one platform of each image.\n");
+    text.push_str(
+        "# Without `--all` it would copy one platform of each image, and without `--preserve-digests` change some.\n",
+    );
     for (host, repositories) in sources {
         push(&mut text, format_args!("\"{host}\":\n"));
         if plain_http.contains(&host) {
