@@ -331,9 +331,13 @@ impl Session<'_> {
     fn check_scheme(&self, url: &str) -> Result<(), AskError> {
         if url.starts_with("https://") || (self.client.plain_http && url.starts_with("http://")) {
             Ok(())
-        } else {
+        } else if url.starts_with("http://") {
             Err(AskError::Tls(
                 "the registry sends us to an address without TLS".to_owned(),
+            ))
+        } else {
+            Err(AskError::Answer(
+                "the registry sends us to an address that is none".to_owned(),
             ))
         }
     }
