@@ -1,7 +1,7 @@
 //! agentkube decides which image an AI coding agent's pod runs, why, and with which token; it
 //! enforces that at admission, and creates the pods.
 //!
-//! Arrows point down only: `cli` → `server`, `reconciler` → `index` → `admission` → `images`, `api`.
+//! Arrows point down only: `cli` → `server`, `reconciler`, `review` → `index` → `admission` → `images`, `api`.
 
 pub mod admission;
 pub mod api;
@@ -11,4 +11,5 @@ pub mod index;
 pub mod mirroring;
 pub mod reconciler;
 pub mod registry;
+pub mod review;
 pub mod server;

@@ -65,11 +65,6 @@ pub fn unavailable(uid: &str, message: &str) -> Vec<u8> {
 
 /// Clients' own helpers know a 422 with reason `Invalid` and a 403 with reason `Forbidden`.
 fn refusal<'a>(message: &'a str, denial: &'a Denial) -> Status<'a> {
-    let (code, reason) = if denial.is_forbidden() {
-        (403, "Forbidden")
-    } else {
-        (422, "Invalid")
-    };
     let causes = denial
         .causes
         .iter()
@@ -81,8 +76,8 @@ fn refusal<'a>(message: &'a str, denial: &'a Denial) -> Status<'a> {
         .collect();
     Status {
         status: "Failure",
-        code,
-        reason,
+        code: denial.code(),
+        reason: denial.status_reason(),
         message,
         details: Details {
             group: &denial.subject.group,

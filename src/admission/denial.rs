@@ -34,6 +34,23 @@ pub struct Cause {
 }
 
 impl Denial {
+    /// The HTTP status that a denial has. Clients' own helpers know a 422 with reason `Invalid` and a
+    /// 403 with reason `Forbidden`.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        if self.is_forbidden() { 403 } else { 422 }
+    }
+
+    /// The reason that goes with [`Denial::code`].
+    #[must_use]
+    pub fn status_reason(&self) -> &'static str {
+        if self.is_forbidden() {
+            "Forbidden"
+        } else {
+            "Invalid"
+        }
+    }
+
     /// The sentence for `status.message`: subject and causes, as Kubernetes' own `Invalid` has it.
     #[must_use]
     pub fn message(&self) -> String {

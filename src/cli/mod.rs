@@ -5,6 +5,7 @@ mod images;
 mod logging;
 mod manager;
 mod output;
+mod review;
 mod settings;
 mod tasks;
 
@@ -33,18 +34,21 @@ enum Command {
     Images(Box<images::Args>),
     /// Serve the webhooks and run the reconciler, in a cluster
     Manager(Box<manager::Args>),
+    /// Say what a cluster would decide about manifests, without one
+    Review(review::Args),
 }
 
 /// Runs the command line of this process.
 ///
 /// Data goes to stdout, talk to stderr. Exit status 0 is success, 1 a failure, 2 a command line
-/// that cannot be read.
+/// that cannot be read. `review` has its own: 1 is a refusal, 2 a manifest that cannot be read.
 #[must_use]
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Images(args) => images::run(&args),
         Command::Manager(args) => manager::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Review(args) => Ok(review::run(&args)),
     };
     match result {
         Ok(status) => status,

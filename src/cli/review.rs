@@ -1,0 +1,268 @@
+use std::{
+    env, fs,
+    io::{self, IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::bail;
+
+use super::{output, settings::SettingsArgs};
+use crate::{
+    admission::Policy,
+    review::{self, Document, Format, Problem, Verdict},
+};
+
+/// The largest file that is read, in bytes.
+const LARGEST_FILE: u64 = 64 * 1024 * 1024;
+
+/// How deep directories are searched.
+const DEEPEST: usize = 32;
+
+/// The exit status where something was refused.
+const DENIED: u8 = 1;
+/// The exit status where something could not be read.
+const UNREADABLE: u8 = 2;
+
+/// Say what a cluster would decide about manifests, without one.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Agents, Tools and Pods are reviewed, and the templates of Deployments, StatefulSets, DaemonSets, \
+Jobs and CronJobs. The settings are those of the environment, see `agentkube manager --help`.
+
+Exit status: 0 all is allowed, 1 something is denied, 2 something could not be read
+
+Example: `agentkube review manifests/ --manager manager.yaml`")]
+pub(super) struct Args {
+    /// Manifests as YAML or JSON: files, directories, or - for stdin
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    paths: Vec<PathBuf>,
+    /// How the verdicts are written
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// Print the pods that would run as YAML, and the verdicts on stderr
+    #[arg(long, conflicts_with = "output")]
+    pods: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// How verdicts are written.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// One array
+    Json,
+    /// For CI systems
+    Junit,
+}
+
+/// Reviews manifests. Exit status 0: all is allowed; 1: something is denied; 2: something could not
+/// be read.
+pub(super) fn run(args: &Args) -> ExitCode {
+    match review(args) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(UNREADABLE)
+        }
+    }
+}
+
+fn review(args: &Args) -> anyhow::Result<u8> {
+    let Args {
+        paths,
+        output,
+        pods,
+        settings,
+    } = args;
+    let policy: Policy = settings.policy()?;
+    let mut documents: Vec<Document> = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
+    for path in paths {
+        for document in read(path) {
+            match document {
+                Ok(document) => documents.push(document),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+    let verdicts = review::review(&documents, &policy);
+    for problem in &problems {
+        // Where stderr is gone there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "error: {problem}");
+    }
+    if *pods {
+        output::data(&yaml(&verdicts)?)?;
+        let text = review::text(&verdicts, &problems, colour(io::stderr().is_terminal()));
+        let _ = io::stderr().write_all(text.as_bytes());
+    } else {
+        output::data(&match output {
+            Output::Text => review::text(&verdicts, &problems, colour(io::stdout().is_terminal())),
+            Output::Json => serde_json::to_string_pretty(&verdicts)? + "\n",
+            Output::Junit => review::junit(&verdicts, &problems),
+        })?;
+    }
+    Ok(if !problems.is_empty() {
+        UNREADABLE
+    } else if verdicts.iter().any(Verdict::is_denied) {
+        DENIED
+    } else {
+        0
+    })
+}
+
+/// Whether to write in colour: on a terminal, unless its user said otherwise.
+fn colour(is_terminal: bool) -> bool {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    is_terminal && !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+fn yaml(verdicts: &[Verdict]) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for pod in verdicts
+        .iter()
+        .filter_map(|verdict| verdict.pod.as_ref())
+    {
+        text.push_str("---\n");
+        text.push_str(&serde_saphyr::to_string(pod)?);
+    }
+    Ok(text)
+}
+
+/// Reads what is named on the command line.
+fn read(path: &Path) -> Vec<Result<Document, Problem>> {
+    let shown = path.display().to_string();
+    if shown == "-" {
+        return some(&shown, text(&shown, io::stdin().lock(), None));
+    }
+    let is_directory = match fs::metadata(path) {
+        Ok(metadata) => metadata.is_dir(),
+        Err(error) => return vec![Err(problem(&shown, &cannot_read(&error)))],
+    };
+    if !is_directory {
+        return some(&shown, file(path));
+    }
+    let mut documents = Vec::new();
+    match files(path, DEEPEST) {
+        Ok(files) => documents.extend(files.iter().flat_map(|path| file(path))),
+        Err(error) => return vec![Err(problem(&shown, &format!("{error:#}")))],
+    }
+    if documents.is_empty() {
+        let message = "no manifests in this directory (hint: files that end in .yaml, .yml or .json are read)";
+        return vec![Err(problem(&shown, message))];
+    }
+    documents
+}
+
+/// A file that was named by a person has something in it.
+fn some(shown: &str, documents: Vec<Result<Document, Problem>>) -> Vec<Result<Document, Problem>> {
+    if documents.is_empty() {
+        return vec![Err(problem(shown, "no manifests in it"))];
+    }
+    documents
+}
+
+fn file(path: &Path) -> Vec<Result<Document, Problem>> {
+    let shown = path.display().to_string();
+    match fs::File::open(path) {
+        Ok(file) => text(
+            &shown,
+            file,
+            path.extension()
+                .and_then(|end| end.to_str()),
+        ),
+        Err(error) => vec![Err(problem(&shown, &cannot_read(&error)))],
+    }
+}
+
+fn text(shown: &str, source: impl Read, extension: Option<&str>) -> Vec<Result<Document, Problem>> {
+    let mut bytes = Vec::new();
+    if let Err(error) = source
+        .take(LARGEST_FILE + 1)
+        .read_to_end(&mut bytes)
+    {
+        return vec![Err(problem(shown, &cannot_read(&error)))];
+    }
+    if bytes.len() as u64 > LARGEST_FILE {
+        let message = format!(
+            "larger than {} MiB (hint: split it into several files)",
+            LARGEST_FILE / 1024 / 1024
+        );
+        return vec![Err(problem(shown, &message))];
+    }
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = error.utf8_error().valid_up_to();
+            let good = String::from_utf8_lossy(error.as_bytes().split_at(good).0).into_owned();
+            let line = good.matches('\n').count() as u64 + 1;
+            let last = good.rsplit('\n').next();
+            let column = last.map_or(0, |last| last.chars().count()) as u64 + 1;
+            return vec![Err(Problem {
+                file: Arc::from(shown),
+                at: Some((line, column)),
+                message: "not UTF-8 (hint: save the file as UTF-8)".to_owned(),
+            })];
+        }
+    };
+    let is_json = extension.is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+        || extension.is_none() && is_json(&text);
+    let format = if is_json { Format::Json } else { Format::Yaml };
+    review::parse(&Arc::from(shown), &text, format)
+}
+
+/// Whether a text without a name that says so is JSON: YAML has braces too, but seldom with a quote
+/// behind the first.
+fn is_json(text: &str) -> bool {
+    text.trim_start()
+        .strip_prefix('{')
+        .is_some_and(|rest| rest.trim_start().starts_with('"'))
+}
+
+/// The manifests of a directory, in the order of their paths. Hidden ones are left out, and
+/// directories behind symbolic links, which may lead in circles.
+fn files(directory: &Path, depth: usize) -> anyhow::Result<Vec<PathBuf>> {
+    if depth == 0 {
+        bail!("{}: directories are nested too deep", directory.display());
+    }
+    let mut entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.path();
+        let is_hidden = entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with('.');
+        let is_manifest = path.extension().is_some_and(|end| {
+            ["json", "yaml", "yml"]
+                .iter()
+                .any(|known| end == *known)
+        });
+        if is_hidden {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            found.extend(files(&path, depth - 1)?);
+        } else if is_manifest && !path.is_dir() {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn cannot_read(error: &io::Error) -> String {
+    format!("cannot be read: {error}")
+}
+
+fn problem(shown: &str, message: &str) -> Problem {
+    Problem {
+        file: Arc::from(shown),
+        at: None,
+        message: message.to_owned(),
+    }
+}

@@ -1,0 +1,524 @@
+//! The documents of a file: where each begins, and what of it cannot be read.
+//!
+//! A file is cut at its `---` lines before anything is parsed, so that a broken document costs only
+//! itself: in YAML such a line ends even a block of text.
+
+use std::{fmt, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value, value::RawValue};
+use serde_saphyr::Spanned;
+
+use super::parallel::parallel;
+
+/// The longest document that is read, in bytes: the API server takes no longer request.
+pub const LONGEST_DOCUMENT: usize = 3 * 1024 * 1024;
+
+/// How a text is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// One JSON value after the other.
+    Json,
+    /// Documents of YAML, and of JSON, which YAML contains.
+    Yaml,
+}
+
+/// An object of a manifest, and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// The file, as it was named.
+    pub file: Arc<str>,
+    /// The line of its first member, from 1.
+    pub line: u64,
+    /// The object as it was written.
+    pub object: Value,
+}
+
+/// Something that cannot be read, and where.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// The file, as it was named.
+    pub file: Arc<str>,
+    /// Line and column, from 1; `None` where the file as a whole is meant.
+    pub at: Option<(u64, u64)>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, at, message } = self;
+        match at {
+            Some((line, column)) => write!(formatter, "{file}:{line}:{column}: {message}"),
+            None => write!(formatter, "{file}: {message}"),
+        }
+    }
+}
+
+/// Reads the documents of a text. A `List` stands for its items; empty documents are skipped.
+#[must_use]
+pub fn parse(file: &Arc<str>, text: &str, format: Format) -> Vec<Result<Document, Problem>> {
+    let text = text.trim_start_matches('\u{feff}');
+    match format {
+        Format::Json => json(file, text),
+        Format::Yaml => {
+            let chunks = split(text);
+            parallel(&chunks, |chunk| yaml(file, chunk))
+                .into_iter()
+                .flatten()
+                .collect()
+        }
+    }
+}
+
+/// One document of a file.
+#[derive(Debug, Eq, PartialEq)]
+struct Chunk<'a> {
+    /// The line of the file that it begins with.
+    line: u64,
+    text: &'a str,
+}
+
+fn split(text: &str) -> Vec<Chunk<'_>> {
+    let mut chunks = Vec::new();
+    let (mut start, mut start_line, mut position) = (0, 1, 0);
+    // Directives (`%YAML 1.2`) belong to the document that they stand before.
+    let mut only_directives = false;
+    for (line, content) in (1..).zip(text.split_inclusive('\n')) {
+        let is_marker = content
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        let ends = content.trim_end() == "...";
+        if is_marker && !only_directives {
+            push(&mut chunks, text, start..position, start_line);
+            (start, start_line) = (position, line);
+        }
+        only_directives = if is_marker {
+            false
+        } else {
+            let trimmed = content.trim();
+            (only_directives || content.starts_with('%') && position == start)
+                && (trimmed.is_empty() || trimmed.starts_with(['#', '%']))
+        };
+        position += content.len();
+        if ends {
+            push(&mut chunks, text, start..position, start_line);
+            (start, start_line) = (position, line + 1);
+        }
+    }
+    push(&mut chunks, text, start..position, start_line);
+    chunks
+}
+
+fn push<'a>(chunks: &mut Vec<Chunk<'a>>, text: &'a str, range: std::ops::Range<usize>, line: u64) {
+    if let Some(text) = text
+        .get(range)
+        .filter(|text| first_line(text).is_some())
+    {
+        chunks.push(Chunk { line, text });
+    }
+}
+
+/// The line of a chunk that its content begins with, from 0.
+fn first_line(text: &str) -> Option<u64> {
+    (0..)
+        .zip(text.lines())
+        .find_map(|(line, content)| {
+            let content = content
+                .strip_prefix("---")
+                .unwrap_or(content)
+                .trim();
+            let says = !content.is_empty() && !content.starts_with(['#', '%']) && content != "...";
+            says.then_some(line)
+        })
+}
+
+fn yaml(file: &Arc<str>, chunk: &Chunk<'_>) -> Vec<Result<Document, Problem>> {
+    let begins = chunk.line + first_line(chunk.text).unwrap_or_default();
+    if chunk.text.len() > LONGEST_DOCUMENT {
+        return vec![Err(too_long(file, begins))];
+    }
+    let broken = |error: &serde_saphyr::Error| {
+        let location = error.location();
+        let line = location.map_or(1, |at| at.line().max(1));
+        let column = location.map_or(1, |at| at.column().max(1));
+        Problem {
+            file: file.clone(),
+            at: Some((chunk.line + line - 1, column)),
+            message: words(&error.to_string(), line, column),
+        }
+    };
+    let objects: Vec<Value> = match serde_saphyr::from_multiple_with_options(chunk.text, options())
+    {
+        Ok(objects) => objects,
+        Err(error) => return vec![Err(broken(&error))],
+    };
+    let mut documents = Vec::new();
+    for object in objects {
+        if !is_list(&object) {
+            documents.push(document(file, begins, object));
+            continue;
+        }
+        // Read once more, for the lines of its items.
+        match serde_saphyr::from_str_with_options::<YamlList>(chunk.text, options()) {
+            Ok(list) => documents.extend(list.items.into_iter().map(|item| {
+                let line = chunk.line + item.referenced.line().max(1) - 1;
+                document(file, line, item.value).and_then(no_list)
+            })),
+            Err(error) => documents.push(Err(broken(&error))),
+        }
+    }
+    documents
+}
+
+fn json(file: &Arc<str>, text: &str) -> Vec<Result<Document, Problem>> {
+    let mut documents = Vec::new();
+    let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    // A broken value has no end that could be told, so nothing behind it is read.
+    for value in values {
+        match value {
+            Ok(raw) => documents.extend(json_value(file, text, raw)),
+            Err(error) => {
+                documents.push(Err(json_problem(file, (1, 1), &error)));
+                break;
+            }
+        }
+    }
+    documents
+}
+
+fn json_value(file: &Arc<str>, text: &str, raw: &RawValue) -> Vec<Result<Document, Problem>> {
+    let at = position(text, raw.get());
+    if raw.get().len() > LONGEST_DOCUMENT {
+        return vec![Err(too_long(file, at.0))];
+    }
+    let object = match serde_json::from_str::<Unique>(raw.get()) {
+        Ok(Unique(object)) => object,
+        Err(error) => return vec![Err(json_problem(file, at, &error))],
+    };
+    match serde_json::from_str::<JsonList<'_>>(raw.get()) {
+        Ok(list) if is_list(&object) => list
+            .items
+            .into_iter()
+            .map(|item| {
+                let (line, _) = position(text, item.get());
+                let value = serde_json::from_str(item.get()).unwrap_or_default();
+                document(file, line, value).and_then(no_list)
+            })
+            .collect(),
+        _ => vec![document(file, at.0, object)],
+    }
+}
+
+#[derive(Deserialize)]
+struct YamlList {
+    items: Vec<Spanned<Value>>,
+}
+
+#[derive(Deserialize)]
+struct JsonList<'a> {
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+}
+
+fn is_list(object: &Value) -> bool {
+    let kind = object
+        .get("kind")
+        .and_then(Value::as_str);
+    kind.is_some_and(|kind| kind.ends_with("List"))
+        && object
+            .get("items")
+            .is_some_and(Value::is_array)
+}
+
+fn no_list(document: Document) -> Result<Document, Problem> {
+    if is_list(&document.object) {
+        return Err(Problem {
+            file: document.file,
+            at: Some((document.line, 1)),
+            message: "a List inside a List (hint: put its items into the outer one)".to_owned(),
+        });
+    }
+    Ok(document)
+}
+
+fn document(file: &Arc<str>, line: u64, object: Value) -> Result<Document, Problem> {
+    let is_named = |member: &str| {
+        object
+            .get(member)
+            .and_then(Value::as_str)
+            .is_some_and(|text| !text.is_empty())
+    };
+    let missing = ["apiVersion", "kind"]
+        .into_iter()
+        .find(|member| !is_named(member));
+    match missing {
+        None => Ok(Document {
+            file: file.clone(),
+            line,
+            object,
+        }),
+        Some(member) => Err(Problem {
+            file: file.clone(),
+            at: Some((line, 1)),
+            message: if object.is_object() {
+                format!("no manifest: `{member}` is not set")
+            } else {
+                "no manifest: an object with `apiVersion` and `kind` is expected".to_owned()
+            },
+        }),
+    }
+}
+
+fn too_long(file: &Arc<str>, line: u64) -> Problem {
+    Problem {
+        file: file.clone(),
+        at: Some((line, 1)),
+        message: format!(
+            "the document is longer than {} MiB, which no API server takes",
+            LONGEST_DOCUMENT / 1024 / 1024
+        ),
+    }
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        // Modes of files are written `0400`, and kubectl reads that as an octal number.
+        legacy_octal_numbers: true,
+        with_snippet: false,
+        budget: serde_saphyr::budget! { max_aliases: 1_000, max_anchors: 1_000 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
+    }
+}
+
+/// What a parser says, without its own note of where.
+fn words(says: &str, line: u64, column: u64) -> String {
+    let mut text = says.to_owned();
+    for comma in [",", ""] {
+        text = text.replace(&format!(" at line {line}{comma} column {column}"), "");
+    }
+    if text.contains("tab") || text.contains('\t') {
+        text.push_str(" (hint: YAML is indented with spaces)");
+    }
+    text
+}
+
+fn json_problem(file: &Arc<str>, (line, column): (u64, u64), error: &serde_json::Error) -> Problem {
+    let (at_line, at_column) = (error.line() as u64, error.column() as u64);
+    // Positions count from where the value begins.
+    let column = if at_line <= 1 {
+        column + at_column.max(1) - 1
+    } else {
+        at_column
+    };
+    Problem {
+        file: file.clone(),
+        at: Some((line + at_line.max(1) - 1, column.max(1))),
+        message: words(&error.to_string(), at_line, at_column),
+    }
+}
+
+/// Where a part of a text begins, line and column from 1.
+fn position(text: &str, part: &str) -> (u64, u64) {
+    let offset = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    let before = text.get(..offset).unwrap_or_default();
+    let line = before.matches('\n').count() as u64 + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |last| last.chars().count()) as u64
+        + 1;
+    (line, column)
+}
+
+/// JSON whose objects hold each member once: the API server refuses repeated ones.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Unique;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Unique, E> {
+                Ok(Unique(Value::Null))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Unique, E> {
+                Ok(Unique(value.into()))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Unique, E> {
+                Ok(Unique(value.into()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Unique, E> {
+                Ok(Unique(value.into()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Unique, E> {
+                Ok(Unique(value.into()))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Unique, E> {
+                Ok(Unique(value.into()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Unique, A::Error> {
+                let mut list = Vec::new();
+                while let Some(Unique(item)) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(Unique(Value::Array(list)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unique, A::Error> {
+                let mut object = Map::new();
+                while let Some((name, Unique(value))) = members.next_entry::<String, Unique>()? {
+                    if object.contains_key(&name) {
+                        return Err(A::Error::custom(format!("duplicate field `{name}`")));
+                    }
+                    object.insert(name, value);
+                }
+                Ok(Unique(Value::Object(object)))
+            }
+        }
+
+        deserializer.deserialize_any(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, format: Format) -> Vec<Result<Document, Problem>> {
+        parse(&Arc::from("f"), text, format)
+    }
+
+    /// Each document as its line and name, or as its problem.
+    fn seen(text: &str, format: Format) -> Vec<String> {
+        read(text, format)
+            .into_iter()
+            .map(|document| match document {
+                Ok(document) => format!("{} {}", document.line, document.object["kind"]),
+                Err(problem) => problem.to_string(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn documents_begin_where_their_content_does() {
+        let text = "# words\n---\n\napiVersion: v1\nkind: A\n---\n# nothing\n--- {apiVersion: v1, kind: B}\n...\napiVersion: v1\nkind: C\n";
+        assert_eq!(
+            seen(text, Format::Yaml),
+            [r#"4 "A""#, r#"8 "B""#, r#"10 "C""#]
+        );
+        let text = "%YAML 1.2\n---\napiVersion: v1\nkind: A\n";
+        assert_eq!(seen(text, Format::Yaml), [r#"3 "A""#]);
+    }
+
+    #[test]
+    fn a_broken_document_costs_only_itself() {
+        let text = "apiVersion: v1\nkind: A\n---\nkind: [B\nx: y\n---\napiVersion: v1\nkind: C\n";
+        let seen = seen(text, Format::Yaml);
+        assert_eq!(seen.len(), 3);
+        assert!(seen[1].starts_with("f:5:"), "{seen:?}");
+        assert_eq!(seen[2], r#"7 "C""#);
+    }
+
+    #[test]
+    fn the_items_of_a_list_have_lines_of_their_own() {
+        let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: A\n- apiVersion: v1\n  kind: B\n- {apiVersion: v1, kind: List, items: []}\n";
+        assert_eq!(
+            seen(text, Format::Yaml),
+            [
+                r#"4 "A""#,
+                r#"6 "B""#,
+                "f:8:1: a List inside a List (hint: put its items into the outer one)"
+            ]
+        );
+        let text = "{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [\n{\"apiVersion\": \"v1\", \"kind\": \"A\"},\n{\"apiVersion\": \"v1\", \"kind\": \"B\"}]}\n{\"apiVersion\": \"v1\", \"kind\": \"C\"}";
+        assert_eq!(
+            seen(text, Format::Json),
+            [r#"2 "A""#, r#"3 "B""#, r#"4 "C""#]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_line_and_column() {
+        for (format, text, expected) in [
+            (
+                Format::Json,
+                "{\"kind\": \"A\",\n \"x\" 1}",
+                "f:2:6: expected `:`",
+            ),
+            (
+                Format::Json,
+                "{\"kind\": 1,\n \"kind\": 2}",
+                "f:2:11: duplicate field `kind`",
+            ),
+            (
+                Format::Yaml,
+                "just words",
+                "f:1:1: no manifest: an object with `apiVersion` and `kind` is expected",
+            ),
+            (
+                Format::Yaml,
+                "\nkind: A",
+                "f:2:1: no manifest: `apiVersion` is not set",
+            ),
+        ] {
+            assert_eq!(seen(text, format), [expected]);
+        }
+        let duplicate = seen("apiVersion: v1\nkind: A\nkind: B\n", Format::Yaml);
+        assert!(duplicate[0].starts_with("f:3:1: "), "{duplicate:?}");
+        let tab = seen("apiVersion: v1\nkind: A\nspec:\n\tx: 1\n", Format::Yaml);
+        assert!(
+            tab[0].starts_with("f:4:1: ") && tab[0].contains("spaces"),
+            "{tab:?}"
+        );
+    }
+
+    #[test]
+    fn documents_that_would_grow_without_end_are_refused() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..10 {
+            let before = format!("*a{}", level - 1);
+            bomb.push_str(&format!(
+                "a{level}: &a{level} [{}]\n",
+                vec![before; 10].join(", ")
+            ));
+        }
+        let seen_bomb = seen(&bomb, Format::Yaml);
+        assert!(read(&bomb, Format::Yaml)[0].is_err(), "{seen_bomb:?}");
+
+        let long = format!(
+            "a: &a {}\nb: [{}]\n",
+            "x".repeat(1_000_000),
+            vec!["*a"; 900].join(", ")
+        );
+        assert!(read(&long, Format::Yaml)[0].is_err());
+
+        let deep = "[".repeat(100_000);
+        assert!(read(&deep, Format::Yaml)[0].is_err());
+        assert!(read(&deep, Format::Json)[0].is_err());
+
+        let longer = format!(
+            "apiVersion: v1\nkind: A\nx: {}",
+            "y".repeat(LONGEST_DOCUMENT)
+        );
+        assert_eq!(
+            seen(&longer, Format::Yaml),
+            ["f:1:1: the document is longer than 3 MiB, which no API server takes"]
+        );
+    }
+}

@@ -1,0 +1,263 @@
+//! Pods and the templates of pods, through the webhooks.
+
+use serde_json::{Value, json};
+
+use super::{
+    metadata,
+    verdict::{Decided, Decision},
+};
+use crate::{
+    admission::{
+        Outcome, Owners, Patch, Placeholder, Policy, Review, Unreadable, Wants, Webhook, decide,
+    },
+    api::{AGENT_LABEL, ImageDecision, TOOL_LABEL},
+    images::{ImageReference, Resolution, Source, candidates},
+};
+
+/// The namespaces that the registrations leave out.
+const EXCLUDED: [&str; 2] = ["kube-system", "agentkube-system"];
+
+/// The lists of a pod that hold containers.
+const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+
+/// What becomes of a pod.
+#[derive(Debug, Default)]
+pub(super) struct Admitted {
+    pub(super) decided: Decided,
+    pub(super) warnings: Vec<String>,
+    pub(super) images: Vec<ImageDecision>,
+    pub(super) alternatives: Vec<Vec<Resolution>>,
+    pub(super) patch: Patch,
+    pub(super) pod: Option<Value>,
+}
+
+/// Whether the webhooks are called for objects of a namespace.
+pub(super) fn is_served(namespace: &str) -> bool {
+    !EXCLUDED.contains(&namespace)
+}
+
+/// The pod that a workload's template makes, `None` where the object is no workload.
+pub(super) fn of_workload(object: &Value, namespace: &str) -> Option<Value> {
+    let text = |member: &str| {
+        object
+            .get(member)
+            .and_then(Value::as_str)
+    };
+    let template = match (text("apiVersion")?, text("kind")?) {
+        ("apps/v1", "Deployment" | "StatefulSet" | "DaemonSet") | ("batch/v1", "Job") => {
+            "/spec/template"
+        }
+        ("batch/v1", "CronJob") => "/spec/jobTemplate/spec/template",
+        _ => return None,
+    };
+    let template = object
+        .pointer(template)
+        .unwrap_or(&Value::Null);
+    let mut pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": template.get("metadata").cloned().unwrap_or_else(|| json!({})),
+        "spec": template.get("spec").cloned().unwrap_or_else(|| json!({})),
+    });
+    if let Some(members) = pod
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+    {
+        members.insert("name".to_owned(), json!(metadata::name(object)));
+        members.insert("namespace".to_owned(), json!(namespace));
+    }
+    Some(pod)
+}
+
+/// Takes a pod through both webhooks. `find` answers which Agent and Tool there are.
+pub(super) fn admit<'o>(
+    mut pod: Value,
+    namespace: &str,
+    policy: &Policy,
+    find: impl Fn(Wants<'_>) -> Owners<'o>,
+) -> Admitted {
+    metadata::prepare(&mut pod, namespace);
+    set_pull_policies(&mut pod);
+    if !is_served(namespace) || !is_matched(&pod) {
+        return Admitted {
+            pod: Some(pod),
+            ..Admitted::default()
+        };
+    }
+    let mut admitted = Admitted::default();
+    for webhook in [Webhook::Mutate, Webhook::Validate] {
+        let body = review(&pod, namespace, ("", "Pod", "pods"));
+        let decision = match Review::parse(&body) {
+            Ok(review) => decide(webhook, &review, find(review.wants(webhook)), policy),
+            Err(unreadable) => {
+                admitted.decided = unreadable_pod(&unreadable);
+                return admitted;
+            }
+        };
+        for warning in decision.warnings {
+            if !admitted.warnings.contains(&warning) {
+                admitted.warnings.push(warning);
+            }
+        }
+        match decision.outcome {
+            Outcome::Allow { patch, images } if webhook == Webhook::Mutate => {
+                if let Err(error) = json_patch::patch(&mut pod, patch.operations()) {
+                    admitted.decided = Decided::deny(
+                        500,
+                        "InternalError",
+                        format!("the patch does not fit the pod: {error}"),
+                        Vec::new(),
+                    );
+                    return admitted;
+                }
+                admitted.alternatives = images
+                    .iter()
+                    .map(|image| alternatives(image, policy))
+                    .collect();
+                admitted.images = images;
+                admitted.patch = patch;
+            }
+            Outcome::Allow { .. } => {}
+            Outcome::Deny(denial) => {
+                admitted.decided = (&denial).into();
+                return admitted;
+            }
+        }
+    }
+    admitted.pod = (admitted.decided.decision == Decision::Allow).then_some(pod);
+    admitted
+}
+
+/// The body of a review, as an API server sends it.
+pub(super) fn review(
+    object: &Value,
+    namespace: &str,
+    (group, kind, resource): (&str, &str, &str),
+) -> Vec<u8> {
+    // Borrowed, so that the object is written and never copied.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Request<'a> {
+        uid: &'a str,
+        kind: Value,
+        resource: Value,
+        name: &'a str,
+        namespace: &'a str,
+        operation: &'a str,
+        object: &'a Value,
+    }
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Envelope<'a> {
+        api_version: &'a str,
+        kind: &'a str,
+        request: Request<'a>,
+    }
+    let request = Request {
+        uid: "review",
+        kind: json!({"group": group, "kind": kind}),
+        resource: json!({"group": group, "resource": resource}),
+        name: metadata::name(object),
+        namespace,
+        operation: "CREATE",
+        object,
+    };
+    let envelope = Envelope {
+        api_version: "admission.k8s.io/v1",
+        kind: "AdmissionReview",
+        request,
+    };
+    // Strings, numbers and lists always serialize.
+    serde_json::to_vec(&envelope).unwrap_or_default()
+}
+
+/// What the rules below the one that chose an image would have given.
+fn alternatives(image: &ImageDecision, policy: &Policy) -> Vec<Resolution> {
+    let own = (image.source == Source::Resource).then_some(image.image.as_str());
+    candidates(image.component, own, &policy.images)
+        .skip(1)
+        .collect()
+}
+
+/// What the API server refuses before any webhook: a pod that it cannot decode.
+fn unreadable_pod(unreadable: &Unreadable) -> Decided {
+    let why = match unreadable {
+        Unreadable::Body(message) => message.clone(),
+        Unreadable::Request { denial, .. } => denial
+            .causes
+            .iter()
+            .map(|cause| cause.message.as_str())
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    Decided::undecodable("Pod", "v1", &why, Vec::new())
+}
+
+/// The matchConditions of the registrations: ordinary pods never come to the webhooks.
+fn is_matched(pod: &Value) -> bool {
+    let has_label = [AGENT_LABEL, TOOL_LABEL]
+        .iter()
+        .any(|label| {
+            pod.pointer("/metadata/labels")
+                .is_some_and(|labels| labels.get(label).is_some())
+        });
+    let images = LISTS
+        .into_iter()
+        .flat_map(|list| items(pod, list))
+        .filter_map(|container| container.get("image"))
+        .chain(items(pod, "volumes").filter_map(|volume| volume.pointer("/image/reference")));
+    let has_placeholder = images
+        .filter_map(Value::as_str)
+        .any(|image| Placeholder::parse(image).is_some());
+    has_label || has_placeholder
+}
+
+fn items<'a>(pod: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
+    pod.get("spec")
+        .and_then(|spec| spec.get(list))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+/// Sets the pull policy where there is none, as the API server does before it asks a webhook.
+fn set_pull_policies(pod: &mut Value) {
+    let Some(spec) = pod.get_mut("spec") else {
+        return;
+    };
+    for list in LISTS {
+        for container in items_of(spec, list) {
+            set_pull_policy(container, "image", "imagePullPolicy");
+        }
+    }
+    for volume in items_of(spec, "volumes") {
+        if let Some(image) = volume.get_mut("image") {
+            set_pull_policy(image, "reference", "pullPolicy");
+        }
+    }
+}
+
+fn items_of<'a>(spec: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
+    spec.get_mut(list)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+}
+
+fn set_pull_policy(holder: &mut Value, image: &str, policy: &str) {
+    let is_set = holder
+        .get(policy)
+        .is_some_and(|policy| !policy.is_null());
+    let always = holder
+        .get(image)
+        .and_then(Value::as_str)
+        .and_then(|image| image.parse::<ImageReference>().ok())
+        .is_some_and(|image| image.pull_always());
+    if let Some(holder) = holder
+        .as_object_mut()
+        .filter(|_| !is_set)
+    {
+        let word = if always { "Always" } else { "IfNotPresent" };
+        holder.insert(policy.to_owned(), json!(word));
+    }
+}

@@ -1,0 +1,388 @@
+//! The schemas of the CRDs, as the API server reads them: unknown fields, nulls and defaults, then
+//! types and limits, in the words of its own validator (`k8s.io/kube-openapi/pkg/validation`).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use regex::Regex;
+use serde_json::Value;
+
+use super::{cause::Cause, metadata, rules::Rule};
+use crate::api;
+
+/// The schema of one kind.
+pub(super) struct Schema {
+    root: Node,
+}
+
+/// A field of a schema, or the items of a list.
+#[derive(Default)]
+struct Node {
+    types: Vec<&'static str>,
+    format: Option<String>,
+    properties: BTreeMap<String, Node>,
+    additional: Option<Box<Node>>,
+    items: Option<Box<Node>>,
+    required: Vec<String>,
+    allowed: Vec<Value>,
+    most_characters: Option<i64>,
+    least_characters: Option<i64>,
+    most_items: Option<i64>,
+    maximum: Option<f64>,
+    minimum: Option<f64>,
+    pattern: Option<Regex>,
+    default: Option<Value>,
+    keeps_unknown: bool,
+    rules: Vec<Rule>,
+}
+
+static SCHEMAS: LazyLock<BTreeMap<String, Schema>> = LazyLock::new(|| {
+    api::crds()
+        .into_iter()
+        .filter_map(|crd| {
+            let kind = crd.spec.names.kind;
+            let version = crd.spec.versions.into_iter().next()?;
+            let root = version.schema?.open_api_v3_schema?;
+            let root = Node::read(&root);
+            Some((kind, Schema { root }))
+        })
+        .collect()
+});
+
+impl Schema {
+    /// The schema of a kind, if a CRD of ours has it.
+    pub(super) fn of(kind: &str) -> Option<&'static Self> {
+        SCHEMAS.get(kind)
+    }
+
+    /// The fields that no schema knows, sorted as the API server does.
+    pub(super) fn unknown_fields(&self, object: &Value) -> Vec<String> {
+        let mut unknown = BTreeSet::new();
+        for (name, value) in object.as_object().into_iter().flatten() {
+            match (name.as_str(), self.root.properties.get(name)) {
+                ("apiVersion" | "kind" | "metadata", _) => {}
+                (_, Some(property)) => property.find_unknown(value, name, &mut unknown),
+                (_, None) => {
+                    unknown.insert(name.clone());
+                }
+            }
+        }
+        let of_metadata = metadata::unknown_fields(object);
+        of_metadata
+            .into_iter()
+            .chain(unknown)
+            .collect()
+    }
+
+    /// Sets defaults, and drops nulls, as the API server does before anybody sees an object.
+    pub(super) fn fill(&self, object: &mut Value) {
+        self.root.fill(object);
+    }
+
+    /// Finds what is wrong with an object: by the schema, and then by its rules.
+    pub(super) fn judge(&self, object: &Value) -> Vec<Cause> {
+        let mut causes = metadata::judge(object);
+        self.root.judge(object, "", &mut causes);
+        if causes.iter().any(Cause::blocks_rules) {
+            causes.push(Cause::invalid(
+                "<nil>",
+                Some(&Value::Null),
+                "some validation rules were not checked because the object was invalid; \
+                 correct the existing errors to complete validation",
+            ));
+        } else {
+            self.root
+                .judge_rules(object, "", &mut causes);
+        }
+        causes
+    }
+}
+
+impl Node {
+    fn read(schema: &JSONSchemaProps) -> Self {
+        let types = if schema.x_kubernetes_int_or_string == Some(true) {
+            vec!["integer", "string"]
+        } else {
+            schema
+                .type_
+                .as_deref()
+                .and_then(known_type)
+                .into_iter()
+                .collect()
+        };
+        let child = |schema| Box::new(Self::read(schema));
+        Self {
+            types,
+            format: schema.format.clone(),
+            properties: schema
+                .properties
+                .iter()
+                .flatten()
+                .map(|(name, property)| (name.clone(), Self::read(property)))
+                .collect(),
+            additional: match &schema.additional_properties {
+                Some(JSONSchemaPropsOrBool::Schema(schema)) => Some(child(schema)),
+                Some(JSONSchemaPropsOrBool::Bool(_)) | None => None,
+            },
+            items: match &schema.items {
+                Some(JSONSchemaPropsOrArray::Schema(schema)) => Some(child(schema)),
+                Some(JSONSchemaPropsOrArray::Schemas(_)) | None => None,
+            },
+            required: schema
+                .required
+                .clone()
+                .unwrap_or_default(),
+            allowed: schema
+                .enum_
+                .iter()
+                .flatten()
+                .map(|value| value.0.clone())
+                .collect(),
+            most_characters: schema.max_length,
+            least_characters: schema.min_length,
+            most_items: schema.max_items,
+            maximum: schema.maximum,
+            minimum: schema.minimum,
+            // Every pattern of the CRDs compiles, which a test holds.
+            pattern: schema
+                .pattern
+                .as_deref()
+                .and_then(|pattern| Regex::new(pattern).ok()),
+            default: schema
+                .default
+                .as_ref()
+                .map(|value| value.0.clone()),
+            keeps_unknown: schema.x_kubernetes_preserve_unknown_fields == Some(true),
+            rules: schema
+                .x_kubernetes_validations
+                .iter()
+                .flatten()
+                .filter_map(Rule::compile)
+                .collect(),
+        }
+    }
+
+    fn find_unknown(&self, value: &Value, path: &str, unknown: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) if !self.keeps_unknown => {
+                for (name, value) in members {
+                    let path = format!("{path}.{name}");
+                    match self.member(name) {
+                        Some(node) => node.find_unknown(value, &path, unknown),
+                        None => {
+                            unknown.insert(path);
+                        }
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    if let Some(node) = &self.items {
+                        node.find_unknown(item, &format!("{path}[{index}]"), unknown);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn member(&self, name: &str) -> Option<&Self> {
+        self.properties
+            .get(name)
+            .or(self.additional.as_deref())
+    }
+
+    fn fill(&self, value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                members.retain(|name, value| !(value.is_null() && self.member(name).is_some()));
+                for (name, property) in &self.properties {
+                    if let Some(default) = &property.default
+                        && !members.contains_key(name)
+                    {
+                        members.insert(name.clone(), default.clone());
+                    }
+                }
+                for (name, value) in members {
+                    if let Some(node) = self.member(name) {
+                        node.fill(value);
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for (item, node) in items
+                    .iter_mut()
+                    .zip(std::iter::repeat(&self.items))
+                {
+                    if let Some(node) = node {
+                        node.fill(item);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judge(&self, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+        self.judge_type(value, path, causes);
+        match value {
+            Value::String(text) => causes.extend(self.judge_text(text, value, path)),
+            Value::Number(number) => self.judge_number(number.as_f64(), value, path, causes),
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    if let Some(node) = &self.items {
+                        node.judge(item, &format!("{path}[{index}]"), causes);
+                    }
+                }
+                if let Some(most) = self.most_items
+                    && items.len() as u64 > most.unsigned_abs()
+                {
+                    causes.push(Cause::too_many(path, items.len(), most));
+                }
+            }
+            _ => {}
+        }
+        if !self.allowed.is_empty() && !self.allowed.contains(value) {
+            causes.push(Cause::unsupported(path, value, &self.allowed));
+        }
+        if let Value::Object(members) = value {
+            for (name, value) in members {
+                if let Some(node) = self.member(name) {
+                    node.judge(value, &join(path, name), causes);
+                }
+            }
+            for name in &self.required {
+                if !members.contains_key(name) {
+                    causes.push(Cause::required(&join(path, name), ""));
+                }
+            }
+        }
+    }
+
+    fn judge_type(&self, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+        let found = type_of(value);
+        let is_whole = value
+            .as_f64()
+            .is_some_and(|number| number.fract() == 0.0);
+        let fits = self.types.is_empty()
+            || self.types.contains(&found)
+            || (found == "number" && is_whole && self.types.contains(&"integer"))
+            || (found == "integer" && self.types.contains(&"number"));
+        if fits {
+            return;
+        }
+        match &self.format {
+            // Numbers and booleans are told apart by their format, where one is asked for.
+            Some(format) if matches!(value, Value::Number(_) | Value::Bool(_)) => {
+                let found = match found {
+                    "number" => "double",
+                    "integer" => "int64",
+                    _ => "",
+                };
+                causes.push(Cause::wrong_type(path, format, found));
+            }
+            _ => causes.push(Cause::wrong_type(path, &self.types.join(","), found)),
+        }
+    }
+
+    fn judge_text(&self, text: &str, value: &Value, path: &str) -> Option<Cause> {
+        let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+        if let Some(most) = self.most_characters
+            && length > most
+        {
+            return Some(Cause::too_long(path, most));
+        }
+        if let Some(least) = self.least_characters
+            && length < least
+        {
+            let rule = format!("should be at least {least} chars long");
+            return Some(Cause::against_schema(path, value, &rule));
+        }
+        let pattern = self.pattern.as_ref()?;
+        (!pattern.is_match(text)).then(|| {
+            let rule = format!("should match '{}'", pattern.as_str());
+            Cause::against_schema(path, value, &rule)
+        })
+    }
+
+    fn judge_number(
+        &self,
+        number: Option<f64>,
+        value: &Value,
+        path: &str,
+        causes: &mut Vec<Cause>,
+    ) {
+        let Some(number) = number else { return };
+        if let Some(most) = self.maximum
+            && number > most
+        {
+            let rule = format!("should be less than or equal to {most}");
+            causes.push(Cause::against_schema(path, value, &rule));
+        }
+        if let Some(least) = self.minimum
+            && number < least
+        {
+            let rule = format!("should be greater than or equal to {least}");
+            causes.push(Cause::against_schema(path, value, &rule));
+        }
+    }
+
+    fn judge_rules(&self, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+        if value.is_null() {
+            return;
+        }
+        causes.extend(
+            self.rules
+                .iter()
+                .filter_map(|rule| rule.judge(value, path)),
+        );
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    if let Some(node) = self.member(name) {
+                        node.judge_rules(value, &join(path, name), causes);
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    if let Some(node) = &self.items {
+                        node.judge_rules(item, &format!("{path}[{index}]"), causes);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+fn known_type(word: &str) -> Option<&'static str> {
+    ["array", "boolean", "integer", "number", "object", "string"]
+        .into_iter()
+        .find(|known| *known == word)
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
