@@ -185,12 +185,11 @@ fn create(
     policy: &Policy,
 ) -> Result<(), Decided> {
     let kind = verdict.kind.clone();
-    if let Some((field, wanted)) = metadata::undecodable(object) {
-        let why = format!("{field} must be {wanted}");
+    if let Some((field, why)) = metadata::undecodable(object) {
         let cause = Cause {
             field,
             reason: "FieldValueTypeInvalid",
-            message: format!("Invalid value: must be {wanted}"),
+            message: why.clone(),
         };
         return Err(Decided::undecodable(&kind, VERSION, &why, vec![cause]));
     }

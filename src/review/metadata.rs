@@ -50,6 +50,9 @@ for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 /// The most that the annotations of an object may hold, names and values together, in bytes.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 
+/// How much of `generateName` the API server takes, in characters.
+const GENERATED_BASE: usize = 58;
+
 /// The name of an object, or the beginning of the one that it is to get.
 pub(super) fn name(object: &Value) -> &str {
     ["/metadata/name", "/metadata/generateName"]
@@ -84,6 +87,21 @@ pub(super) fn prepare(object: &mut Value, namespace: &str) {
         }
         metadata.retain(|_, value| !value.is_null());
         metadata.insert("namespace".to_owned(), json!(namespace));
+        let is_named = metadata
+            .get("name")
+            .is_some_and(|name| name != "");
+        if let Some(base) = metadata
+            .get("generateName")
+            .and_then(Value::as_str)
+            .filter(|base| !base.is_empty() && !is_named)
+        {
+            // The API server adds five characters of its own to what fits.
+            let base: String = base
+                .chars()
+                .take(GENERATED_BASE)
+                .collect();
+            metadata.insert("name".to_owned(), json!(format!("{base}xxxxx")));
+        }
     }
 }
 
@@ -99,50 +117,58 @@ pub(super) fn unknown_fields(object: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The first member of the wrong type, with what it should be: such an object cannot be decoded.
-pub(super) fn undecodable(object: &Value) -> Option<(String, &'static str)> {
+/// The first member of the wrong type, and what Go's decoder says to it.
+pub(super) fn undecodable(object: &Value) -> Option<(String, String)> {
     let metadata = object.get("metadata")?;
-    if metadata.is_null() {
-        return None;
-    }
-    let Some(metadata) = metadata.as_object() else {
-        return Some(("metadata".to_owned(), "an object"));
+    let found = |value: &Value| match value {
+        Value::Null => None,
+        Value::Bool(_) => Some("bool"),
+        Value::Number(_) => Some("number"),
+        Value::String(_) => Some("string"),
+        Value::Array(_) => Some("array"),
+        Value::Object(_) => Some("object"),
     };
-    let is_text = |value: &Value| value.is_string() || value.is_null();
-    for member in ["name", "generateName", "namespace"] {
-        if metadata
-            .get(member)
-            .is_some_and(|value| !is_text(value))
-        {
-            return Some((format!("metadata.{member}"), "a string"));
-        }
+    let says = |value: &Value, target: &str, wanted: &str| {
+        let found = found(value)?;
+        Some(format!(
+            "json: cannot unmarshal {found} into Go {target} of type {wanted}"
+        ))
+    };
+    if !metadata.is_object() {
+        let says = says(metadata, "value", "v1.ObjectMeta")?;
+        return Some(("metadata".to_owned(), says));
     }
-    for member in ["labels", "annotations"] {
-        let Some(entries) = metadata.get(member) else {
-            continue;
-        };
-        match entries {
-            Value::Null => {}
-            Value::Object(entries) => {
-                if let Some((name, _)) = entries
-                    .iter()
-                    .find(|(_, value)| !is_text(value))
-                {
-                    return Some((
-                        format!("metadata.{member}[{name}]"),
-                        "a string (hint: write it in quotes)",
-                    ));
-                }
-            }
-            _ => return Some((format!("metadata.{member}"), "an object")),
-        }
-    }
-    let finalizers = metadata.get("finalizers")?;
-    let is_list = finalizers
-        .as_array()
-        .is_some_and(|items| items.iter().all(is_text));
-    (!is_list && !finalizers.is_null())
-        .then(|| ("metadata.finalizers".to_owned(), "a list of strings"))
+    let members = |names: &'static [&'static str]| {
+        names
+            .iter()
+            .filter_map(|name| Some((*name, metadata.get(name)?)))
+    };
+    let texts = members(&["name", "generateName", "namespace"])
+        .filter(|(_, value)| !value.is_string())
+        .map(|(name, value)| (name, value, "string"));
+    let maps = members(&["labels", "annotations"]).flat_map(|(name, value)| match value {
+        Value::Object(entries) => entries
+            .values()
+            .filter(|value| !value.is_string())
+            .map(|value| (name, value, "string"))
+            .collect(),
+        _ => vec![(name, value, "map[string]string")],
+    });
+    let lists = members(&["finalizers"]).flat_map(|(name, value)| match value {
+        Value::Array(items) => items
+            .iter()
+            .filter(|value| !value.is_string())
+            .map(|value| (name, value, "string"))
+            .collect(),
+        _ => vec![(name, value, "[]string")],
+    });
+    texts
+        .chain(maps)
+        .chain(lists)
+        .find_map(|(name, value, wanted)| {
+            let target = format!("struct field ObjectMeta.{name}");
+            Some((format!("metadata.{name}"), says(value, &target, wanted)?))
+        })
 }
 
 /// Finds what is wrong with the metadata of an Agent or a Tool that is created.
@@ -154,7 +180,7 @@ pub(super) fn judge(object: &Value) -> Vec<Cause> {
             "metadata.name",
             "name or generateName is required",
         ));
-    } else if !names::is_subdomain(name.trim_end_matches(|c| generated(object) && c == '-')) {
+    } else if !names::is_subdomain(name) {
         let detail = if name.len() > 253 {
             "must be no more than 253 bytes"
         } else {
@@ -224,12 +250,6 @@ pub(super) fn judge(object: &Value) -> Vec<Cause> {
     causes
 }
 
-fn generated(object: &Value) -> bool {
-    object
-        .pointer("/metadata/name")
-        .is_none()
-}
-
 fn entries<'a>(object: &'a Value, member: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
     object
         .get("metadata")
@@ -257,4 +277,58 @@ fn is_label_value(value: &str) -> bool {
         && bytes
             .iter()
             .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(metadata: Value) -> Vec<String> {
+        let mut object = json!({"metadata": metadata});
+        prepare(&mut object, "ns");
+        judge(&object)
+            .into_iter()
+            .map(|cause| cause.field)
+            .collect()
+    }
+
+    #[test]
+    fn names_and_labels_are_those_that_kubernetes_takes() {
+        let long = "a".repeat(64);
+        assert_eq!(
+            fields(json!({"name": "a.b-c", "labels": {"x.io/y": "Z_1"}})),
+            [""; 0]
+        );
+        assert_eq!(fields(json!({"generateName": "a-"})), [""; 0]);
+        assert_eq!(fields(json!({})), ["metadata.name"]);
+        assert_eq!(fields(json!({"name": "A"})), ["metadata.name"]);
+        for labels in [json!({"a b": "x"}), json!({"/x": "x"}), json!({"x": long})] {
+            assert_eq!(
+                fields(json!({"name": "a", "labels": labels})),
+                ["metadata.labels"]
+            );
+        }
+        let large = json!({"x": "y".repeat(ANNOTATIONS_LIMIT)});
+        assert_eq!(
+            fields(json!({"name": "a", "annotations": large})),
+            ["metadata.annotations"]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_said_as_go_says_it() {
+        let says = |metadata: Value| {
+            undecodable(&json!({"metadata": metadata}))
+                .map(|(field, says)| format!("{field}: {says}"))
+        };
+        assert_eq!(says(json!({"name": "a", "labels": null})), None);
+        assert_eq!(
+            says(json!({"labels": {"a": 5}})).unwrap(),
+            "metadata.labels: json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string"
+        );
+        assert_eq!(
+            says(json!([])).unwrap(),
+            "metadata: json: cannot unmarshal array into Go value of type v1.ObjectMeta"
+        );
+    }
 }

@@ -199,6 +199,16 @@ impl Node {
 
     fn fill(&self, value: &mut Value) {
         match value {
+            // As Go writes it: 5.0 becomes 5.
+            Value::Number(number) => {
+                if let Some(whole) = number
+                    .as_f64()
+                    .and_then(whole)
+                    .filter(|_| number.is_f64())
+                {
+                    *value = Value::from(whole);
+                }
+            }
             Value::Object(members) => {
                 members.retain(|name, value| !(value.is_null() && self.member(name).is_some()));
                 for (name, property) in &self.properties {
@@ -280,7 +290,7 @@ impl Node {
             // Numbers and booleans are told apart by their format, where one is asked for.
             Some(format) if matches!(value, Value::Number(_) | Value::Bool(_)) => {
                 let found = match found {
-                    "number" => "double",
+                    "number" => "float64",
                     "integer" => "int64",
                     _ => "",
                 };
@@ -318,6 +328,14 @@ impl Node {
         causes: &mut Vec<Cause>,
     ) {
         let Some(number) = number else { return };
+        if let Some(format) = self.format.as_deref()
+            && !is_of_format(number, format)
+        {
+            let detail =
+                format!("Checked value must be of type integer with format {format} in {path}");
+            causes.push(Cause::invalid("<nil>", Some(&Value::from("")), &detail));
+            return;
+        }
         if let Some(most) = self.maximum
             && number > most
         {
@@ -369,6 +387,26 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
+/// A number without a fraction, as far as a float is exact.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the range is checked, and there is no fraction"
+)]
+fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
+}
+
+fn is_of_format(number: f64, format: &str) -> bool {
+    match format {
+        "int32" => {
+            number.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number)
+        }
+        "int64" => number.fract() == 0.0,
+        _ => true,
+    }
+}
+
 fn known_type(word: &str) -> Option<&'static str> {
     ["array", "boolean", "integer", "number", "object", "string"]
         .into_iter()
@@ -384,5 +422,132 @@ fn type_of(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_pattern_and_every_rule_of_the_crds_is_understood() {
+        fn count(schema: &JSONSchemaProps) -> (usize, usize) {
+            let children = schema
+                .properties
+                .iter()
+                .flat_map(BTreeMap::values)
+                .chain(match &schema.items {
+                    Some(JSONSchemaPropsOrArray::Schema(schema)) => Some(&**schema),
+                    _ => None,
+                })
+                .chain(match &schema.additional_properties {
+                    Some(JSONSchemaPropsOrBool::Schema(schema)) => Some(&**schema),
+                    _ => None,
+                });
+            let own = (
+                usize::from(schema.pattern.is_some()),
+                schema
+                    .x_kubernetes_validations
+                    .iter()
+                    .flatten()
+                    .count(),
+            );
+            children
+                .map(count)
+                .fold(own, |sum, one| (sum.0 + one.0, sum.1 + one.1))
+        }
+        fn understood(node: &Node) -> (usize, usize) {
+            let own = (usize::from(node.pattern.is_some()), node.rules.len());
+            node.properties
+                .values()
+                .chain(node.items.as_deref())
+                .chain(node.additional.as_deref())
+                .map(understood)
+                .fold(own, |sum, one| (sum.0 + one.0, sum.1 + one.1))
+        }
+        for crd in api::crds() {
+            let version = crd.spec.versions[0].clone();
+            let schema = version
+                .schema
+                .unwrap()
+                .open_api_v3_schema
+                .unwrap();
+            let wanted = count(&schema);
+            assert!(wanted.0 > 0 && wanted.1 > 0);
+            let kind = &crd.spec.names.kind;
+            assert_eq!(
+                understood(&Schema::of(kind).unwrap().root),
+                wanted,
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_schemas_use_nothing_that_is_not_judged_here() {
+        fn check(schema: &JSONSchemaProps) {
+            // A new limit in the CRDs has to be judged here first.
+            let unjudged = [
+                schema.min_items.is_some(),
+                schema.unique_items.is_some(),
+                schema.max_properties.is_some(),
+                schema.min_properties.is_some(),
+                schema.multiple_of.is_some(),
+                schema.exclusive_maximum.is_some(),
+                schema.exclusive_minimum.is_some(),
+                schema.one_of.is_some(),
+                schema.any_of.is_some(),
+                schema.all_of.is_some(),
+                schema.not.is_some(),
+                schema.nullable.is_some(),
+                schema
+                    .x_kubernetes_embedded_resource
+                    .is_some(),
+            ];
+            assert!(!unjudged.contains(&true), "{schema:?}");
+            for property in schema
+                .properties
+                .iter()
+                .flat_map(BTreeMap::values)
+            {
+                check(property);
+            }
+            if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+                check(items);
+            }
+            if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+                check(values);
+            }
+        }
+        for crd in api::crds() {
+            let version = crd.spec.versions[0].clone();
+            let mut schema = version
+                .schema
+                .unwrap()
+                .open_api_v3_schema
+                .unwrap();
+            // The status is never judged: an object that is created has none.
+            if let Some(properties) = &mut schema.properties {
+                properties.remove("status");
+            }
+            check(&schema);
+        }
+    }
+
+    #[test]
+    fn defaults_are_set_and_nulls_are_dropped() {
+        let mut agent = json!({"spec": {
+            "runtime": "Codex", "mode": null, "image": null, "sessionRecording": {},
+            "tolerations": [{"tolerationSeconds": 5.0}],
+        }});
+        Schema::of("Agent")
+            .unwrap()
+            .fill(&mut agent);
+        let expected = json!({"spec": {
+            "runtime": "Codex", "mode": "supervised", "paused": true,
+            "sessionRecording": {"enabled": false}, "tolerations": [{"tolerationSeconds": 5}],
+        }});
+        assert_eq!(agent, expected);
     }
 }

@@ -20,6 +20,7 @@ mod leader;
 mod policy;
 mod proxy;
 mod reconciler;
+mod review;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             leader::tests(),
             policy::tests(),
             reconciler::tests(),
+            review::tests(),
         ]
         .into_iter()
         .flatten()

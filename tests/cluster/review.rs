@@ -1,0 +1,203 @@
+//! `agentkube review` and the cluster agree, manifest by manifest.
+//!
+//! A manifest that only the cluster can judge (the ServiceAccount that a pod names, say) has no place
+//! in the corpus.
+
+use std::{fmt::Write as _, fs, path::Path, sync::Arc};
+
+use agentkube::{
+    admission::Policy,
+    review::{Document, Format, Verdict, parse, review},
+};
+use anyhow::{Context, ensure};
+use kube::{client::Body, core::Status};
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::{Cluster, Namespace, agent, tool},
+    harness::{Test, tests},
+};
+
+/// The fewest manifests that say something.
+const FEWEST: usize = 60;
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![Manager: review_and_the_cluster_agree_on_every_manifest]
+}
+
+async fn review_and_the_cluster_agree_on_every_manifest(cluster: &Cluster) -> anyhow::Result<()> {
+    let ns = cluster.namespace("corpus").await?;
+    let token = json!({"secretRef": {"name": "token", "key": "token"}});
+    let known = [
+        agent("codex", &json!({"runtime": "Codex", "agentToken": token})),
+        tool(
+            "browser",
+            &json!({"type": "custom", "image": "quay.io/team/browser:v1"}),
+        ),
+        tool("database", &json!({"type": "postgres"})),
+    ];
+    for object in &known {
+        ns.create(object).await?;
+    }
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/review-corpus");
+    let mut files = fs::read_dir(corpus)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    files.sort();
+    ensure!(
+        files.len() >= FEWEST,
+        "the corpus holds {} manifests",
+        files.len()
+    );
+    let mut differences = String::new();
+    for file in files {
+        let text = fs::read_to_string(&file)?;
+        let name: Arc<str> = file.display().to_string().into();
+        let document = parse(&name, &text, Format::Yaml)
+            .pop()
+            .with_context(|| format!("{name} is empty"))?
+            .map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        let answer = ask(&ns, &document.object).await?;
+        let verdict = offline(&ns, &known, document)?;
+        if let Err(difference) = compare(&verdict, &answer) {
+            writeln!(differences, "{name}: {difference:#}")?;
+        }
+    }
+    ensure!(differences.is_empty(), "they differ:\n{differences}");
+    Ok(())
+}
+
+/// What `review` says to a document, in the company of the objects that exist.
+fn offline(ns: &Namespace, known: &[Value], document: Document) -> anyhow::Result<Verdict> {
+    let mut documents: Vec<Document> = known
+        .iter()
+        .map(|object| Document {
+            file: Arc::from("known"),
+            line: 1,
+            object: object.clone(),
+        })
+        .collect();
+    documents.push(document);
+    for document in &mut documents {
+        document.object["metadata"]["namespace"] = json!(ns.name);
+    }
+    review(&documents, &Policy::default())
+        .pop()
+        .context("there is a verdict")
+}
+
+/// The API server's answer to a creation that leaves nothing.
+async fn ask(ns: &Namespace, object: &Value) -> anyhow::Result<Answer> {
+    let mut object = object.clone();
+    object["metadata"]["namespace"] = json!(ns.name);
+    let base = match object["kind"].as_str() {
+        Some("Agent" | "Tool") => "/apis/agentkube.io/v1alpha1",
+        _ => "/api/v1",
+    };
+    let plural = object["kind"]
+        .as_str()
+        .map(|kind| format!("{}s", kind.to_lowercase()))
+        .context("the object has a kind")?;
+    let request = http::Request::post(format!(
+        "{base}/namespaces/{}/{plural}?dryRun=All&fieldValidation=Strict",
+        ns.name
+    ))
+    .header(http::header::CONTENT_TYPE, "application/json")
+    .body(Body::from(serde_json::to_vec(&object)?))?;
+    let (head, body) = ns
+        .client
+        .send(request)
+        .await?
+        .into_parts();
+    let warnings = head
+        .headers
+        .get_all(http::header::WARNING)
+        .iter()
+        .map(|warning| String::from_utf8_lossy(warning.as_bytes()).into_owned())
+        .collect();
+    let body = body.collect_bytes().await?;
+    let refusal = if head.status.is_success() {
+        None
+    } else {
+        Some(serde_json::from_slice(&body)?)
+    };
+    Ok(Answer { refusal, warnings })
+}
+
+struct Answer {
+    refusal: Option<Status>,
+    warnings: Vec<String>,
+}
+
+fn compare(verdict: &Verdict, answer: &Answer) -> anyhow::Result<()> {
+    for warning in &verdict.warnings {
+        // A header escapes quotes.
+        let said = warning.replace('"', "\\\"");
+        ensure!(
+            answer
+                .warnings
+                .iter()
+                .any(|header| header.contains(&said)),
+            "only review warns: {warning}, the cluster: {:?}",
+            answer.warnings
+        );
+    }
+    let Some(status) = &answer.refusal else {
+        ensure!(
+            !verdict.is_denied(),
+            "only review refuses: {:?}",
+            verdict.decided.message
+        );
+        ensure!(
+            answer.warnings.len() == verdict.warnings.len(),
+            "only the cluster warns: {:?}",
+            answer.warnings
+        );
+        return Ok(());
+    };
+    let decided = &verdict.decided;
+    let (said, message) = (
+        decided
+            .message
+            .as_deref()
+            .unwrap_or_default(),
+        status.message.as_str(),
+    );
+    ensure!(verdict.is_denied(), "only the cluster refuses: {message}");
+    ensure!(
+        decided.code == Some(status.code) && decided.reason == Some(status.reason.as_str()),
+        "review says {:?} {:?}: {said}, the cluster {} {}: {message}",
+        decided.code,
+        decided.reason,
+        status.code,
+        status.reason
+    );
+    let causes = status
+        .details
+        .as_ref()
+        .map(|details| details.causes.as_slice())
+        .unwrap_or_default();
+    if let Some(first) = causes.first() {
+        // The API server reads the fields of an object in any order.
+        let matching = decided
+            .causes
+            .iter()
+            .any(|cause| (&*cause.field, cause.reason) == (&*first.field, &*first.reason));
+        ensure!(
+            matching && decided.causes.len() == causes.len(),
+            "review says {said}, the cluster: {message}"
+        );
+    } else {
+        for cause in &decided.causes {
+            ensure!(
+                message.contains(
+                    cause
+                        .field
+                        .trim_start_matches("metadata.")
+                ),
+                "review says {said}, the cluster: {message}"
+            );
+        }
+    }
+    Ok(())
+}
