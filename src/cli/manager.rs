@@ -121,7 +121,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
 }
 
 /// Connects to the cluster that the environment names.
-async fn client() -> anyhow::Result<Client> {
+pub(super) async fn client() -> anyhow::Result<Client> {
     // Its words name every place that was looked at, and their sources only repeat them.
     let config = Config::infer().await.map_err(|error| {
         anyhow!(

@@ -66,6 +66,19 @@ impl SettingsArgs {
     }
 }
 
+/// Reads the settings of a Deployment of the manager.
+///
+/// # Errors
+///
+/// No container `manager`, or every problem with the settings at once.
+pub(super) fn of_deployment(deployment: &Value) -> anyhow::Result<Policy> {
+    let containers = containers(deployment);
+    let [container] = containers.as_slice() else {
+        bail!("the Deployment has no container `{CONTAINER}`");
+    };
+    parse(&environment(container))
+}
+
 /// Reads the settings from the environment of this process.
 ///
 /// # Errors
@@ -129,18 +142,7 @@ fn of_manager(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
                 .and_then(Value::as_str)
                 == Some("Deployment")
         })
-        .filter_map(|object| {
-            object
-                .pointer("/spec/template/spec/containers")?
-                .as_array()
-        })
-        .flatten()
-        .filter(|container| {
-            container
-                .get("name")
-                .and_then(Value::as_str)
-                == Some(CONTAINER)
-        })
+        .flat_map(containers)
         .collect::<Vec<_>>();
     let [container] = containers.as_slice() else {
         bail!(
@@ -150,17 +152,36 @@ fn of_manager(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
             containers.len()
         );
     };
+    Ok(environment(container))
+}
+
+/// The manager's container in a Deployment, as often as it is there.
+fn containers(deployment: &Value) -> Vec<&Value> {
+    deployment
+        .pointer("/spec/template/spec/containers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(|container| {
+            container
+                .get("name")
+                .and_then(Value::as_str)
+                == Some(CONTAINER)
+        })
+        .collect()
+}
+
+fn environment(container: &Value) -> BTreeMap<String, String> {
     let env = container
         .get("env")
         .and_then(Value::as_array);
-    Ok(env
-        .into_iter()
+    env.into_iter()
         .flatten()
         .filter_map(|entry| {
             let text = |member| Some(entry.get(member)?.as_str()?.to_owned());
             Some((text("name")?, text("value")?))
         })
-        .collect())
+        .collect()
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

@@ -237,7 +237,7 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let mut table = Table::new([
+        let mut table = Table::new(&[
             "COMPONENT",
             "REFERENCE",
             "STATUS",
@@ -261,7 +261,7 @@ impl Report {
                 .iter()
                 .map(|it| it.bytes)
                 .max();
-            table.row([
+            table.row(&[
                 &components.join(","),
                 &image.image,
                 image.status,

@@ -1,6 +1,10 @@
 use serde::Serialize;
 
-use super::{Subject, table::Table};
+use super::{
+    Subject,
+    cluster::{Cluster, Usage},
+    table::Table,
+};
 use crate::{
     cli::output,
     images::{Component, ImageSettings, Kind, Resolution, Row, Source, candidates, rows},
@@ -12,6 +16,9 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     subject: Subject,
+    /// Take the settings from the manager that runs in the cluster, and count who uses each image
+    #[arg(long, conflicts_with_all = ["env_file", "manager", "set"])]
+    from_cluster: bool,
     /// What is printed
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -34,9 +41,25 @@ enum Format {
 
 /// Prints the matrix as configured.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let Args { subject, output } = args;
-    let policy = subject.settings.policy()?;
-    let entries = entries(&policy.images, subject.customs());
+    let Args {
+        subject,
+        from_cluster,
+        output,
+    } = args;
+    let entries = if *from_cluster {
+        let cluster = Cluster::read()?;
+        let own = cluster.own().chain(subject.customs());
+        let mut entries = entries(&cluster.policy.images, own);
+        for entry in &mut entries {
+            entry.usage = entry
+                .image
+                .as_deref()
+                .map(|image| cluster.usage(image));
+        }
+        entries
+    } else {
+        entries(&subject.settings.policy()?.images, subject.customs())
+    };
     output::data(&render(&entries, *output)?)?;
     Ok(())
 }
@@ -59,6 +82,9 @@ struct Entry {
     token_env: Option<&'static str>,
     /// What the next lower rule would have given.
     instead_of: Option<String>,
+    /// Who uses the image, where a cluster was asked.
+    #[serde(flatten)]
+    usage: Option<Usage>,
 }
 
 impl Entry {
@@ -79,19 +105,25 @@ impl Entry {
             override_variable: row.variable,
             token_env: row.token,
             instead_of: next.map(|it| it.image),
+            usage: None,
         }
     }
 
     fn custom(resolution: Resolution) -> Self {
         Self {
             component: resolution.component,
-            kind: "runtime",
+            kind: if resolution.component == Component::Tool {
+                "tool"
+            } else {
+                "runtime"
+            },
             image: Some(resolution.image),
             source: Some(resolution.source),
             variable: resolution.variable,
             override_variable: None,
             token_env: None,
             instead_of: None,
+            usage: None,
         }
     }
 }
@@ -99,9 +131,12 @@ impl Entry {
 /// Every row, and the images that were given in place of Custom's empty one.
 fn entries(settings: &ImageSettings, customs: impl Iterator<Item = Resolution>) -> Vec<Entry> {
     let mut customs: Vec<_> = customs.map(Entry::custom).collect();
+    let is_given = customs
+        .iter()
+        .any(|entry| entry.component == Component::Custom);
     let mut entries: Vec<_> = rows()
         .map(|row| Entry::new(row, settings))
-        .filter(|entry| customs.is_empty() || entry.component != Component::Custom)
+        .filter(|entry| entry.image.is_some() || !is_given)
         .collect();
     entries.append(&mut customs);
     entries
@@ -109,50 +144,8 @@ fn entries(settings: &ImageSettings, customs: impl Iterator<Item = Resolution>) 
 
 fn render(entries: &[Entry], format: Format) -> anyhow::Result<String> {
     Ok(match format {
-        Format::Table => {
-            let mut table = Table::new(["COMPONENT", "REFERENCE", "RULE", "VARIABLE"]);
-            for entry in entries {
-                table.row([
-                    entry.component.as_str(),
-                    entry
-                        .image
-                        .as_deref()
-                        .unwrap_or_default(),
-                    rule(entry),
-                    entry.variable.unwrap_or_default(),
-                ]);
-            }
-            table.render()
-        }
-        Format::Wide => {
-            let mut table = Table::new([
-                "COMPONENT",
-                "REFERENCE",
-                "RULE",
-                "VARIABLE",
-                "KIND",
-                "TOKEN",
-                "INSTEAD OF",
-            ]);
-            for entry in entries {
-                table.row([
-                    entry.component.as_str(),
-                    entry
-                        .image
-                        .as_deref()
-                        .unwrap_or_default(),
-                    rule(entry),
-                    entry.variable.unwrap_or_default(),
-                    entry.kind,
-                    entry.token_env.unwrap_or_default(),
-                    entry
-                        .instead_of
-                        .as_deref()
-                        .unwrap_or_default(),
-                ]);
-            }
-            table.render()
-        }
+        Format::Table => table(entries, false),
+        Format::Wide => table(entries, true),
         Format::Json => format!("{}\n", serde_json::to_string_pretty(entries)?),
         Format::Yaml => serde_saphyr::to_string(&entries)?,
         Format::Names => {
@@ -170,6 +163,46 @@ fn render(entries: &[Entry], format: Format) -> anyhow::Result<String> {
     })
 }
 
-fn rule(entry: &Entry) -> &'static str {
-    entry.source.map_or("", Source::as_str)
+fn table(entries: &[Entry], wide: bool) -> String {
+    let counts = entries
+        .iter()
+        .any(|entry| entry.usage.is_some());
+    let mut header = vec!["COMPONENT", "REFERENCE", "RULE", "VARIABLE"];
+    if counts {
+        header.extend(["AGENTS", "PODS", "NODES"]);
+    }
+    if wide {
+        header.extend(["KIND", "TOKEN", "INSTEAD OF"]);
+    }
+    let mut table = Table::new(&header);
+    for entry in entries {
+        let mut cells = vec![
+            entry.component.as_str(),
+            entry
+                .image
+                .as_deref()
+                .unwrap_or_default(),
+            entry.source.map_or("", Source::as_str),
+            entry.variable.unwrap_or_default(),
+        ];
+        let usage = entry
+            .usage
+            .map(|it| [it.agents, it.pods, it.nodes].map(|count| count.to_string()))
+            .unwrap_or_default();
+        if counts {
+            cells.extend(usage.iter().map(String::as_str));
+        }
+        if wide {
+            cells.extend([
+                entry.kind,
+                entry.token_env.unwrap_or_default(),
+                entry
+                    .instead_of
+                    .as_deref()
+                    .unwrap_or_default(),
+            ]);
+        }
+        table.row(&cells);
+    }
+    table.render()
 }

@@ -1,6 +1,7 @@
 //! `agentkube images`: which images run, and everything around bringing them somewhere.
 
 mod check;
+mod cluster;
 mod list;
 mod plan;
 mod table;

@@ -7,16 +7,17 @@ pub(super) struct Table {
 
 impl Table {
     /// A table with these columns.
-    pub(super) fn new<const N: usize>(header: [&str; N]) -> Self {
-        Self {
-            rows: vec![header.map(str::to_owned).into()],
-        }
+    pub(super) fn new(header: &[&str]) -> Self {
+        let mut table = Self { rows: Vec::new() };
+        table.row(header);
+        table
     }
 
     /// Adds a row. An empty cell is shown as `-`.
-    pub(super) fn row<const N: usize>(&mut self, cells: [&str; N]) {
-        let cell = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
-        self.rows.push(cells.map(cell).into());
+    pub(super) fn row(&mut self, cells: &[&str]) {
+        let cell = |text: &&str| if text.is_empty() { "-" } else { text }.to_owned();
+        self.rows
+            .push(cells.iter().map(cell).collect());
     }
 
     /// The lines of the table.
@@ -54,9 +55,9 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_no_cell_is_empty() {
-        let mut table = Table::new(["NAME", "WHY", "END"]);
-        table.row(["Codex", "", "x"]);
-        table.row(["é", "default", ""]);
+        let mut table = Table::new(&["NAME", "WHY", "END"]);
+        table.row(&["Codex", "", "x"]);
+        table.row(&["é", "default", ""]);
         assert_eq!(
             table.render(),
             "NAME   WHY      END\nCodex  -        x\né      default  -\n"

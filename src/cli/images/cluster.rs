@@ -1,0 +1,280 @@
+use std::{collections::BTreeSet, fmt::Debug};
+
+use anyhow::Context;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{Api, Client, Resource, api::ListParams};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    admission::Policy,
+    api::{Agent, Tool},
+    cli::{manager, settings},
+    images::{Component, ImageReference, Resolution, Source, resolve},
+};
+
+const NAMESPACE: &str = "agentkube-system";
+const DEPLOYMENT: &str = "agentkube-manager";
+
+/// How many objects one answer of the API server holds.
+const PAGE: u32 = 500;
+
+/// What a cluster is set to run, and what runs in it.
+pub(super) struct Cluster {
+    /// The settings of the manager that runs there.
+    pub(super) policy: Policy,
+    agents: Vec<Agent>,
+    tools: Vec<Tool>,
+    pods: Vec<Pod>,
+}
+
+/// How often an image is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Usage {
+    /// Agents that run it, or would if they were not paused.
+    pub(super) agents: usize,
+    /// Pods that have it, whoever they belong to, and that have not ended.
+    pub(super) pods: usize,
+    /// Nodes that these pods are on.
+    pub(super) nodes: usize,
+}
+
+impl Cluster {
+    /// Reads the cluster that the environment names. Needs `get` on the manager's Deployment, and
+    /// `list` on Agents, Tools and pods in all namespaces.
+    pub(super) fn read() -> anyhow::Result<Self> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("the runtime could not be started")?
+            .block_on(async {
+                let client = manager::client().await?;
+                let deployment = Api::<Deployment>::namespaced(client.clone(), NAMESPACE)
+                    .get(DEPLOYMENT)
+                    .await
+                    .with_context(|| {
+                        format!("the Deployment `{DEPLOYMENT}` in `{NAMESPACE}` cannot be read")
+                    })?;
+                Ok(Self {
+                    policy: settings::of_deployment(&serde_json::to_value(deployment)?)?,
+                    agents: list(&client).await?,
+                    tools: list(&client).await?,
+                    pods: list(&client).await?,
+                })
+            })
+    }
+
+    /// The images that Agents and Tools name themselves, each once.
+    pub(super) fn own(&self) -> impl Iterator<Item = Resolution> {
+        let agents = self
+            .agents
+            .iter()
+            .map(|agent| (agent.spec.runtime.component(), agent.spec.image.as_deref()));
+        let tools = self
+            .tools
+            .iter()
+            .map(|tool| (Component::Tool, tool.spec.image.as_deref()));
+        let own: BTreeSet<_> = agents
+            .chain(tools)
+            .filter_map(|(component, image)| {
+                let image = image.filter(|image| !image.trim().is_empty())?;
+                Some((component, image.to_owned()))
+            })
+            .collect();
+        own.into_iter()
+            .map(|(component, image)| Resolution {
+                component,
+                image,
+                source: Source::Resource,
+                variable: None,
+            })
+    }
+
+    /// Who uses an image.
+    pub(super) fn usage(&self, image: &str) -> Usage {
+        let wanted = full(image);
+        let agents = self
+            .agents
+            .iter()
+            .filter(|agent| self.runs(agent, &wanted))
+            .count();
+        let pods: Vec<_> = self
+            .pods
+            .iter()
+            .filter(|pod| has_not_ended(pod) && images(pod).any(|image| full(image) == wanted))
+            .collect();
+        let nodes: BTreeSet<_> = pods
+            .iter()
+            .filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref())
+            .collect();
+        Usage {
+            agents,
+            pods: pods.len(),
+            nodes: nodes.len(),
+        }
+    }
+
+    fn runs(&self, agent: &Agent, wanted: &str) -> bool {
+        let spec = &agent.spec;
+        let recorder = spec
+            .session_recording
+            .as_ref()
+            .is_some_and(|recording| recording.enabled)
+            .then_some(Component::SessionRecorder);
+        let runtime = (spec.runtime.component(), spec.image.as_deref());
+        [runtime, (Component::Agentlet, None)]
+            .into_iter()
+            .chain(recorder.map(|component| (component, None)))
+            .filter_map(|(component, own)| resolve(component, own, &self.policy.images))
+            .any(|resolution| full(&resolution.image) == wanted)
+    }
+}
+
+/// Lists all objects of a kind, page by page.
+async fn list<K>(client: &Client) -> anyhow::Result<Vec<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let api = Api::<K>::all(client.clone());
+    let mut parameters = ListParams::default().limit(PAGE);
+    let mut objects = Vec::new();
+    loop {
+        let page = api
+            .list(&parameters)
+            .await
+            .with_context(|| format!("the list of {} cannot be read", K::plural(&())))?;
+        objects.extend(page.items);
+        match page
+            .metadata
+            .continue_
+            .filter(|token| !token.is_empty())
+        {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => return Ok(objects),
+        }
+    }
+}
+
+/// The reference in full, so that two spellings of one image are one.
+fn full(image: &str) -> String {
+    image
+        .parse::<ImageReference>()
+        .map_or_else(|_| image.to_owned(), |reference| reference.normalized())
+}
+
+fn has_not_ended(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Every image of a pod, wherever it is named.
+fn images(pod: &Pod) -> impl Iterator<Item = &str> {
+    pod.spec.iter().flat_map(|spec| {
+        let containers = spec
+            .containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten())
+            .map(|container| container.image.as_deref());
+        let ephemeral = spec
+            .ephemeral_containers
+            .iter()
+            .flatten()
+            .map(|container| container.image.as_deref());
+        let volumes = spec
+            .volumes
+            .iter()
+            .flatten()
+            .map(|volume| {
+                volume
+                    .image
+                    .as_ref()?
+                    .reference
+                    .as_deref()
+            });
+        containers
+            .chain(ephemeral)
+            .chain(volumes)
+            .flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read<T: DeserializeOwned>(objects: &[Value]) -> Vec<T> {
+        objects
+            .iter()
+            .map(|object| serde_json::from_value(object.clone()).unwrap())
+            .collect()
+    }
+
+    fn pod(node: &str, phase: &str, image: &str) -> Value {
+        json!({
+            "metadata": { "name": "p" },
+            "spec": { "nodeName": node, "containers": [{ "name": "c", "image": image }] },
+            "status": { "phase": phase },
+        })
+    }
+
+    fn cluster() -> Cluster {
+        let agent = |spec: Value| {
+            json!({
+                "apiVersion": "agentkube.io/v1alpha1", "kind": "Agent", "metadata": { "name": "a" }, "spec": spec,
+            })
+        };
+        Cluster {
+            policy: Policy::default(),
+            agents: read(&[
+                agent(json!({ "runtime": "Codex", "goal": { "inline": "x" } })),
+                agent(
+                    json!({ "runtime": "Codex", "goal": { "inline": "x" }, "sessionRecording": { "enabled": true } }),
+                ),
+                agent(
+                    json!({ "runtime": "Codex", "goal": { "inline": "x" }, "image": "ghcr.io/acme/codex:v9" }),
+                ),
+            ]),
+            tools: Vec::new(),
+            pods: read(&[
+                pod("n1", "Running", "adaptivelive/codex:v0.3.0"),
+                pod("n1", "Pending", "docker.io/adaptivelive/codex:v0.3.0"),
+                pod("n2", "Succeeded", "docker.io/adaptivelive/codex:v0.3.0"),
+            ]),
+        }
+    }
+
+    #[test]
+    fn agents_count_by_what_they_would_run_and_pods_by_what_they_have() {
+        let cluster = cluster();
+        let usage = |image| {
+            let Usage {
+                agents,
+                pods,
+                nodes,
+            } = cluster.usage(image);
+            [agents, pods, nodes]
+        };
+        assert_eq!(usage("docker.io/adaptivelive/codex:v0.3.0"), [2, 2, 1]);
+        assert_eq!(usage("ghcr.io/acme/codex:v9"), [1, 0, 0]);
+        assert_eq!(
+            usage("docker.io/adaptivelive/agentkube-agentlet:v0.3.0"),
+            [3, 0, 0]
+        );
+        assert_eq!(
+            usage("docker.io/adaptivelive/agentkube-session-recorder:v0.3.0"),
+            [1, 0, 0]
+        );
+    }
+
+    #[test]
+    fn images_of_agents_and_tools_are_listed_once() {
+        let own: Vec<_> = cluster().own().collect();
+        assert_eq!(own.len(), 1);
+        assert_eq!(own[0].image, "ghcr.io/acme/codex:v9");
+        assert_eq!(own[0].component, Component::Codex);
+    }
+}
