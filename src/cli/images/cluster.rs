@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, fmt::Debug};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, Client, Resource, api::ListParams};
 use serde::{Serialize, de::DeserializeOwned};
@@ -51,6 +51,7 @@ impl Cluster {
                 let deployment = Api::<Deployment>::namespaced(client.clone(), NAMESPACE)
                     .get(DEPLOYMENT)
                     .await
+                    .map_err(said)
                     .with_context(|| {
                         format!("the Deployment `{DEPLOYMENT}` in `{NAMESPACE}` cannot be read")
                     })?;
@@ -141,6 +142,7 @@ where
         let page = api
             .list(&parameters)
             .await
+            .map_err(said)
             .with_context(|| format!("the list of {} cannot be read", K::plural(&())))?;
         objects.extend(page.items);
         match page
@@ -151,6 +153,14 @@ where
             Some(token) => parameters = parameters.continue_token(&token),
             None => return Ok(objects),
         }
+    }
+}
+
+/// What the API server said, in its words and once.
+fn said(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) => anyhow!(status.message),
+        error => error.into(),
     }
 }
 
