@@ -89,7 +89,12 @@ async fn ask(address: &str, options: ClientOptions) -> Result<(), AskError> {
         .expect("options that can be used")
         .image(&reference)
         .await?;
-    assert_eq!(image.platforms[0].platform, "linux/amd64");
+    let platforms: Vec<_> = image
+        .platforms
+        .iter()
+        .map(|it| it.platform.as_str())
+        .collect();
+    assert_eq!(platforms, ["linux/amd64"]);
     Ok(())
 }
 

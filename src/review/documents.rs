@@ -17,6 +17,15 @@ use super::parallel::parallel;
 /// The longest document that is read, in bytes: the API server takes no longer request.
 pub const LONGEST_DOCUMENT: usize = 3 * 1024 * 1024;
 
+/// The most documents of one file that are read.
+const MOST_DOCUMENTS: usize = 100_000;
+
+/// How many documents of a file are read before problems are counted.
+const BATCH: usize = 4096;
+
+/// How many problems of one file are told.
+const MOST_PROBLEMS: usize = 100;
+
 /// How a text is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
@@ -64,14 +73,42 @@ pub fn parse(file: &Arc<str>, text: &str, format: Format) -> Vec<Result<Document
     let text = text.trim_start_matches('\u{feff}');
     match format {
         Format::Json => json(file, text),
-        Format::Yaml => {
-            let chunks = split(text);
-            parallel(&chunks, |chunk| yaml(file, chunk))
-                .into_iter()
-                .flatten()
-                .collect()
+        Format::Yaml => yaml_documents(file, text),
+    }
+}
+
+fn yaml_documents(file: &Arc<str>, text: &str) -> Vec<Result<Document, Problem>> {
+    let whole = |message: String| {
+        Err(Problem {
+            file: file.clone(),
+            at: None,
+            message,
+        })
+    };
+    let chunks = split(text);
+    if chunks.len() > MOST_DOCUMENTS {
+        return vec![whole(format!(
+            "more than {MOST_DOCUMENTS} documents (hint: split it into several files)"
+        ))];
+    }
+    let mut documents = Vec::new();
+    let mut problems = 0;
+    for batch in chunks.chunks(BATCH) {
+        for document in parallel(batch, |chunk| yaml(file, chunk))
+            .into_iter()
+            .flatten()
+        {
+            problems += usize::from(document.is_err());
+            if problems > MOST_PROBLEMS {
+                documents.push(whole(format!(
+                    "more than {MOST_PROBLEMS} documents cannot be read, so the rest is not looked at"
+                )));
+                return documents;
+            }
+            documents.push(document);
         }
     }
+    documents
 }
 
 /// One document of a file.
@@ -503,10 +540,8 @@ mod tests {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..10 {
             let before = format!("*a{}", level - 1);
-            bomb.push_str(&format!(
-                "a{level}: &a{level} [{}]\n",
-                vec![before; 10].join(", ")
-            ));
+            let aliases = vec![before; 10].join(", ");
+            bomb = format!("{bomb}a{level}: &a{level} [{aliases}]\n");
         }
         let seen_bomb = seen(&bomb, Format::Yaml);
         assert!(

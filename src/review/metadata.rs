@@ -40,8 +40,9 @@ characters, '-' or '.', and must start and end with an alphanumeric character (e
 regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric \
-characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue', \
- or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
+'MyValue',  or 'my_value',  or '12345', regex used for validation is \
+'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 const NAME_PART: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must \
 start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used \
@@ -283,7 +284,7 @@ fn is_label_value(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn fields(metadata: Value) -> Vec<String> {
+    fn fields(metadata: &Value) -> Vec<String> {
         let mut object = json!({"metadata": metadata});
         prepare(&mut object, "ns");
         judge(&object)
@@ -296,21 +297,21 @@ mod tests {
     fn names_and_labels_are_those_that_kubernetes_takes() {
         let long = "a".repeat(64);
         assert_eq!(
-            fields(json!({"name": "a.b-c", "labels": {"x.io/y": "Z_1"}})),
+            fields(&json!({"name": "a.b-c", "labels": {"x.io/y": "Z_1"}})),
             [""; 0]
         );
-        assert_eq!(fields(json!({"generateName": "a-"})), [""; 0]);
-        assert_eq!(fields(json!({})), ["metadata.name"]);
-        assert_eq!(fields(json!({"name": "A"})), ["metadata.name"]);
+        assert_eq!(fields(&json!({"generateName": "a-"})), [""; 0]);
+        assert_eq!(fields(&json!({})), ["metadata.name"]);
+        assert_eq!(fields(&json!({"name": "A"})), ["metadata.name"]);
         for labels in [json!({"a b": "x"}), json!({"/x": "x"}), json!({"x": long})] {
             assert_eq!(
-                fields(json!({"name": "a", "labels": labels})),
+                fields(&json!({"name": "a", "labels": labels})),
                 ["metadata.labels"]
             );
         }
         let large = json!({"x": "y".repeat(ANNOTATIONS_LIMIT)});
         assert_eq!(
-            fields(json!({"name": "a", "annotations": large})),
+            fields(&json!({"name": "a", "annotations": large})),
             ["metadata.annotations"]
         );
     }
