@@ -317,3 +317,23 @@ fn the_shipped_samples_are_decided_as_they_are_meant() {
 fn help_shows_every_option() {
     assert_snapshot!(out(&Folder::new(&[]).review(&["--help"])));
 }
+
+#[test]
+fn written_out_defaults_follow_the_levers_in_a_namespace_that_asks_for_it() {
+    let pod = |namespace: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: p, namespace: {namespace} }}\n\
+             spec: {{ containers: [{{ name: c, image: 'adaptivelive/codex:v0.2.0' }}] }}\n"
+        )
+    };
+    let namespace = "apiVersion: v1\nkind: Namespace\n\
+                     metadata: { name: asking, labels: { agentkube.io/rewrite-defaults: enabled } }\n";
+    let text = format!("{namespace}{}{}", pod("asking"), pod("silent"));
+    let folder = Folder::new(&[("pods.yaml", &text)]);
+    let output = folder.review(&[
+        "pods.yaml",
+        "--set",
+        "AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror",
+    ]);
+    assert_snapshot!(out(&output));
+}

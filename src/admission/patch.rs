@@ -21,6 +21,11 @@ impl Patch {
         &self.0
     }
 
+    /// Adds the operations of a patch that was made for what this one gives.
+    pub fn append(&mut self, mut later: Self) {
+        self.0.0.append(&mut later.0.0);
+    }
+
     /// Builds a path; `/` and `~` in a member's name are escaped.
     pub(super) fn path(members: &[&str]) -> PointerBuf {
         PointerBuf::from_tokens(members.iter().copied())

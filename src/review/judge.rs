@@ -23,6 +23,9 @@ use crate::{
 /// The version of Agents and Tools that is served.
 const VERSION: &str = "v1alpha1";
 
+/// The label of a namespace that asks for default images to be rewritten.
+const REWRITE_LABEL: &str = "agentkube.io/rewrite-defaults";
+
 /// Where objects go that name no namespace.
 const DEFAULT_NAMESPACE: &str = "default";
 
@@ -33,7 +36,13 @@ const DEFAULT_NAMESPACE: &str = "default";
 #[must_use]
 pub fn review(documents: &[Document], policy: &Policy) -> Vec<Verdict> {
     let resources = parallel(documents, |document| resource(document, policy));
-    let mut known = Known::default();
+    let mut known = Known {
+        rewriting: documents
+            .iter()
+            .filter_map(rewriting)
+            .collect(),
+        ..Known::default()
+    };
     for resource in resources.iter().flatten() {
         known.learn(resource);
     }
@@ -47,6 +56,17 @@ pub fn review(documents: &[Document], policy: &Policy) -> Vec<Verdict> {
                 .or(workload)
         })
         .collect()
+}
+
+/// The name of a namespace that asks for default images to be rewritten.
+fn rewriting(document: &Document) -> Option<String> {
+    let object = &document.object;
+    let label = object
+        .get("metadata")?
+        .get("labels")?
+        .get(REWRITE_LABEL)?;
+    let asks = object.get("kind")?.as_str()? == "Namespace" && label.as_str()? == "enabled";
+    asks.then(|| metadata::name(object).to_owned())
 }
 
 /// An Agent or a Tool that was judged.
@@ -72,6 +92,8 @@ struct Known {
     tools: HashMap<String, HashMap<String, ToolFacts>>,
     /// Tools that an armed Agent lists: only those get a pod.
     wanted_tools: HashSet<(String, String)>,
+    /// Namespaces in which default images that somebody wrote out follow the levers.
+    rewriting: HashSet<String>,
 }
 
 impl Known {
@@ -309,7 +331,8 @@ fn take_pod(
 ) {
     // Types of Kubernetes always serialize.
     let pod = serde_json::to_value(pod).unwrap_or_default();
-    let admitted = pods::admit(pod, &verdict.namespace, policy, |_| owners);
+    // The pod of an Agent or Tool is not concerned by what its namespace asks for.
+    let admitted = pods::admit(pod, &verdict.namespace, false, policy, |_| owners);
     if let Some(message) = &admitted.decided.message {
         verdict
             .warnings
@@ -333,6 +356,9 @@ fn workload(document: &Document, policy: &Policy, known: &Known) -> Option<Verdi
         ("v1", "Pod") => object.clone(),
         _ => pods::of_workload(object, &verdict.namespace)?,
     };
+    let rewrites_defaults = known
+        .rewriting
+        .contains(&verdict.namespace);
     let Admitted {
         decided,
         warnings,
@@ -340,9 +366,13 @@ fn workload(document: &Document, policy: &Policy, known: &Known) -> Option<Verdi
         alternatives,
         patch,
         pod,
-    } = pods::admit(pod, &verdict.namespace, policy, |wants| {
-        known.owners(&verdict.namespace, wants)
-    });
+    } = pods::admit(
+        pod,
+        &verdict.namespace,
+        rewrites_defaults,
+        policy,
+        |wants| known.owners(&verdict.namespace, wants),
+    );
     verdict.decided = decided;
     verdict.warnings = warnings;
     verdict.images = images;

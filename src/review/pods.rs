@@ -69,23 +69,43 @@ pub(super) fn of_workload(object: &Value, namespace: &str) -> Option<Value> {
     Some(pod)
 }
 
-/// Takes a pod through both webhooks. `find` answers which Agent and Tool there are.
+/// The webhooks that an API server calls for a pod, by the registrations' conditions: ordinary
+/// pods come to none.
+fn called(pod: &Value, namespace: &str, rewrites_defaults: bool) -> Vec<Webhook> {
+    if !is_served(namespace) {
+        return Vec::new();
+    }
+    let is_ours = is_matched(pod);
+    [
+        (is_ours, Webhook::Mutate),
+        (rewrites_defaults, Webhook::RewriteDefaults),
+        (is_ours, Webhook::Validate),
+    ]
+    .into_iter()
+    .filter_map(|(is_called, webhook)| is_called.then_some(webhook))
+    .collect()
+}
+
+/// Takes a pod through the webhooks. `find` answers which Agent and Tool there are;
+/// `rewrites_defaults` is whether its namespace asks for that.
 pub(super) fn admit<'o>(
     mut pod: Value,
     namespace: &str,
+    rewrites_defaults: bool,
     policy: &Policy,
     find: impl Fn(Wants<'_>) -> Owners<'o>,
 ) -> Admitted {
     metadata::prepare(&mut pod, namespace);
     set_pull_policies(&mut pod);
-    if !is_served(namespace) || !is_matched(&pod) {
+    let webhooks = called(&pod, namespace, rewrites_defaults);
+    if webhooks.is_empty() {
         return Admitted {
             pod: Some(pod),
             ..Admitted::default()
         };
     }
     let mut admitted = Admitted::default();
-    for webhook in [Webhook::Mutate, Webhook::Validate] {
+    for webhook in webhooks {
         let body = review(&pod, namespace, ("", "Pod", "pods"));
         let decision = match Review::parse(&body) {
             Ok(review) => decide(webhook, &review, find(review.wants(webhook)), policy),
@@ -100,7 +120,7 @@ pub(super) fn admit<'o>(
             }
         }
         match decision.outcome {
-            Outcome::Allow { patch, images } if webhook == Webhook::Mutate => {
+            Outcome::Allow { patch, images } => {
                 if let Err(error) = json_patch::patch(&mut pod, patch.operations()) {
                     admitted.decided = Decided::deny(
                         500,
@@ -110,14 +130,15 @@ pub(super) fn admit<'o>(
                     );
                     return admitted;
                 }
-                admitted.alternatives = images
+                let alternatives = images
                     .iter()
-                    .map(|image| alternatives(image, policy))
-                    .collect();
-                admitted.images = images;
-                admitted.patch = patch;
+                    .map(|image| alternatives(image, policy));
+                admitted
+                    .alternatives
+                    .extend(alternatives);
+                admitted.images.extend(images);
+                admitted.patch.append(patch);
             }
-            Outcome::Allow { .. } => {}
             Outcome::Deny(denial) => {
                 admitted.decided = (&denial).into();
                 return admitted;
