@@ -153,3 +153,39 @@ fn what_a_tool_cannot_do_is_an_error_that_names_the_one_that_can() {
     assert_eq!(output.stdout, b"");
     assert_snapshot!(stderr(&output));
 }
+
+#[test]
+fn a_check_that_could_not_be_made_exits_with_2() {
+    for (arguments, named) in [
+        (
+            ["--set", "AGENTKUBE_IMAGE_CODXE=x"],
+            "AGENTKUBE_IMAGE_CODXE",
+        ),
+        (["--docker-config", "/nowhere.json"], "/nowhere.json"),
+        (["--docker-config", "/dev/null"], "/dev/null"),
+        (["--ca-file", "/nowhere.pem"], "/nowhere.pem"),
+        (["--ca-file", "/dev/null"], "/dev/null"),
+        (["--platform", "arm64"], "arm64"),
+        (["--env-file", "/nowhere.env"], "/nowhere.env"),
+    ] {
+        let output = images(&[&["check"][..], &arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(output.stdout, b"");
+        assert!(stderr(&output).contains(named), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_registry_that_is_down_is_told_from_a_missing_image() {
+    // Nobody listens on port 1.
+    let registry = "AGENTKUBE_IMAGE_REGISTRY=127.0.0.1:1";
+    let output = images(&["check", "--set", registry, "-o", "json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["images"][0]["status"], "unreachable");
+    assert!(
+        stderr(&output).contains("Connection refused"),
+        "{}",
+        stderr(&output)
+    );
+}
