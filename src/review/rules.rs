@@ -1,11 +1,16 @@
 //! The rules that the CRDs carry in CEL. Only those are ever compiled: nothing that an author sends
 //! is.
 
+use std::sync::LazyLock;
+
 use cel::{Context, Program, Value as CelValue};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
 use serde_json::Value;
 
 use super::cause::Cause;
+
+/// The functions of CEL, which take far longer to set up than any rule takes to run.
+static CONTEXT: LazyLock<Context<'static, 'static>> = LazyLock::new(Context::default);
 
 /// A rule, and what is said where it does not hold.
 pub(super) struct Rule {
@@ -35,7 +40,7 @@ impl Rule {
 
     /// Says what is wrong, where the rule does not hold for `value`.
     pub(super) fn judge(&self, value: &Value, path: &str) -> Option<Cause> {
-        let mut context = Context::default();
+        let mut context = CONTEXT.new_inner_scope();
         let holds = match context.add_variable("self", value) {
             Ok(()) => match self.program.execute(&context) {
                 Ok(CelValue::Bool(holds)) => Ok(holds),
