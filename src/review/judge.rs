@@ -1,6 +1,6 @@
 use std::collections::{HashMap, HashSet};
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -280,8 +280,8 @@ fn webhook(
 }
 
 /// An object that its schema accepts, as the types that the reconciler works with.
-fn typed<T: DeserializeOwned>(object: &Value, verdict: &mut Verdict) -> Option<T> {
-    serde_json::from_value(object.clone())
+fn typed<'o, T: Deserialize<'o>>(object: &'o Value, verdict: &mut Verdict) -> Option<T> {
+    T::deserialize(object)
         .map_err(|_| {
             verdict.warnings.push(
                 "the manager cannot read this object, although its schema accepts it (hint: report this)"
