@@ -23,19 +23,17 @@ pub(in crate::admission) fn is_settled(pod: &Change<PodView<'_>>, scope: Scope) 
     let Some(old) = pod.old.as_ref() else {
         return false;
     };
-    let judged = |slot: Slot<'_>| {
-        (
-            slot.list,
-            slot.name.to_owned(),
-            slot.image.map(str::to_owned),
-        )
-    };
     old.agent() == pod.new.agent()
         && old.tool() == pod.new.tool()
         && old
             .slots(scope)
             .map(judged)
             .eq(pod.new.slots(scope).map(judged))
+}
+
+/// What of a slot is judged.
+fn judged(slot: Slot<'_>) -> (&'static str, &str, Option<&str>) {
+    (slot.list, slot.name, slot.image)
 }
 
 /// Finds what is wrong with a pod. After mutation no placeholder may be left; before it, each
