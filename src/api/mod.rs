@@ -24,6 +24,12 @@ pub use tool::{Tool, ToolConfig, ToolSpec, ToolType};
 
 /// The API group of every resource here.
 pub const GROUP: &str = "agentkube.io";
+/// The name of everything that is the manager's own: Deployment, Service, registrations, Lease.
+pub const MANAGER: &str = "agentkube-manager";
+/// The namespace that the manager is installed in.
+pub const MANAGER_NAMESPACE: &str = "agentkube-system";
+/// Label of a namespace: `enabled` has default images that somebody wrote out follow the levers.
+pub const REWRITE_DEFAULTS_LABEL: &str = "agentkube.io/rewrite-defaults";
 /// Label of a pod: the Agent that it belongs to.
 pub const AGENT_LABEL: &str = "agentkube.io/agent";
 /// Label of a pod: the Tool that it belongs to.

@@ -110,28 +110,26 @@ fn trial(test: Test, available: bool) -> Trial {
 }
 
 async fn shared() -> anyhow::Result<&'static Cluster> {
-    let start = || async {
+    started(&SHARED, async || {
         let cluster = Cluster::start().await?;
         cluster.start_default_manager().await?;
-        anyhow::Ok(cluster)
-    };
-    let started = SHARED
-        .get_or_init(|| async {
-            start()
-                .await
-                .map_err(|error| format!("{error:?}"))
-        })
-        .await;
-    started
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error}"))
+        Ok(cluster)
+    })
+    .await
 }
 
 async fn alone() -> anyhow::Result<&'static Mutex<Cluster>> {
-    let start = || async { Cluster::start().await.map(Mutex::new) };
-    let started = ALONE
+    started(&ALONE, async || Cluster::start().await.map(Mutex::new)).await
+}
+
+/// What was started for the first test that asked. A start that failed fails all of them.
+async fn started<T>(
+    cell: &'static OnceCell<Result<T, String>>,
+    start: impl AsyncFnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<&'static T> {
+    let started = cell
         .get_or_init(|| async {
-            start()
+            Box::pin(start())
                 .await
                 .map_err(|error| format!("{error:?}"))
         })

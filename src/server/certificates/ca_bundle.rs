@@ -8,7 +8,7 @@ use futures::{StreamExt, pin_mut};
 use k8s_openapi::{
     ByteString, ClusterResourceScope,
     api::admissionregistration::v1::{
-        MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+        MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
     },
 };
 use kube::{
@@ -26,14 +26,17 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::server::{
-    Shutdown,
-    certificates::{Said, secret::Authorities},
-    probes::Flag,
+use crate::{
+    api::MANAGER,
+    server::{
+        Shutdown,
+        certificates::{Said, secret::Authorities},
+        probes::Flag,
+    },
 };
 
 /// The name of both registrations
-pub const NAME: &str = "agentkube-manager";
+pub const NAME: &str = MANAGER;
 
 /// Keeps the authorities in both registrations' `caBundle` until the shutdown has finished
 ///
@@ -78,12 +81,7 @@ impl Registration for MutatingWebhookConfiguration {
         self.webhooks
             .iter()
             .flatten()
-            .map(|webhook| {
-                (
-                    webhook.name.clone(),
-                    webhook.client_config.ca_bundle.clone(),
-                )
-            })
+            .map(|webhook| bundle(&webhook.name, &webhook.client_config))
             .collect()
     }
 }
@@ -93,14 +91,13 @@ impl Registration for ValidatingWebhookConfiguration {
         self.webhooks
             .iter()
             .flatten()
-            .map(|webhook| {
-                (
-                    webhook.name.clone(),
-                    webhook.client_config.ca_bundle.clone(),
-                )
-            })
+            .map(|webhook| bundle(&webhook.name, &webhook.client_config))
             .collect()
     }
+}
+
+fn bundle(name: &str, config: &WebhookClientConfig) -> (String, Option<ByteString>) {
+    (name.to_owned(), config.ca_bundle.clone())
 }
 
 struct Keeper<K> {
