@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     admission::Policy,
+    api::{MANAGER, MANAGER_NAMESPACE},
     index::Index,
     reconciler,
     server::{
@@ -26,9 +27,6 @@ use crate::{
         webhook::Webhooks,
     },
 };
-
-/// The Service in front of the manager, and the name of everything else that is its own.
-const NAME: &str = "agentkube-manager";
 
 const CA_BUNDLE_MISSING: &str = "the registration does not hold our certificate authority yet";
 
@@ -59,7 +57,7 @@ pub(super) struct Args {
         long,
         value_name = "NAMESPACE",
         env = "POD_NAMESPACE",
-        default_value = "agentkube-system"
+        default_value = MANAGER_NAMESPACE
     )]
     namespace: String,
     /// How this replica is called where replicas elect a leader; made up if not given
@@ -113,7 +111,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         replica.make_certificates(&namespace, serving_name);
     }
     replica.follow_index();
-    let identity = identity.unwrap_or_else(|| format!("{NAME}-{}", std::process::id()));
+    let identity = identity.unwrap_or_else(|| format!("{MANAGER}-{}", std::process::id()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %webhook_address, "the manager has started");
     replica
         .run(ports, Duration::from_secs(drain_delay), namespace, identity)
@@ -180,7 +178,7 @@ impl Replica {
 
     /// Makes the certificate, shares it with the other replicas, and has the API server trust it.
     fn make_certificates(&mut self, namespace: &str, more_names: Vec<String>) {
-        let mut names = service_names(NAME, namespace);
+        let mut names = service_names(MANAGER, namespace);
         names.extend(more_names);
         let certificates = SecretCertificates::new(
             self.client.clone(),

@@ -19,10 +19,10 @@ use kube::{
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use super::MANAGER;
+use crate::api::MANAGER;
 
 /// The Lease that the leader holds, in the manager's own namespace.
-pub const LEASE: &str = "agentkube-manager";
+pub const LEASE: &str = MANAGER;
 /// How long a Lease that is not renewed keeps others from leading.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How long before others may lead a leader that cannot renew stops: a margin for requests that

@@ -40,11 +40,8 @@ use kube::{
 
 use crate::{
     admission::Policy,
-    api::{Agent, Tool},
+    api::{Agent, MANAGER, Tool},
 };
-
-/// The manager's name in what it writes: field manager, Events.
-const MANAGER: &str = "agentkube-manager";
 
 /// The label, and its value, by which the leader finds its own pods.
 const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";

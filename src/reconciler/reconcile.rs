@@ -21,7 +21,6 @@ use thiserror::Error;
 use tracing::{debug, info, warn};
 
 use super::{
-    MANAGER,
     backoff::{Backoff, Key},
     observed::{ObservedPod, Ownership},
     status::{is_just_starting, patch, problem, status},
@@ -29,7 +28,10 @@ use super::{
     verdict::Seen,
     watch::Stores,
 };
-use crate::{admission::Policy, api::Status};
+use crate::{
+    admission::Policy,
+    api::{MANAGER, Status},
+};
 
 /// How many objects of a kind are worked on at a time.
 const CONCURRENCY: u16 = 16;

@@ -16,15 +16,12 @@ use crate::{
     admission::{
         AgentFacts, Outcome, Owners, Policy, Review, ToolFacts, Unreadable, Wants, Webhook, decide,
     },
-    api::{Agent, GROUP, Tool, ToolType},
+    api::{Agent, GROUP, REWRITE_DEFAULTS_LABEL, Tool, ToolType},
     reconciler::{agent_pod, tool_pod},
 };
 
 /// The version of Agents and Tools that is served.
 const VERSION: &str = "v1alpha1";
-
-/// The label of a namespace that asks for default images to be rewritten.
-const REWRITE_LABEL: &str = "agentkube.io/rewrite-defaults";
 
 /// Where objects go that name no namespace.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -64,7 +61,7 @@ fn rewriting(document: &Document) -> Option<String> {
     let label = object
         .get("metadata")?
         .get("labels")?
-        .get(REWRITE_LABEL)?;
+        .get(REWRITE_DEFAULTS_LABEL)?;
     let asks = object.get("kind")?.as_str()? == "Namespace" && label.as_str()? == "enabled";
     asks.then(|| metadata::name(object).to_owned())
 }

@@ -10,12 +10,12 @@ use crate::{
     admission::{
         Outcome, Owners, Patch, Placeholder, Policy, Review, Unreadable, Wants, Webhook, decide,
     },
-    api::{AGENT_LABEL, ImageDecision, TOOL_LABEL},
+    api::{AGENT_LABEL, ImageDecision, MANAGER_NAMESPACE, TOOL_LABEL},
     images::{ImageReference, Resolution, Source, candidates},
 };
 
 /// The namespaces that the registrations leave out.
-const EXCLUDED: [&str; 2] = ["kube-system", "agentkube-system"];
+const EXCLUDED: [&str; 2] = ["kube-system", MANAGER_NAMESPACE];
 
 /// The lists of a pod that hold containers.
 const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];

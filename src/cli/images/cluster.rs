@@ -7,13 +7,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     admission::Policy,
-    api::{Agent, Tool},
+    api::{Agent, MANAGER, MANAGER_NAMESPACE, Tool},
     cli::{manager, settings},
     images::{Component, ImageReference, Resolution, Source, resolve},
 };
-
-const NAMESPACE: &str = "agentkube-system";
-const DEPLOYMENT: &str = "agentkube-manager";
 
 /// How many objects one answer of the API server holds.
 const PAGE: u32 = 500;
@@ -48,12 +45,14 @@ impl Cluster {
             .context("the runtime could not be started")?
             .block_on(async {
                 let client = manager::client().await?;
-                let deployment = Api::<Deployment>::namespaced(client.clone(), NAMESPACE)
-                    .get(DEPLOYMENT)
+                let deployment = Api::<Deployment>::namespaced(client.clone(), MANAGER_NAMESPACE)
+                    .get(MANAGER)
                     .await
                     .map_err(said)
                     .with_context(|| {
-                        format!("the Deployment `{DEPLOYMENT}` in `{NAMESPACE}` cannot be read")
+                        format!(
+                            "the Deployment `{MANAGER}` in `{MANAGER_NAMESPACE}` cannot be read"
+                        )
                     })?;
                 Ok(Self {
                     policy: settings::of_deployment(&serde_json::to_value(deployment)?)?,
