@@ -1,15 +1,19 @@
 //! agentkube decides which image an AI coding agent's pod runs, why, and with which token; it
 //! enforces that at admission, and creates the pods.
 //!
-//! Arrows point down only: `cli` → `server`, `reconciler`, `review` → `index` → `admission` → `images`, `api`.
+//! Arrows point down only: `cli` → `server`, `reconciler`, `audit`, `review` → `index` → `admission` → `images`, `api`.
 
 pub mod admission;
 pub mod api;
 pub mod cli;
 pub mod images;
 pub mod index;
+pub mod leader;
 pub mod mirroring;
 pub mod reconciler;
 pub mod registry;
 pub mod review;
 pub mod server;
+
+#[cfg(test)]
+mod fake_api;

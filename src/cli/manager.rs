@@ -14,6 +14,7 @@ use crate::{
     admission::Policy,
     api::{MANAGER, MANAGER_NAMESPACE},
     index::Index,
+    leader::Candidate,
     reconciler,
     server::{
         Health, Limits, Metrics, ServingCertificate, Shutdown, bind,
@@ -275,14 +276,17 @@ impl Replica {
             );
         }
         let stop = shutdown.clone();
-        tasks.spawn_drained("reconciler", async move {
+        tasks.spawn_drained("leader", async move {
             // Pods are created only once this replica can answer for them.
             tokio::select! {
                 () = health.ready() => {}
                 () = stop.draining() => return,
             }
-            let leads = move |leads| metrics.leads(leads);
-            reconciler::run(client, policy, &namespace, identity, leads, stop.draining()).await;
+            let candidate = Candidate::new(client.clone(), &namespace, identity.clone());
+            let lead = || reconciler::run(client.clone(), policy.clone(), identity.clone());
+            candidate
+                .run(|leads| metrics.leads(leads), lead, stop.draining())
+                .await;
         });
         tasks.run(&shutdown).await
     }

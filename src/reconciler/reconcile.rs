@@ -371,7 +371,8 @@ mod tests {
     use super::*;
     use crate::{
         api::Agent,
-        reconciler::fixtures::{Api as FakeApi, Reply, agent, observed, owner_reference},
+        fake_api::{Api as FakeApi, Reply},
+        reconciler::fixtures::{agent, observed, owner_reference},
     };
 
     /// A leader whose watches have shown `pods`.

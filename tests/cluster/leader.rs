@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentkube::reconciler::LEASE_DURATION;
+use agentkube::leader::LEASE_DURATION;
 use agentkube_playground::{Manager, ManagerOptions, until};
 use anyhow::{Context, ensure};
 use serde_json::json;

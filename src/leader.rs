@@ -39,23 +39,31 @@ const POLL_PERIOD: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A replica that would lead.
-pub(super) struct Candidate {
+#[derive(Clone)]
+pub struct Candidate {
     leases: Api<Lease>,
     identity: String,
 }
 
 impl Candidate {
-    pub(super) fn new(client: Client, namespace: &str, identity: String) -> Self {
+    /// Stands for the Lease [`LEASE`] in `namespace`. `identity` tells this replica from the others,
+    /// and is best the name of its pod, because a restarted container then goes on leading.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str, identity: String) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
             identity,
         }
     }
 
-    /// Runs `work` whenever this replica leads, until `shutdown`; then releases the Lease.
+    /// Runs `work` whenever this replica leads, until `shutdown`; then releases the Lease, so that
+    /// another replica leads at once. `on_leadership` is called with every change.
     ///
     /// `work` is dropped, wherever it stands, as soon as leadership is lost.
-    pub(super) async fn run<W: Future<Output = ()>>(
+    ///
+    /// RBAC, in the Lease's namespace: `create`, and for the Lease by its name `get`, `update`, on
+    /// leases.
+    pub async fn run<W: Future<Output = ()>>(
         &self,
         on_leadership: impl Fn(bool),
         work: impl Fn() -> W,
@@ -285,7 +293,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::reconciler::fixtures::{Api as FakeApi, Reply};
+    use crate::fake_api::{Api as FakeApi, Reply};
 
     fn lease(version: &str, spec: &Value) -> Lease {
         serde_json::from_value(json!({
