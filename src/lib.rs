@@ -17,3 +17,4 @@ pub mod server;
 
 #[cfg(test)]
 mod fake_api;
+mod watch;

@@ -1,16 +1,11 @@
 use std::{collections::HashSet, fmt::Debug};
 
-use futures::StreamExt;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::NamespaceResourceScope,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 use serde::de::DeserializeOwned;
-use tracing::{info, warn};
 
 use super::{Store, store::Key};
 use crate::{
@@ -59,30 +54,13 @@ impl Indexed for ToolFacts {
 
 /// Keeps a store up to date; runs until it is dropped.
 pub(super) async fn watch<F: Indexed>(client: Client, store: &Store<F>) {
-    let kind = F::Object::kind(&());
     let api: Api<F::Object> = Api::all(client);
-    let mut events = watcher::watcher(api, watcher::Config::default())
-        .default_backoff()
-        .boxed();
     let mut listed = HashSet::new();
-    let mut is_failing = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                if is_failing {
-                    info!(%kind, "the watch has recovered");
-                    is_failing = false;
-                }
-                apply(event, store, &mut listed);
-            }
-            // The watcher retries by itself; once is enough to say so.
-            Err(error) if !is_failing => {
-                is_failing = true;
-                warn!(%kind, %error, hint = hint(&error), "the watch fails, and is tried again");
-            }
-            Err(_) => {}
-        }
-    }
+    let ignore = |_: &mut F::Object| {};
+    crate::watch::follow(api, watcher::Config::default(), ignore, |event| {
+        apply(event, store, &mut listed);
+    })
+    .await;
 }
 
 fn apply<F: Indexed>(event: Event<F::Object>, store: &Store<F>, listed: &mut HashSet<Key>) {
@@ -106,22 +84,5 @@ fn key<K: Resource>(object: &K) -> Key {
             .unwrap_or_default()
             .into(),
         name: object.name_any().into(),
-    }
-}
-
-fn hint(error: &watcher::Error) -> &'static str {
-    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) =
-        error
-    else {
-        return "";
-    };
-    match error {
-        kube::Error::Api(status) if status.code == 404 => {
-            "install the CRDs: kubectl apply -k manifests/"
-        }
-        kube::Error::Api(status) if status.code == 403 => {
-            "grant get, list and watch on it to the ServiceAccount agentkube-manager: manifests/rbac.yaml does"
-        }
-        _ => "",
     }
 }

@@ -2,14 +2,10 @@
 
 use std::{fmt::Debug, future::Future};
 
-use futures::{
-    StreamExt,
-    channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
-};
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::{
     Api, Client, Resource,
     runtime::{
-        WatchStreamExt,
         reflector::{
             ObjectRef, Store,
             store::{Writer, store},
@@ -18,7 +14,6 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tracing::{info, warn};
 
 use super::{MANAGED_BY, MANAGED_BY_LABEL, observed::ObservedPod};
 use crate::api::{Agent, Tool};
@@ -198,30 +193,11 @@ async fn keep<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let kind = K::kind(&());
-    let mut events = watcher::watcher(api, config)
-        .default_backoff()
-        .modify(trim)
-        .boxed();
-    let mut is_failing = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                if is_failing {
-                    info!(%kind, "the watch has recovered");
-                    is_failing = false;
-                }
-                writer.apply_watcher_event(&event);
-                on_event(&event);
-            }
-            // The watcher retries by itself; once is enough to say so.
-            Err(error) if !is_failing => {
-                is_failing = true;
-                warn!(%kind, %error, "the watch fails, and is tried again");
-            }
-            Err(_) => {}
-        }
-    }
+    crate::watch::follow(api, config, trim, |event| {
+        writer.apply_watcher_event(&event);
+        on_event(&event);
+    })
+    .await;
 }
 
 /// Drops what is not read: together these are often larger than the rest.

@@ -1,0 +1,68 @@
+//! A watch that goes on whatever happens, and says once that it fails.
+
+use std::fmt::Debug;
+
+use futures::StreamExt;
+use kube::{
+    Api, Resource,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tracing::{info, warn};
+
+/// Hands every event of a watch to `on_event`, after `trim` has dropped what is not read; runs until
+/// it is dropped.
+///
+/// RBAC: `list`, `watch` on the kind.
+pub(crate) async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    trim: fn(&mut K),
+    mut on_event: impl FnMut(Event<K>),
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let kind = K::kind(&());
+    let mut events = watcher::watcher(api, config)
+        .default_backoff()
+        .modify(trim)
+        .boxed();
+    let mut is_failing = false;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                if is_failing {
+                    info!(%kind, "the watch has recovered");
+                    is_failing = false;
+                }
+                on_event(event);
+            }
+            // The watcher retries by itself; once is enough to say so.
+            Err(error) if !is_failing => {
+                is_failing = true;
+                warn!(%kind, %error, hint = hint(&error), "the watch fails, and is tried again");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn hint(error: &watcher::Error) -> &'static str {
+    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) =
+        error
+    else {
+        return "";
+    };
+    match error {
+        kube::Error::Api(status) if status.code == 404 => {
+            "install the CRDs: kubectl apply -k manifests/"
+        }
+        kube::Error::Api(status) if status.code == 403 => {
+            "grant get, list and watch on it to the ServiceAccount agentkube-manager: manifests/rbac.yaml does"
+        }
+        _ => "",
+    }
+}
