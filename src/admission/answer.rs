@@ -6,14 +6,17 @@ use super::{Decision, Denial, Outcome, review::API_VERSION};
 /// Writes the `AdmissionReview` that answers a request.
 ///
 /// Patch and patch type come together or not at all, and a denial has a whole `Status`: an API
-/// server turns anything less into an error of its own.
+/// server turns anything less into an error of its own. The audit annotations say the same to the
+/// API server's audit log, which puts the name of the webhook before them.
 #[must_use]
 pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
     let warnings = decision.warnings.as_slice();
+    let audit_annotations = Some(AuditAnnotations::of(decision));
     match &decision.outcome {
         Outcome::Allow { patch, .. } if patch.is_empty() => write(Response {
             uid,
             allowed: true,
+            audit_annotations,
             warnings,
             ..Response::default()
         }),
@@ -26,6 +29,7 @@ pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
                 allowed: true,
                 patch,
                 patch_type,
+                audit_annotations,
                 warnings,
                 ..Response::default()
             })
@@ -36,6 +40,7 @@ pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
             write(Response {
                 uid,
                 status,
+                audit_annotations,
                 warnings,
                 ..Response::default()
             })
@@ -118,8 +123,43 @@ struct Response<'a> {
     patch: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_annotations: Option<AuditAnnotations>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     warnings: &'a [String],
+}
+
+/// What the API server's audit log is told.
+#[derive(Serialize)]
+struct AuditAnnotations {
+    /// `allow`, `warn` or `deny`.
+    decision: &'static str,
+    /// The first cause's reason, where something broke a rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// The images that were set and the rules that chose them, as on the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<String>,
+}
+
+impl AuditAnnotations {
+    fn of(decision: &Decision) -> Self {
+        let (word, causes) = decision.findings();
+        let images = match &decision.outcome {
+            // A list of plain strings always serializes.
+            Outcome::Allow { images, .. } if !images.is_empty() => {
+                Some(serde_json::to_string(images).unwrap_or_default())
+            }
+            _ => None,
+        };
+        Self {
+            decision: word,
+            reason: causes
+                .first()
+                .map(|cause| cause.reason.as_str()),
+            images,
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -49,6 +49,16 @@ impl Decision {
             tolerated: Vec::new(),
         }
     }
+
+    /// What was decided in a word (`allow`, `warn` or `deny`), and the problems that it rests on.
+    #[must_use]
+    pub fn findings(&self) -> (&'static str, &[Cause]) {
+        match &self.outcome {
+            Outcome::Deny(denial) => ("deny", &denial.causes),
+            Outcome::Allow { .. } if self.tolerated.is_empty() => ("allow", &[]),
+            Outcome::Allow { .. } => ("warn", &self.tolerated),
+        }
+    }
 }
 
 /// Whether a request goes on.

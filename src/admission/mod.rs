@@ -32,4 +32,4 @@ pub use placeholder::Placeholder;
 pub use policy::{Enforcement, Policy};
 pub use reason::Reason;
 pub use registries::AllowedRegistries;
-pub use review::{Review, Unreadable};
+pub use review::{Review, Unreadable, UnreadableRequest};

@@ -67,13 +67,25 @@ pub enum Unreadable {
     /// There is not even a request to answer: the peer is no API server, or speaks another
     /// version. The text says what was expected.
     Body(String),
-    /// A request of the given uid that is not served; it is answered with a denial.
-    Request {
-        /// The request's uid, to be repeated in the answer.
-        uid: String,
-        /// Why it is not served.
-        denial: Denial,
-    },
+    /// A request that is not served; it is answered with a denial.
+    Request(Box<UnreadableRequest>),
+}
+
+/// A request that is not served.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UnreadableRequest {
+    /// The request's uid, to be repeated in the answer.
+    pub uid: String,
+    /// The namespace of the object.
+    pub namespace: String,
+    /// What is done to the object.
+    pub operation: String,
+    /// Who asks.
+    pub user: String,
+    /// Whether nothing would be stored.
+    pub is_dry_run: bool,
+    /// Why it is not served.
+    pub denial: Denial,
 }
 
 #[derive(Debug, Deserialize)]
@@ -165,13 +177,21 @@ impl<'a> Review<'a> {
         };
         match Target::parse(&request) {
             Ok(target) => Ok(Self { request, target }),
-            Err(cause) => Err(Unreadable::Request {
+            Err(cause) => Err(Unreadable::Request(Box::new(UnreadableRequest {
                 uid: request.uid.as_str().to_owned(),
+                namespace: request.namespace.as_str().to_owned(),
+                operation: request.operation.as_str().to_owned(),
+                user: request
+                    .user_info
+                    .username
+                    .as_str()
+                    .to_owned(),
+                is_dry_run: request.dry_run.unwrap_or_default(),
                 denial: Denial {
                     subject: request.subject(),
                     causes: vec![cause],
                 },
-            }),
+            }))),
         }
     }
 
@@ -209,6 +229,12 @@ impl<'a> Review<'a> {
     #[must_use]
     pub fn subject(&self) -> Subject {
         self.request.subject()
+    }
+
+    /// The object as it was submitted.
+    #[must_use]
+    pub fn object(&self) -> Option<&RawValue> {
+        self.request.object
     }
 
     /// The kind of the object, from the closed set that is served; for metrics.

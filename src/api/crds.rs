@@ -5,12 +5,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use super::{Agent, Tool};
+use super::{Agent, Rejection, Tool};
 
 /// The custom resource definitions, as they are installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![without_null(Agent::crd()), without_null(Tool::crd())]
+    [Agent::crd(), Rejection::crd(), Tool::crd()]
+        .map(without_null)
+        .into()
 }
 
 /// Writes one definition as the YAML that `manifests/crds/` holds.

@@ -1,4 +1,4 @@
-//! The custom resources of `agentkube.io/v1alpha1`: [`Agent`] and [`Tool`].
+//! The custom resources of `agentkube.io/v1alpha1`: [`Agent`], [`Tool`] and [`Rejection`].
 //!
 //! The CRDs in `manifests/crds/` are generated from these types (`agentkube crds`); what needs no
 //! policy (a Custom Agent needs an image, exactly one goal source) is written on them as CEL
@@ -8,6 +8,7 @@ mod agent;
 mod crds;
 mod decision;
 mod quantity;
+mod rejection;
 mod secret;
 mod status;
 mod tool;
@@ -18,6 +19,7 @@ pub use agent::{
 pub use crds::{crds, to_yaml};
 pub use decision::ImageDecision;
 pub use quantity::{Amount, Resources};
+pub use rejection::{RejectedObject, Rejection, RejectionCause, RejectionDecision, RejectionSpec};
 pub use secret::{KeyRef, LocalRef};
 pub use status::{ConditionType, Phase, Status};
 pub use tool::{Tool, ToolConfig, ToolSpec, ToolType};

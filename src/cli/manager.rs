@@ -6,6 +6,7 @@ use kube::{Client, Config};
 use tokio::net::TcpListener;
 
 use super::{
+    duration,
     logging::{self, LogFormat},
     settings,
     tasks::Tasks,
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     admission::Policy,
     api::{MANAGER, MANAGER_NAMESPACE},
+    audit::{Recorder, Retention, retain},
     index::Index,
     leader::Candidate,
     reconciler,
@@ -73,6 +75,12 @@ pub(super) struct Args {
     /// How long requests are still answered after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain_delay: u64,
+    /// How many Rejections a namespace keeps; beyond that the oldest go
+    #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    rejections_per_namespace: u16,
+    /// How long after it was last seen a Rejection is kept, such as 12h or 30d
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration::parse)]
+    rejections_max_age: Duration,
     /// How log lines are written; what is logged is set by `RUST_LOG`
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -98,14 +106,20 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         serving_name,
         tls_dir,
         drain_delay,
+        rejections_per_namespace,
+        rejections_max_age,
         log_format: _,
     } = args;
+    let retention = Retention {
+        per_namespace: rejections_per_namespace.into(),
+        max_age: rejections_max_age,
+    };
     let ports = Ports {
         webhook: bind(webhook_address, "--webhook-address").await?,
         metrics: bind(metrics_address, "--metrics-address").await?,
         probes: bind(probe_address, "--probe-address").await?,
     };
-    let mut replica = Replica::new(client().await?, Arc::new(policy));
+    let mut replica = Replica::new(client().await?, Arc::new(policy), retention);
     if let Some(directory) = tls_dir {
         replica.follow_certificates(directory);
     } else {
@@ -142,6 +156,7 @@ struct Ports {
 struct Replica {
     client: Client,
     policy: Arc<Policy>,
+    retention: Retention,
     index: Arc<Index>,
     certificate: Arc<ServingCertificate>,
     health: Health,
@@ -151,7 +166,7 @@ struct Replica {
 }
 
 impl Replica {
-    fn new(client: Client, policy: Arc<Policy>) -> Self {
+    fn new(client: Client, policy: Arc<Policy>, retention: Retention) -> Self {
         let shutdown = Shutdown::new();
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
         let certificate = Arc::new(ServingCertificate::new(metrics.certificate_expiry()));
@@ -161,6 +176,7 @@ impl Replica {
         Self {
             client,
             policy,
+            retention,
             index: Arc::default(),
             certificate,
             health,
@@ -237,6 +253,7 @@ impl Replica {
         let Self {
             client,
             policy,
+            retention,
             index,
             certificate,
             health,
@@ -244,7 +261,14 @@ impl Replica {
             shutdown,
             mut tasks,
         } = self;
-        let webhooks = Webhooks::new(policy.clone(), index, client.clone(), metrics.clone());
+        let recorder = Arc::new(Recorder::new(retention, metrics.rejections()));
+        let webhooks = Webhooks::new(
+            policy.clone(),
+            index,
+            client.clone(),
+            metrics.clone(),
+            recorder.clone(),
+        );
         let health = Arc::new(health);
 
         tasks.spawn_drained(
@@ -275,6 +299,13 @@ impl Replica {
                 ),
             );
         }
+        // After the last answer, so that nothing that was refused is forgotten.
+        let (writer, finish) = (client.clone(), shutdown.clone());
+        tasks.spawn("rejections", async move {
+            recorder
+                .write(writer, finish.finished())
+                .await;
+        });
         let stop = shutdown.clone();
         tasks.spawn_drained("leader", async move {
             // Pods are created only once this replica can answer for them.
@@ -283,7 +314,12 @@ impl Replica {
                 () = stop.draining() => return,
             }
             let candidate = Candidate::new(client.clone(), &namespace, identity.clone());
-            let lead = || reconciler::run(client.clone(), policy.clone(), identity.clone());
+            let lead = async || {
+                futures::join!(
+                    reconciler::run(client.clone(), policy.clone(), identity.clone()),
+                    retain(client.clone(), retention, metrics.rejections()),
+                );
+            };
             candidate
                 .run(|leads| metrics.leads(leads), lead, stop.draining())
                 .await;

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod crds;
+mod duration;
 mod images;
 mod logging;
 mod manager;

@@ -169,7 +169,8 @@ fn resource(document: &Document, policy: &Policy) -> Option<Judged> {
     let api_version = text("apiVersion")?;
     let kind = text("kind")?;
     let (group, version) = api_version.split_once('/')?;
-    if group != GROUP {
+    // Nobody writes Rejections but the manager.
+    if group != GROUP || kind == "Rejection" {
         return None;
     }
     let mut verdict = verdict(document);
@@ -262,7 +263,7 @@ fn webhook(
     let body = pods::review(object, &verdict.namespace, (GROUP, &verdict.kind, resource));
     let review = Review::parse(&body).map_err(|unreadable| match unreadable {
         Unreadable::Body(message) => Decided::deny(500, "InternalError", message, Vec::new()),
-        Unreadable::Request { denial, .. } => (&denial).into(),
+        Unreadable::Request(request) => (&request.denial).into(),
     })?;
     let decision = decide(webhook, &review, Owners::default(), policy);
     for warning in decision.warnings {

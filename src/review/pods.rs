@@ -204,7 +204,8 @@ fn alternatives(image: &ImageDecision, policy: &Policy) -> Vec<Resolution> {
 fn unreadable_pod(unreadable: &Unreadable) -> Decided {
     let why = match unreadable {
         Unreadable::Body(message) => message.clone(),
-        Unreadable::Request { denial, .. } => denial
+        Unreadable::Request(request) => request
+            .denial
             .causes
             .iter()
             .map(|cause| cause.message.as_str())

@@ -19,7 +19,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::admission::Webhook;
+use crate::{admission::Webhook, audit::RejectionMetrics};
 
 /// Handles to everything that this process counts; clones are cheap and count the same
 #[derive(Clone, Debug)]
@@ -30,6 +30,7 @@ pub struct Metrics {
     image_decisions: Family<ImageDecisionLabels, Counter>,
     leader: Gauge,
     mutate_seconds: Histogram,
+    rejections: RejectionMetrics,
     reviews: Family<ReviewLabels, Counter>,
     reviews_in_flight: Gauge,
     reviews_shed: Counter,
@@ -51,6 +52,7 @@ impl Metrics {
             mutate_seconds: durations.get_or_create_owned(&DurationLabels {
                 webhook: Webhook::Mutate.as_str(),
             }),
+            rejections: RejectionMetrics::default(),
             reviews: Family::default(),
             reviews_in_flight: Gauge::default(),
             reviews_shed: Counter::default(),
@@ -87,6 +89,21 @@ impl Metrics {
             "leader",
             "1 if this replica leads, else 0",
             metrics.leader.clone(),
+        );
+        registry.register(
+            "rejections",
+            "Rejections written, evicted and expired, and denials folded into one or dropped, by event",
+            metrics.rejections.events.clone(),
+        );
+        registry.register(
+            "rejections_pending",
+            "Rejections that wait to be written",
+            metrics.rejections.pending.clone(),
+        );
+        registry.register(
+            "rejections_writable",
+            "1 while the API server takes Rejections, else 0",
+            metrics.rejections.writable.clone(),
         );
         registry.register(
             "review_duration_seconds",
@@ -156,6 +173,12 @@ impl Metrics {
     /// Says whether this replica leads
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// The handles of the audit trail
+    #[must_use]
+    pub fn rejections(&self) -> RejectionMetrics {
+        self.rejections.clone()
     }
 
     /// The handles of the webhook's listener
@@ -340,6 +363,10 @@ mod tests {
             "agentkube_connections 0",
             r#"agentkube_image_decisions_total{component="ClaudeCode",source="mirror"} 1"#,
             "agentkube_leader 1",
+            r#"agentkube_rejections_total{event="dropped"} 0"#,
+            r#"agentkube_rejections_total{event="written"} 0"#,
+            "agentkube_rejections_pending 0",
+            "agentkube_rejections_writable 1",
             r#"agentkube_review_duration_seconds_bucket{le="0.00005",webhook="mutate"} 0"#,
             r#"agentkube_review_duration_seconds_bucket{le="0.0001",webhook="mutate"} 1"#,
             r#"agentkube_review_duration_seconds_bucket{le="1.0",webhook="validate"} 0"#,

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod probes;
 pub mod shutdown;
 pub mod tls;
+mod trail;
 pub mod webhook;
 
 pub use deadline::Deadline;

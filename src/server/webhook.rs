@@ -5,7 +5,7 @@
 //! ```
 //!
 //! After the body is read nothing is awaited, except where a pod's Agent or Tool is not in the
-//! index yet.
+//! index yet. What is refused is counted, logged and recorded in one place, [`trail`].
 
 use std::sync::Arc;
 
@@ -23,12 +23,11 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     Deadline, Metrics, body,
-    metrics::{ImageDecisionLabels, ReviewLabels},
+    trail::{Asked, Trail},
 };
 use crate::{
-    admission::{
-        Cause, Decision, Outcome, Policy, Review, Unreadable, Webhook, answer, decide, unavailable,
-    },
+    admission::{Decision, Policy, Review, Unreadable, Webhook, answer, decide, unavailable},
+    audit::Recorder,
     index::{Found, Index, LookupError},
 };
 
@@ -42,20 +41,29 @@ pub struct Webhooks {
     index: Arc<Index>,
     client: Client,
     metrics: Metrics,
+    trail: Trail,
     slots: Semaphore,
 }
 
 impl Webhooks {
-    /// Answers by this policy, with what this index knows and this client can read.
+    /// Answers by this policy, with what this index knows and this client can read. What is refused
+    /// goes to `recorder`.
     ///
     /// Needs RBAC: `get` on agents and tools, see [`Index::find`].
     #[must_use]
-    pub fn new(policy: Arc<Policy>, index: Arc<Index>, client: Client, metrics: Metrics) -> Self {
+    pub fn new(
+        policy: Arc<Policy>,
+        index: Arc<Index>,
+        client: Client,
+        metrics: Metrics,
+        recorder: Arc<Recorder>,
+    ) -> Self {
         let slots = Semaphore::new(CONCURRENT_REVIEWS);
         Self {
             policy,
             index,
             client,
+            trail: Trail::new(metrics.clone(), recorder),
             metrics,
             slots,
         }
@@ -88,7 +96,7 @@ impl Webhooks {
             Ok(body) => {
                 let start = Instant::now();
                 let response = self
-                    .answer(webhook, &body, deadline)
+                    .answer(webhook, &body, start, deadline)
                     .await;
                 self.metrics
                     .review_duration(webhook, start.elapsed());
@@ -98,17 +106,25 @@ impl Webhooks {
         }
     }
 
-    async fn answer(&self, webhook: Webhook, body: &Bytes, deadline: Deadline) -> Response {
+    async fn answer(
+        &self,
+        webhook: Webhook,
+        body: &Bytes,
+        start: Instant,
+        deadline: Deadline,
+    ) -> Response {
         let review = match Review::parse(body) {
             Ok(review) => review,
             Err(Unreadable::Body(message)) => {
                 tracing::debug!(%message, "a body is no review");
                 return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response();
             }
-            Err(Unreadable::Request { uid, denial }) => {
-                self.count(webhook, "other", "other", "deny", denial.causes.first());
-                let decision = Decision::deny(denial);
-                return json(answer(&uid, &decision));
+            Err(Unreadable::Request(request)) => {
+                let decision = Decision::deny(request.denial.clone());
+                let asked = Asked::from(&*request);
+                self.trail
+                    .leave(webhook, &asked, &decision, start);
+                return json(answer(&request.uid, &decision));
             }
         };
         match self
@@ -117,7 +133,8 @@ impl Webhooks {
         {
             Ok(found) => {
                 let decision = decide(webhook, &review, found.owners(), &self.policy);
-                self.record(webhook, &review, &decision);
+                self.trail
+                    .leave(webhook, &Asked::from(&review), &decision, start);
                 json(answer(review.uid(), &decision))
             }
             Err(error) => {
@@ -140,70 +157,6 @@ impl Webhooks {
         self.index
             .find(&self.client, review.namespace(), wants, deadline.instant())
             .await
-    }
-
-    /// Counts a decision, and logs what broke a rule: one line, which says everything and repeats
-    /// nothing that the object holds.
-    fn record(&self, webhook: Webhook, review: &Review<'_>, decision: &Decision) {
-        let (word, causes) = match &decision.outcome {
-            Outcome::Allow { images, .. } => {
-                for image in images {
-                    self.metrics
-                        .image_decision(&ImageDecisionLabels {
-                            component: image.component.as_str(),
-                            source: image.source.as_str(),
-                        });
-                }
-                if decision.tolerated.is_empty() {
-                    self.count(webhook, review.kind(), review.operation(), "allow", None);
-                    return;
-                }
-                ("warn", &decision.tolerated)
-            }
-            Outcome::Deny(denial) => ("deny", &denial.causes),
-        };
-        let cause = causes.first();
-        self.count(webhook, review.kind(), review.operation(), word, cause);
-        tracing::info!(
-            uid = review.uid(),
-            webhook = webhook.as_str(),
-            operation = review.operation(),
-            kind = review.kind(),
-            namespace = review.namespace(),
-            name = review.subject().name,
-            user = review.user(),
-            dry_run = review.is_dry_run(),
-            reason = cause.map_or("", |cause| cause.reason.as_str()),
-            field = cause.map_or("", |cause| &cause.field),
-            causes = causes.len(),
-            "{}",
-            if word == "deny" {
-                "denied"
-            } else {
-                "admitted with a warning"
-            }
-        );
-    }
-
-    fn count(
-        &self,
-        webhook: Webhook,
-        kind: &'static str,
-        operation: &str,
-        decision: &'static str,
-        cause: Option<&Cause>,
-    ) {
-        self.metrics.review(&ReviewLabels {
-            webhook: webhook.as_str(),
-            kind,
-            operation: match operation {
-                "CREATE" => "CREATE",
-                "UPDATE" => "UPDATE",
-                _ => "other",
-            },
-            decision,
-            reason: cause.map_or("", |cause| cause.reason.as_str()),
-        });
     }
 }
 
@@ -251,6 +204,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::audit::Retention;
 
     /// Webhooks whose API server answers with this status code, or never.
     fn webhooks(code: Option<u16>) -> (Router, Metrics) {
@@ -271,7 +225,14 @@ mod tests {
         });
         let client = Client::new(service, "default");
         let metrics = Metrics::new("test");
-        let webhooks = Webhooks::new(Arc::default(), Arc::default(), client, metrics.clone());
+        let recorder = Recorder::new(Retention::default(), metrics.rejections());
+        let webhooks = Webhooks::new(
+            Arc::default(),
+            Arc::default(),
+            client,
+            metrics.clone(),
+            Arc::new(recorder),
+        );
         (webhooks.router(), metrics)
     }
 

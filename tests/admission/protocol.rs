@@ -1,6 +1,8 @@
 //! The review protocol itself: what is no review, and what is none of ours.
 
-use agentkube::admission::{Decision, Review, Unreadable, Webhook, answer, unavailable};
+use agentkube::admission::{
+    Decision, Review, Unreadable, UnreadableRequest, Webhook, answer, unavailable,
+};
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
@@ -37,7 +39,8 @@ fn what_is_wrong_with_a_body_never_repeats_the_body() {
 
 fn denial(review: &Value) -> Value {
     match Review::parse(review.to_string().as_bytes()) {
-        Err(Unreadable::Request { uid, denial }) => {
+        Err(Unreadable::Request(request)) => {
+            let UnreadableRequest { uid, denial, .. } = *request;
             let decision = Decision::deny(denial);
             serde_json::from_slice(&answer(&uid, &decision)).expect("JSON")
         }

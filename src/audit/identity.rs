@@ -1,0 +1,95 @@
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::Refusal;
+
+/// How much of the object's name is part of the Rejection's, in bytes.
+const LONGEST_STEM: usize = 40;
+
+/// What tells one Rejection from another: the object, the user and the reason.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Identity {
+    pub(super) namespace: Box<str>,
+    /// The name of the Rejection, the same on every replica.
+    pub(super) name: Box<str>,
+}
+
+impl Identity {
+    pub(super) fn of(refusal: &Refusal<'_>) -> Self {
+        let subject = &refusal.subject;
+        let reason = refusal.reason();
+        let parts = [
+            &subject.group,
+            &subject.kind,
+            &subject.name,
+            refusal.user,
+            reason,
+        ];
+        // No part can hold a NUL, so no two lists of parts become the same text.
+        let hash = digest(&SHA256, parts.join("\0").as_bytes());
+        let hash: String = hash
+            .as_ref()
+            .iter()
+            .take(5)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let stem = stem(&format!("{}-{}", subject.kind, subject.name));
+        Self {
+            namespace: refusal.namespace.into(),
+            name: format!("{stem}-{hash}").into(),
+        }
+    }
+}
+
+/// A legal beginning of a name: admission is asked before names are validated.
+fn stem(text: &str) -> String {
+    let mut stem: String = text
+        .chars()
+        .map(|character| match character.to_ascii_lowercase() {
+            legal @ ('a'..='z' | '0'..='9') => legal,
+            _ => '-',
+        })
+        .take(LONGEST_STEM)
+        .collect();
+    stem.truncate(stem.trim_end_matches('-').len());
+    let start = stem.trim_start_matches('-');
+    if start.is_empty() {
+        "object".to_owned()
+    } else {
+        start.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{admission::names, audit::refusal::tests::refusal};
+
+    #[test]
+    fn the_same_object_user_and_reason_are_one() {
+        let first = Identity::of(&refusal("a", "bot", "alice"));
+        assert_eq!(first, Identity::of(&refusal("a", "bot", "alice")));
+        for other in [
+            refusal("b", "bot", "alice"),
+            refusal("a", "bot2", "alice"),
+            refusal("a", "bot", "bob"),
+        ] {
+            assert_ne!(first, Identity::of(&other));
+        }
+        assert!(first.name.starts_with("agent-bot-"), "{}", first.name);
+    }
+
+    #[test]
+    fn whatever_an_object_is_called_its_rejection_has_a_legal_name() {
+        for name in [
+            "",
+            "---",
+            "Ünïcode/../\u{1b}[31m",
+            "a.b",
+            &"x".repeat(5_000),
+        ] {
+            let identity = Identity::of(&refusal("a", name, "alice"));
+            assert!(names::is_subdomain(&identity.name), "{}", identity.name);
+            assert!(identity.name.len() <= 63, "{}", identity.name);
+        }
+    }
+}

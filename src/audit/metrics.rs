@@ -1,0 +1,48 @@
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+};
+
+/// What is counted of the audit trail; the default is registered nowhere.
+#[derive(Clone, Debug)]
+pub struct RejectionMetrics {
+    /// What became of denials and of Rejections, by event.
+    pub events: Family<EventLabels, Counter>,
+    /// Rejections that wait to be written.
+    pub pending: Gauge,
+    /// 1 while the API server takes Rejections, else 0.
+    pub writable: Gauge,
+    pub(super) dropped: Counter,
+    pub(super) evicted: Counter,
+    pub(super) expired: Counter,
+    pub(super) folded: Counter,
+    pub(super) written: Counter,
+}
+
+/// What happened.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct EventLabels {
+    /// `dropped`: a denial that could not be recorded. `evicted`, `expired`: a Rejection that was
+    /// deleted. `folded`: a denial that joined a Rejection known already. `written`: a Rejection
+    /// that was created or updated.
+    event: &'static str,
+}
+
+impl Default for RejectionMetrics {
+    fn default() -> Self {
+        let events = Family::<EventLabels, Counter>::default();
+        let counter = |event| events.get_or_create_owned(&EventLabels { event });
+        let writable = Gauge::default();
+        writable.set(1);
+        Self {
+            pending: Gauge::default(),
+            writable,
+            dropped: counter("dropped"),
+            evicted: counter("evicted"),
+            expired: counter("expired"),
+            folded: counter("folded"),
+            written: counter("written"),
+            events,
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! What waits to be written: bounded, and folded before anything is written.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tokio::time::Instant;
+
+use super::identity::Identity;
+use crate::api::RejectionSpec;
+
+/// The most that is remembered of all namespaces together.
+const MOST: usize = 4096;
+/// How long after it was written a Rejection waits to be written again: what comes meanwhile is
+/// folded.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Denials by namespace and Rejection.
+#[derive(Debug)]
+pub(super) struct Pending {
+    namespaces: HashMap<Box<str>, HashMap<Box<str>, Entry>>,
+    /// How many entries there are in all namespaces together.
+    known: usize,
+    /// The most entries of one namespace: more would be evicted as soon as they were written.
+    per_namespace: usize,
+}
+
+/// What is known of one Rejection.
+#[derive(Debug)]
+struct Entry {
+    /// The first denial since the last write; `None` while there was none.
+    denied: Option<Denied>,
+    /// When it may be written, or forgotten where nothing came.
+    due: Instant,
+    /// Whether it is being written now.
+    is_busy: bool,
+}
+
+/// Denials that are to be written as one Rejection. `count` of the record says how many they are.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Denied(pub(super) RejectionSpec);
+
+/// What became of a denial.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fold {
+    /// Its Rejection is to be added by [`Pending::add`].
+    Add,
+    /// It joined a Rejection that was known.
+    Join,
+}
+
+impl Pending {
+    pub(super) fn new(per_namespace: usize) -> Self {
+        Self {
+            namespaces: HashMap::new(),
+            known: 0,
+            per_namespace: per_namespace.max(1),
+        }
+    }
+
+    /// How many Rejections wait to be written.
+    pub(super) fn len(&self) -> usize {
+        self.namespaces
+            .values()
+            .flat_map(HashMap::values)
+            .filter(|entry| entry.denied.is_some())
+            .count()
+    }
+
+    /// Folds a denial into its Rejection, if one waits.
+    pub(super) fn fold(&mut self, identity: &Identity, now: Timestamp) -> Fold {
+        let waiting = self
+            .namespaces
+            .get_mut(&identity.namespace)
+            .and_then(|entries| entries.get_mut(&identity.name))
+            .and_then(|entry| entry.denied.as_mut());
+        match waiting {
+            Some(Denied(record)) => {
+                record.count = record.count.saturating_add(1);
+                record.last_seen = Time(now);
+                Fold::Join
+            }
+            None => Fold::Add,
+        }
+    }
+
+    /// Adds a denial whose Rejection does not wait yet. Returns how many denials are lost for it:
+    /// those of the Rejection of its namespace that is oldest, or itself where there is no room.
+    pub(super) fn add(&mut self, identity: Identity, record: RejectionSpec, now: Instant) -> u64 {
+        if self.known >= MOST {
+            self.forget(now);
+        }
+        let mut lost = 0;
+        let entries = self
+            .namespaces
+            .entry(identity.namespace)
+            .or_default();
+        if let Some(entry) = entries.get_mut(&identity.name) {
+            match &mut entry.denied {
+                // Somebody else was faster.
+                Some(Denied(waiting)) => {
+                    waiting.count = waiting
+                        .count
+                        .saturating_add(record.count)
+                }
+                none => *none = Some(Denied(record)),
+            }
+            return 0;
+        }
+        if entries.len() >= self.per_namespace
+            && let Some((name, denials)) = oldest(entries)
+        {
+            entries.remove(&name);
+            self.known -= 1;
+            lost = denials;
+        }
+        if self.known >= MOST {
+            return lost + denials(&record);
+        }
+        self.known += 1;
+        entries.insert(
+            identity.name,
+            Entry {
+                denied: Some(Denied(record)),
+                due: now,
+                is_busy: false,
+            },
+        );
+        lost
+    }
+
+    /// Takes what is due, the longest due first; with `all`, whatever waits.
+    pub(super) fn take(&mut self, now: Instant, most: usize, all: bool) -> Vec<(Identity, Denied)> {
+        let mut due: Vec<_> = self
+            .namespaces
+            .iter()
+            .flat_map(|(namespace, entries)| {
+                entries
+                    .iter()
+                    .map(move |(name, entry)| (entry, namespace, name))
+            })
+            .filter(|(entry, ..)| {
+                entry.denied.is_some() && !entry.is_busy && (all || entry.due <= now)
+            })
+            .map(|(entry, namespace, name)| (entry.due, namespace, name))
+            .collect();
+        due.sort_unstable_by_key(|(due, ..)| *due);
+        let chosen: Vec<_> = due
+            .into_iter()
+            .take(most)
+            .map(|(_, namespace, name)| Identity {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            })
+            .collect();
+        chosen
+            .into_iter()
+            .filter_map(|identity| {
+                let entry = self.entry(&identity)?;
+                entry.is_busy = true;
+                let denied = entry.denied.take()?;
+                Some((identity, denied))
+            })
+            .collect()
+    }
+
+    /// When the next Rejection is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.namespaces
+            .values()
+            .flat_map(HashMap::values)
+            .filter(|entry| entry.denied.is_some() && !entry.is_busy)
+            .map(|entry| entry.due)
+            .min()
+    }
+
+    /// Ends a write, after which the next one waits for a while. What could not be written is put
+    /// back. Returns how many denials are lost because they were evicted meanwhile.
+    pub(super) fn settle(
+        &mut self,
+        identity: &Identity,
+        unwritten: Option<Denied>,
+        now: Instant,
+    ) -> u64 {
+        let Some(entry) = self.entry(identity) else {
+            return unwritten.map_or(0, |Denied(record)| denials(&record));
+        };
+        entry.is_busy = false;
+        entry.due = now + PAUSE;
+        if let Some(Denied(mut record)) = unwritten {
+            if let Some(Denied(later)) = &entry.denied {
+                record.count = record.count.saturating_add(later.count);
+                record.last_seen = later.last_seen.clone();
+            }
+            entry.denied = Some(Denied(record));
+        }
+        0
+    }
+
+    /// Forgets what was written and did not come again.
+    pub(super) fn forget(&mut self, now: Instant) {
+        for entries in self.namespaces.values_mut() {
+            entries.retain(|_, entry| entry.denied.is_some() || entry.is_busy || entry.due > now);
+        }
+        self.namespaces
+            .retain(|_, entries| !entries.is_empty());
+        self.known = self
+            .namespaces
+            .values()
+            .map(HashMap::len)
+            .sum();
+    }
+
+    fn entry(&mut self, identity: &Identity) -> Option<&mut Entry> {
+        self.namespaces
+            .get_mut(&identity.namespace)?
+            .get_mut(&identity.name)
+    }
+}
+
+/// The entry of a namespace that was seen longest ago, and how many denials it holds: one that was
+/// written goes first.
+fn oldest(entries: &HashMap<Box<str>, Entry>) -> Option<(Box<str>, u64)> {
+    let age = |entry: &Entry| {
+        entry
+            .denied
+            .as_ref()
+            .map(|Denied(record)| record.last_seen.0)
+    };
+    let (name, entry) = entries
+        .iter()
+        .filter(|(_, entry)| !entry.is_busy)
+        .min_by_key(|(_, entry)| age(entry))?;
+    let lost = entry
+        .denied
+        .as_ref()
+        .map_or(0, |Denied(record)| denials(record));
+    Some((name.clone(), lost))
+}
+
+fn denials(record: &RejectionSpec) -> u64 {
+    u64::try_from(record.count).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::refusal::tests::refusal;
+
+    /// Denies an object once.
+    fn deny(pending: &mut Pending, namespace: &str, name: &str, second: i64, now: Instant) -> u64 {
+        let refusal = refusal(namespace, name, "alice");
+        let seen = Timestamp::from_second(second).unwrap();
+        let identity = Identity::of(&refusal);
+        if pending.fold(&identity, seen) == Fold::Join {
+            return 0;
+        }
+        let record = RejectionSpec {
+            count: 1,
+            ..refusal.record(seen)
+        };
+        pending.add(identity, record, now)
+    }
+
+    fn counts(taken: &[(Identity, Denied)]) -> Vec<i64> {
+        taken
+            .iter()
+            .map(|(_, Denied(record))| record.count)
+            .collect()
+    }
+
+    #[test]
+    fn repeats_fold_before_and_while_and_after_they_are_written() {
+        let mut pending = Pending::new(10);
+        let start = Instant::now();
+        deny(&mut pending, "a", "bot", 1, start);
+        deny(&mut pending, "a", "bot", 2, start);
+        assert_eq!(pending.len(), 1);
+        let taken = pending.take(start, 10, false);
+        assert_eq!(counts(&taken), [2]);
+        let Denied(record) = &taken[0].1;
+        assert_eq!(record.first_seen.0.as_second(), 1);
+        assert_eq!(record.last_seen.0.as_second(), 2);
+
+        deny(&mut pending, "a", "bot", 3, start);
+        assert!(
+            pending
+                .take(start, 10, false)
+                .is_empty(),
+            "it is being written"
+        );
+        pending.settle(&taken[0].0, None, start);
+        assert!(
+            pending
+                .take(start, 10, false)
+                .is_empty(),
+            "it was just written"
+        );
+        assert_eq!(pending.next_due(), Some(start + PAUSE));
+        assert_eq!(counts(&pending.take(start + PAUSE, 10, false)), [1]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_put_back_with_what_came_meanwhile() {
+        let mut pending = Pending::new(10);
+        let start = Instant::now();
+        deny(&mut pending, "a", "bot", 1, start);
+        let (identity, denied) = pending.take(start, 10, false).remove(0);
+        deny(&mut pending, "a", "bot", 5, start);
+        assert_eq!(pending.settle(&identity, Some(denied), start), 0);
+        let taken = pending.take(start, 10, true);
+        assert_eq!(counts(&taken), [2]);
+        let Denied(record) = &taken[0].1;
+        assert_eq!(record.first_seen.0.as_second(), 1);
+        assert_eq!(record.last_seen.0.as_second(), 5);
+    }
+
+    #[test]
+    fn in_a_full_namespace_the_oldest_makes_room_and_is_counted() {
+        let mut pending = Pending::new(2);
+        let start = Instant::now();
+        assert_eq!(deny(&mut pending, "a", "one", 1, start), 0);
+        assert_eq!(deny(&mut pending, "a", "one", 1, start), 0);
+        assert_eq!(deny(&mut pending, "a", "two", 2, start), 0);
+        assert_eq!(deny(&mut pending, "b", "one", 2, start), 0);
+        assert_eq!(
+            deny(&mut pending, "a", "three", 3, start),
+            2,
+            "the two of `one`"
+        );
+        assert_eq!(pending.len(), 3);
+    }
+
+    #[test]
+    fn memory_is_bounded_over_all_namespaces_and_frees_itself() {
+        let mut pending = Pending::new(MOST);
+        let start = Instant::now();
+        for index in 0..MOST {
+            assert_eq!(
+                deny(
+                    &mut pending,
+                    &format!("n{}", index % 64),
+                    &format!("bot-{index}"),
+                    1,
+                    start
+                ),
+                0
+            );
+        }
+        assert_eq!(deny(&mut pending, "late", "bot", 2, start), 1);
+        for (identity, _) in pending.take(start, MOST, true) {
+            pending.settle(&identity, None, start);
+        }
+        assert_eq!(deny(&mut pending, "late", "bot", 2, start + PAUSE), 0);
+        assert_eq!(pending.known, 1);
+    }
+}

@@ -1,0 +1,246 @@
+use std::{
+    future::Future,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use kube::Client;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tracing::{info, warn};
+
+use super::{
+    Refusal, RejectionMetrics, Retention,
+    identity::Identity,
+    pending::{Denied, Fold, Pending},
+    write::{WriteError, write},
+};
+use crate::api::RejectionSpec;
+
+/// How many Rejections are written at a time.
+const BATCH: usize = 8;
+/// How long a batch takes at least: with [`BATCH`], the rate of writes.
+const BATCH_PERIOD: Duration = Duration::from_millis(100);
+/// A write that takes longer is given up, and tried again.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pauses while the API server takes nothing, first and longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long what is pending at the end may take.
+const LAST_WRITES: Duration = Duration::from_secs(4);
+/// How long nothing may happen before what is remembered is looked through.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Turns denials into Rejections.
+#[derive(Debug)]
+pub struct Recorder {
+    pending: Mutex<Pending>,
+    is_new: Notify,
+    metrics: RejectionMetrics,
+}
+
+impl Recorder {
+    /// Remembers no more of a namespace than is kept of it.
+    #[must_use]
+    pub fn new(retention: Retention, metrics: RejectionMetrics) -> Self {
+        Self {
+            pending: Mutex::new(Pending::new(retention.per_namespace)),
+            is_new: Notify::new(),
+            metrics,
+        }
+    }
+
+    /// Remembers a denial. Never waits for anything but another denial that is remembered; costs
+    /// microseconds where the Rejection is known, and one reading of the object where it is not.
+    pub fn record(&self, refusal: &Refusal<'_>) {
+        if refusal.namespace.is_empty() {
+            // There is no place beside it. The log and the metrics have it.
+            self.metrics.dropped.inc();
+            return;
+        }
+        let now = Timestamp::now();
+        let identity = Identity::of(refusal);
+        if self.pending().fold(&identity, now) == Fold::Join {
+            self.metrics.folded.inc();
+            return;
+        }
+        let record = RejectionSpec {
+            count: 1,
+            ..refusal.record(now)
+        };
+        let lost = self
+            .pending()
+            .add(identity, record, Instant::now());
+        self.metrics.dropped.inc_by(lost);
+        self.is_new.notify_one();
+    }
+
+    /// Writes what is remembered, until `shutdown`; then what still waits, for a few seconds at most.
+    ///
+    /// RBAC, in every namespace: `get`, `create`, `update` on rejections.
+    pub async fn write(&self, client: Client, shutdown: impl Future<Output = ()>) {
+        let mut writer = Writer {
+            recorder: self,
+            client,
+            is_failing: false,
+            backoff: BACKOFF.0,
+        };
+        tokio::select! {
+            () = writer.run() => {}
+            () = shutdown => {}
+        }
+        let last = async { while writer.batch(true).await == Batch::Written {} };
+        let in_time = timeout(LAST_WRITES, last).await;
+        let lost = self.pending().len();
+        if in_time.is_err() || lost > 0 {
+            warn!(
+                rejections = lost,
+                "the manager stops before every Rejection is written"
+            );
+        }
+    }
+
+    // A panic while it was held cannot have left anything half done that matters.
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_pending(&self) {
+        let waiting = self.pending().len();
+        self.metrics
+            .pending
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+}
+
+/// Brings what is remembered to the API server.
+struct Writer<'r> {
+    recorder: &'r Recorder,
+    client: Client,
+    is_failing: bool,
+    backoff: Duration,
+}
+
+/// What came of a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Batch {
+    /// The API server takes nothing now.
+    Fail,
+    /// There was nothing to write.
+    Nothing,
+    /// Whatever could be written was.
+    Written,
+}
+
+impl Writer<'_> {
+    async fn run(&mut self) {
+        loop {
+            let start = Instant::now();
+            match self.batch(false).await {
+                Batch::Written => {
+                    self.backoff = BACKOFF.0;
+                    sleep_until(start + BATCH_PERIOD).await;
+                }
+                Batch::Fail => {
+                    sleep(self.backoff).await;
+                    self.backoff = BACKOFF.1.min(self.backoff * 2);
+                }
+                Batch::Nothing => self.wait().await,
+            }
+        }
+    }
+
+    /// Waits until something is due.
+    async fn wait(&self) {
+        let now = Instant::now();
+        let due = {
+            let mut pending = self.recorder.pending();
+            pending.forget(now);
+            pending.next_due()
+        };
+        let due = due.unwrap_or(now + IDLE);
+        tokio::select! {
+            () = sleep_until(due) => {}
+            () = self.recorder.is_new.notified() => {}
+        }
+    }
+
+    async fn batch(&mut self, all: bool) -> Batch {
+        let metrics = &self.recorder.metrics;
+        let taken = self
+            .recorder
+            .pending()
+            .take(Instant::now(), BATCH, all);
+        self.recorder.count_pending();
+        if taken.is_empty() {
+            return Batch::Nothing;
+        }
+        let writes = taken
+            .iter()
+            .map(|(identity, Denied(record))| {
+                timeout(WRITE_TIMEOUT, write(&self.client, identity, record))
+            });
+        let results = join_all(writes).await;
+        let mut failed = None;
+        for ((identity, denied), result) in taken.into_iter().zip(results) {
+            let unwritten = match result {
+                Ok(Ok(())) => {
+                    metrics.written.inc();
+                    None
+                }
+                Ok(Err(WriteError::Refused(message))) => {
+                    let Denied(record) = &denied;
+                    metrics
+                        .dropped
+                        .inc_by(u64::try_from(record.count).unwrap_or_default());
+                    // Once for each Rejection and pause: its namespace is going, or full.
+                    info!(namespace = &*identity.namespace, rejection = &*identity.name, error = %message, "a Rejection is not kept");
+                    None
+                }
+                Ok(Err(WriteError::Api { message, hint })) => {
+                    failed = Some((message, hint));
+                    Some(denied)
+                }
+                Err(_) => {
+                    failed = Some(("the API server did not answer in time".to_owned(), ""));
+                    Some(denied)
+                }
+            };
+            let lost = self
+                .recorder
+                .pending()
+                .settle(&identity, unwritten, Instant::now());
+            metrics.dropped.inc_by(lost);
+        }
+        self.recorder.count_pending();
+        self.report(failed)
+    }
+
+    /// Says once that Rejections cannot be written, and once that they can again.
+    fn report(&mut self, failed: Option<(String, &'static str)>) -> Batch {
+        let metrics = &self.recorder.metrics;
+        match failed {
+            Some((error, hint)) => {
+                metrics.writable.set(0);
+                if !self.is_failing {
+                    warn!(%error, hint, "Rejections cannot be written, and wait");
+                }
+                self.is_failing = true;
+                Batch::Fail
+            }
+            None => {
+                metrics.writable.set(1);
+                if self.is_failing {
+                    info!("Rejections can be written again");
+                }
+                self.is_failing = false;
+                Batch::Written
+            }
+        }
+    }
+}

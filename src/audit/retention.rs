@@ -1,0 +1,380 @@
+//! What of the audit trail goes: the oldest of a namespace that has too many, and what is too old.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Preconditions},
+    runtime::watcher::{self, Event},
+};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+
+use super::{RejectionMetrics, Retention};
+use crate::api::Rejection;
+
+/// How often the ages are looked at.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// How soon after a look there may be another, when Rejections come by the dozen.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait after the API server did not delete.
+const RETRY: Duration = Duration::from_secs(5);
+/// A request that takes longer is given up.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Keeps the Rejections of the cluster within their limits, until it is dropped. To be run by the
+/// leader only.
+///
+/// RBAC, in every namespace: `list`, `watch`, `delete` on rejections.
+pub async fn retain(client: Client, retention: Retention, metrics: RejectionMetrics) {
+    let keeper = Keeper {
+        client: client.clone(),
+        retention,
+        metrics,
+        trail: Mutex::default(),
+        has_changed: Notify::new(),
+    };
+    let watch = crate::watch::follow(
+        Api::<Rejection>::all(client),
+        watcher::Config::default(),
+        trim,
+        |event| {
+            keeper.trail().apply(event);
+            keeper.has_changed.notify_one();
+        },
+    );
+    futures::join!(watch, keeper.run());
+}
+
+/// Drops what is not read, before it is kept.
+fn trim(rejection: &mut Rejection) {
+    rejection.metadata.managed_fields = None;
+    rejection.spec.submitted = None;
+}
+
+struct Keeper {
+    client: Client,
+    retention: Retention,
+    metrics: RejectionMetrics,
+    trail: Mutex<Trail>,
+    has_changed: Notify,
+}
+
+impl Keeper {
+    async fn run(&self) {
+        let mut is_failing = false;
+        loop {
+            let surplus = self
+                .trail()
+                .surplus(&self.retention, Timestamp::now());
+            let mut failed = false;
+            for (seen, why) in surplus {
+                match self.delete(&seen).await {
+                    Ok(is_deleted) => {
+                        let counter = match why {
+                            Why::Age => &self.metrics.expired,
+                            Why::Number => &self.metrics.evicted,
+                        };
+                        counter.inc_by(u64::from(is_deleted));
+                    }
+                    Err(error) => {
+                        failed = true;
+                        // It is tried again and again; once is enough to say so.
+                        if !is_failing {
+                            warn!(namespace = seen.namespace, rejection = seen.name, %error, "a Rejection could not be deleted, trying again");
+                        }
+                        break;
+                    }
+                }
+            }
+            if is_failing && !failed {
+                info!("Rejections can be deleted again");
+            }
+            is_failing = failed;
+            if failed {
+                sleep(RETRY).await;
+                continue;
+            }
+            sleep(PAUSE).await;
+            tokio::select! {
+                () = self.has_changed.notified() => {}
+                () = sleep(INTERVAL) => {}
+            }
+        }
+    }
+
+    /// Deletes a Rejection as it was seen: one that was updated since stays. Says whether it went.
+    async fn delete(&self, seen: &Seen) -> Result<bool, String> {
+        let rejections: Api<Rejection> = Api::namespaced(self.client.clone(), &seen.namespace);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                resource_version: Some(seen.version.clone()),
+                uid: None,
+            }),
+            ..DeleteParams::default()
+        };
+        let is_deleted =
+            match timeout(REQUEST_TIMEOUT, rejections.delete(&seen.name, &params)).await {
+                Ok(Ok(_)) => true,
+                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => false,
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => return Err("the API server did not answer in time".to_owned()),
+            };
+        // Until the watch shows it.
+        self.trail()
+            .forget(&seen.namespace, &seen.name, &seen.version);
+        Ok(is_deleted)
+    }
+
+    // A panic while it was held cannot have left anything half done that matters.
+    fn trail(&self) -> MutexGuard<'_, Trail> {
+        self.trail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a Rejection goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Why {
+    Age,
+    Number,
+}
+
+/// A Rejection, as it was last seen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Seen {
+    namespace: String,
+    name: String,
+    version: String,
+}
+
+/// When each Rejection was last seen, by namespace and name.
+#[derive(Debug, Default)]
+struct Trail {
+    namespaces: BTreeMap<String, BTreeMap<String, Mark>>,
+    /// What a list that is under way has held so far.
+    listed: BTreeMap<String, BTreeMap<String, Mark>>,
+}
+
+#[derive(Clone, Debug)]
+struct Mark {
+    last_seen: Timestamp,
+    version: String,
+}
+
+impl Trail {
+    fn apply(&mut self, event: Event<Rejection>) {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(rejection) => insert(&mut self.listed, rejection),
+            Event::InitDone => self.namespaces = std::mem::take(&mut self.listed),
+            Event::Apply(rejection) => insert(&mut self.namespaces, rejection),
+            Event::Delete(rejection) => {
+                let namespace = rejection
+                    .metadata
+                    .namespace
+                    .unwrap_or_default();
+                let name = rejection
+                    .metadata
+                    .name
+                    .unwrap_or_default();
+                if let Some(marks) = self.namespaces.get_mut(&namespace) {
+                    marks.remove(&name);
+                    if marks.is_empty() {
+                        self.namespaces.remove(&namespace);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is too much, and what is too old. A Rejection from the future, of a clock that was set
+    /// back, is not old.
+    fn surplus(&self, retention: &Retention, now: Timestamp) -> Vec<(Seen, Why)> {
+        let mut surplus = Vec::new();
+        for (namespace, marks) in &self.namespaces {
+            let mut by_age: Vec<_> = marks.iter().collect();
+            by_age.sort_unstable_by_key(|(_, mark)| mark.last_seen);
+            let too_many = by_age
+                .len()
+                .saturating_sub(retention.per_namespace);
+            for (index, (name, mark)) in by_age.into_iter().enumerate() {
+                let age =
+                    Duration::try_from(now.duration_since(mark.last_seen)).unwrap_or_default();
+                let why = if age > retention.max_age {
+                    Why::Age
+                } else if index < too_many {
+                    Why::Number
+                } else {
+                    break;
+                };
+                let seen = Seen {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                    version: mark.version.clone(),
+                };
+                surplus.push((seen, why));
+            }
+        }
+        surplus
+    }
+
+    fn forget(&mut self, namespace: &str, name: &str, version: &str) {
+        if let Some(marks) = self.namespaces.get_mut(namespace)
+            && marks
+                .get(name)
+                .is_some_and(|mark| mark.version == version)
+        {
+            marks.remove(name);
+        }
+    }
+}
+
+fn insert(namespaces: &mut BTreeMap<String, BTreeMap<String, Mark>>, rejection: Rejection) {
+    let mark = Mark {
+        last_seen: rejection.spec.last_seen.0,
+        version: rejection
+            .metadata
+            .resource_version
+            .unwrap_or_default(),
+    };
+    namespaces
+        .entry(
+            rejection
+                .metadata
+                .namespace
+                .unwrap_or_default(),
+        )
+        .or_default()
+        .insert(
+            rejection
+                .metadata
+                .name
+                .unwrap_or_default(),
+            mark,
+        );
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake_api::{Api as FakeApi, Reply};
+
+    fn rejection(namespace: &str, name: &str, last_seen: i64) -> Rejection {
+        let last_seen = Timestamp::from_second(last_seen).unwrap();
+        serde_json::from_value(json!({
+            "apiVersion": "agentkube.io/v1alpha1",
+            "kind": "Rejection",
+            "metadata": {"namespace": namespace, "name": name, "resourceVersion": "7"},
+            "spec": {
+                "object": {"kind": "Agent", "name": "bot"},
+                "operation": "CREATE", "user": "alice", "decision": "deny",
+                "reason": "ImageRequired", "field": "spec.image", "message": "no image",
+                "count": 1, "firstSeen": last_seen, "lastSeen": last_seen,
+            },
+        }))
+        .unwrap()
+    }
+
+    fn trail(rejections: &[(&str, &str, i64)]) -> Trail {
+        let mut trail = Trail::default();
+        for (namespace, name, last_seen) in rejections {
+            trail.apply(Event::Apply(rejection(namespace, name, *last_seen)));
+        }
+        trail
+    }
+
+    fn gone(trail: &Trail, retention: Retention, now: i64) -> Vec<(String, Why)> {
+        trail
+            .surplus(&retention, Timestamp::from_second(now).unwrap())
+            .into_iter()
+            .map(|(seen, why)| (format!("{}/{}", seen.namespace, seen.name), why))
+            .collect()
+    }
+
+    const RETENTION: Retention = Retention {
+        per_namespace: 2,
+        max_age: Duration::from_secs(100),
+    };
+
+    #[test]
+    fn the_oldest_of_a_full_namespace_go_and_so_does_what_is_too_old() {
+        let trail = trail(&[
+            ("a", "new", 1_000),
+            ("a", "newer", 1_010),
+            ("a", "newest", 1_020),
+            ("b", "old", 890),
+            ("b", "new", 1_000),
+        ]);
+        assert_eq!(
+            gone(&trail, RETENTION, 1_030),
+            [
+                ("a/new".to_owned(), Why::Number),
+                ("b/old".to_owned(), Why::Age)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_costs_nothing() {
+        let trail = trail(&[("a", "future", i64::from(u32::MAX))]);
+        assert!(gone(&trail, RETENTION, 0).is_empty());
+    }
+
+    #[test]
+    fn a_new_list_forgets_what_is_not_in_it() {
+        let mut trail = trail(&[("a", "one", 1), ("a", "two", 2)]);
+        trail.apply(Event::Init);
+        trail.apply(Event::InitApply(rejection("a", "two", 2)));
+        trail.apply(Event::InitDone);
+        trail.apply(Event::Delete(rejection("b", "never", 2)));
+        assert_eq!(
+            gone(&trail, RETENTION, 1_000),
+            [("a/two".to_owned(), Why::Age)]
+        );
+        trail.apply(Event::Delete(rejection("a", "two", 2)));
+        assert!(trail.namespaces.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_rejection_is_deleted_only_as_it_was_seen() {
+        let api = FakeApi::default();
+        api.on(
+            "DELETE",
+            "/rejections/old",
+            Reply::error(409, "Conflict", "it was modified"),
+        );
+        let keeper = Keeper {
+            client: api.client(),
+            retention: RETENTION,
+            metrics: RejectionMetrics::default(),
+            trail: Mutex::new(trail(&[("a", "old", 1)])),
+            has_changed: Notify::new(),
+        };
+        let seen = keeper
+            .trail()
+            .surplus(&RETENTION, Timestamp::from_second(1_000).unwrap())
+            .remove(0)
+            .0;
+        assert_eq!(keeper.delete(&seen).await, Ok(false));
+        let sent = api.request("DELETE", "/namespaces/a/rejections/old");
+        assert_eq!(sent["preconditions"]["resourceVersion"], "7");
+        assert!(
+            keeper
+                .trail()
+                .surplus(&RETENTION, Timestamp::from_second(1_000).unwrap())
+                .is_empty()
+        );
+    }
+}
