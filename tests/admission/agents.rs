@@ -33,6 +33,9 @@ fn a_good_agent_is_admitted_without_a_word() {
     assert_json_snapshot!(response, @r#"
     {
       "allowed": true,
+      "auditAnnotations": {
+        "decision": "allow"
+      },
       "uid": "6b2f2a2e-0000-4000-8000-000000000001"
     }
     "#);

@@ -112,6 +112,17 @@ impl Rejected {
         }
     }
 
+    /// Whether agentkube's webhooks refused it, and not a schema or the API server itself.
+    pub(crate) fn is_by_admission(&self) -> bool {
+        matches!(self.code, 403 | 422)
+            && self.namespace.is_some()
+            && self
+                .reason
+                .starts_with(char::is_uppercase)
+            && !self.reason.starts_with("FieldValue")
+            && !matches!(self.reason.as_str(), "Forbidden" | "Invalid")
+    }
+
     /// Kind, namespace and name.
     #[must_use]
     pub fn object(&self) -> String {

@@ -28,6 +28,7 @@ mod mirrortools;
 mod nodes;
 mod ports;
 mod process;
+mod rejections;
 mod report;
 mod signals;
 mod state;
@@ -47,6 +48,7 @@ pub use crate::{
     mirrortools::MirrorTools,
     ports::free_ports,
     process::Process,
+    rejections::rejections,
     report::{Report, Seconds},
     signals::Shutdown,
     wait::until,

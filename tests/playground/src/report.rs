@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use crate::{
     agents::{AgentReport, ImageReport},
@@ -22,6 +23,8 @@ pub struct Report {
     pub agents: Vec<AgentReport>,
     /// What the API server refused.
     pub rejected: Vec<Rejected>,
+    /// The Rejections that were recorded of it, as the API server holds them.
+    pub rejections: Vec<Value>,
     /// The warnings that it gave.
     #[serde(serialize_with = "texts")]
     pub warnings: Vec<Warning>,
@@ -47,11 +50,17 @@ pub struct Seconds {
 impl Report {
     /// Puts together what is known.
     #[must_use]
-    pub fn new(agents: Vec<AgentReport>, applied: Applied, seconds: Seconds) -> Self {
+    pub fn new(
+        agents: Vec<AgentReport>,
+        applied: Applied,
+        rejections: Vec<Value>,
+        seconds: Seconds,
+    ) -> Self {
         let Applied { rejected, warnings } = applied;
         Self {
             agents,
             rejected,
+            rejections,
             warnings,
             seconds,
         }
@@ -63,6 +72,7 @@ impl fmt::Display for Report {
         let Self {
             agents,
             rejected,
+            rejections,
             warnings,
             seconds,
         } = self;
@@ -75,6 +85,9 @@ impl fmt::Display for Report {
             writeln!(f, "\n  {object}  {code} {reason}")?;
             writeln!(f, "      {}", refusal.file)?;
             write_wrapped(f, &refusal.printed)?;
+        }
+        if !rejections.is_empty() {
+            writeln!(f, "\n  {} recorded as Rejections", rejections.len())?;
         }
         if !warnings.is_empty() {
             writeln!(f, "\nWarnings")?;
@@ -270,7 +283,7 @@ mod tests {
             manager: Duration::from_secs(1),
             total: Duration::from_millis(7_500),
         };
-        Report::new(vec![agent], applied, seconds)
+        Report::new(vec![agent], applied, Vec::new(), seconds)
     }
 
     #[test]
@@ -333,6 +346,7 @@ Took 7.5 s: control plane 4.0 s, manager 1.0 s, manifests 2.5 s
                 "reason": "ImageRequired",
                 "message": "denied",
             }],
+            "rejections": [],
             "warnings": ["no token"],
             "seconds": {"controlPlane": 4.0, "manager": 1.0, "total": 7.5},
         });

@@ -10,7 +10,7 @@ use std::{
 use agentkube_playground::{
     AgentReport, Binaries, ControlPlane, ControlPlaneOptions, Installation, Manager,
     ManagerOptions, Manifest, Report, Seconds, Shutdown, apply, build_manager, free_ports,
-    read_manifests, settle, talk,
+    read_manifests, rejections, settle, talk,
 };
 use anyhow::{Context, bail};
 
@@ -18,10 +18,11 @@ use anyhow::{Context, bail};
 const SAMPLES: &str = "manifests/samples";
 
 /// What can be tried with them.
-const SUGGESTIONS: [&str; 4] = [
+const SUGGESTIONS: [&str; 5] = [
     "  kubectl get pod triage-bot -n adaptive -o yaml",
     "  kubectl patch agent night-watch -n adaptive --type merge -p '{\"spec\":{\"paused\":false}}'",
     "  kubectl apply -f manifests/samples/rejected/custom-without-image.yaml",
+    "  kubectl get rejections -A -o wide",
     "  kubectl delete pod triage-bot -n adaptive; kubectl get pods -n adaptive --watch",
 ];
 
@@ -118,6 +119,7 @@ async fn bring_up(
     let applied = apply(&client, manifests).await?;
     clock.say("the manifests are applied");
     let agents = settle(&client, SETTLE_LIMIT, || manager.expect_running()).await?;
+    let rejections = rejections(&client, &applied.rejected).await?;
     let waiting = unsettled(&agents);
     let total = clock.say(
         waiting
@@ -129,7 +131,7 @@ async fn bring_up(
         manager: ready.saturating_sub(up),
         total,
     };
-    let report = Report::new(agents, applied, seconds);
+    let report = Report::new(agents, applied, rejections, seconds);
     print(&if json {
         serde_json::to_string_pretty(&report)? + "\n"
     } else {
