@@ -84,13 +84,12 @@ impl Pending {
         }
     }
 
-    /// Adds a denial whose Rejection does not wait yet. Returns how many denials are lost for it:
-    /// those of the Rejection of its namespace that is oldest, or itself where there is no room.
+    /// Adds a denial whose Rejection does not wait yet. Returns how many denials are lost: in a
+    /// namespace where everything still waits to be written there is no room for another.
     pub(super) fn add(&mut self, identity: Identity, record: RejectionSpec, now: Instant) -> u64 {
         if self.known >= MOST {
             self.forget(now);
         }
-        let mut lost = 0;
         let entries = self
             .namespaces
             .entry(identity.namespace)
@@ -108,14 +107,13 @@ impl Pending {
             return 0;
         }
         if entries.len() >= self.per_namespace
-            && let Some((name, denials)) = oldest(entries)
+            && let Some(name) = oldest_written(entries)
         {
             entries.remove(&name);
             self.known -= 1;
-            lost = denials;
         }
-        if self.known >= MOST {
-            return lost + denials(&record);
+        if entries.len() >= self.per_namespace || self.known >= MOST {
+            return denials(&record);
         }
         self.known += 1;
         entries.insert(
@@ -126,7 +124,7 @@ impl Pending {
                 is_busy: false,
             },
         );
-        lost
+        0
     }
 
     /// Takes what is due, the longest due first; with `all`, whatever waits.
@@ -175,15 +173,10 @@ impl Pending {
     }
 
     /// Ends a write, after which the next one waits for a while. What could not be written is put
-    /// back. Returns how many denials are lost because they were evicted meanwhile.
-    pub(super) fn settle(
-        &mut self,
-        identity: &Identity,
-        unwritten: Option<Denied>,
-        now: Instant,
-    ) -> u64 {
+    /// back.
+    pub(super) fn settle(&mut self, identity: &Identity, unwritten: Option<Denied>, now: Instant) {
         let Some(entry) = self.entry(identity) else {
-            return unwritten.map_or(0, |Denied(record)| denials(&record));
+            return;
         };
         entry.is_busy = false;
         entry.due = now + PAUSE;
@@ -194,7 +187,6 @@ impl Pending {
             }
             entry.denied = Some(Denied(record));
         }
-        0
     }
 
     /// Forgets what was written and did not come again.
@@ -218,24 +210,13 @@ impl Pending {
     }
 }
 
-/// The entry of a namespace that was seen longest ago, and how many denials it holds: one that was
-/// written goes first.
-fn oldest(entries: &HashMap<Box<str>, Entry>) -> Option<(Box<str>, u64)> {
-    let age = |entry: &Entry| {
-        entry
-            .denied
-            .as_ref()
-            .map(|Denied(record)| record.last_seen.0)
-    };
-    let (name, entry) = entries
+/// The entry of a namespace that was written longest ago and has nothing to add.
+fn oldest_written(entries: &HashMap<Box<str>, Entry>) -> Option<Box<str>> {
+    entries
         .iter()
-        .filter(|(_, entry)| !entry.is_busy)
-        .min_by_key(|(_, entry)| age(entry))?;
-    let lost = entry
-        .denied
-        .as_ref()
-        .map_or(0, |Denied(record)| denials(record));
-    Some((name.clone(), lost))
+        .filter(|(_, entry)| entry.denied.is_none() && !entry.is_busy)
+        .min_by_key(|(_, entry)| entry.due)
+        .map(|(name, _)| name.clone())
 }
 
 fn denials(record: &RejectionSpec) -> u64 {
@@ -307,7 +288,7 @@ mod tests {
         deny(&mut pending, "a", "bot", 1, start);
         let (identity, denied) = pending.take(start, 10, false).remove(0);
         deny(&mut pending, "a", "bot", 5, start);
-        assert_eq!(pending.settle(&identity, Some(denied), start), 0);
+        pending.settle(&identity, Some(denied), start);
         let taken = pending.take(start, 10, true);
         assert_eq!(counts(&taken), [2]);
         let Denied(record) = &taken[0].1;
@@ -316,19 +297,22 @@ mod tests {
     }
 
     #[test]
-    fn in_a_full_namespace_the_oldest_makes_room_and_is_counted() {
+    fn in_a_full_namespace_what_waits_stays_and_what_was_written_makes_room() {
         let mut pending = Pending::new(2);
         let start = Instant::now();
-        assert_eq!(deny(&mut pending, "a", "one", 1, start), 0);
-        assert_eq!(deny(&mut pending, "a", "one", 1, start), 0);
-        assert_eq!(deny(&mut pending, "a", "two", 2, start), 0);
-        assert_eq!(deny(&mut pending, "b", "one", 2, start), 0);
-        assert_eq!(
-            deny(&mut pending, "a", "three", 3, start),
-            2,
-            "the two of `one`"
-        );
+        for (namespace, name) in [("a", "one"), ("a", "two"), ("a", "one"), ("b", "one")] {
+            assert_eq!(deny(&mut pending, namespace, name, 1, start), 0);
+        }
+        assert_eq!(deny(&mut pending, "a", "three", 2, start), 1, "no room");
         assert_eq!(pending.len(), 3);
+        for (identity, _) in pending.take(start, 1, false) {
+            pending.settle(&identity, None, start);
+        }
+        for (identity, _) in pending.take(start, 1, false) {
+            pending.settle(&identity, None, start);
+        }
+        assert_eq!(deny(&mut pending, "a", "three", 3, start), 0);
+        assert!(pending.known <= 3, "{pending:?}");
     }
 
     #[test]

@@ -187,6 +187,7 @@ impl Writer<'_> {
             });
         let results = join_all(writes).await;
         let mut failed = None;
+        let mut some_settled = false;
         for ((identity, denied), result) in taken.into_iter().zip(results) {
             let unwritten = match result {
                 Ok(Ok(())) => {
@@ -211,14 +212,14 @@ impl Writer<'_> {
                     Some(denied)
                 }
             };
-            let lost = self
-                .recorder
+            some_settled |= unwritten.is_none();
+            self.recorder
                 .pending()
                 .settle(&identity, unwritten, Instant::now());
-            metrics.dropped.inc_by(lost);
         }
         self.recorder.count_pending();
-        self.report(failed)
+        // What only one namespace refuses waits by itself, and keeps no other from being written.
+        self.report(failed.filter(|_| !some_settled))
     }
 
     /// Says once that Rejections cannot be written, and once that they can again.

@@ -203,7 +203,10 @@ impl Trail {
         let mut surplus = Vec::new();
         for (namespace, marks) in &self.namespaces {
             let mut by_age: Vec<_> = marks.iter().collect();
-            by_age.sort_unstable_by_key(|(_, mark)| mark.last_seen);
+            // Times have a grain of a second; within one, the version tells what came later.
+            by_age.sort_unstable_by_key(|(_, mark)| {
+                (mark.last_seen, mark.version.parse::<u64>().ok())
+            });
             let too_many = by_age
                 .len()
                 .saturating_sub(retention.per_namespace);

@@ -1,6 +1,7 @@
 //! A vocabulary for tests on a real API server.
 
 use std::{
+    path::PathBuf,
     process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -21,6 +22,7 @@ use kube::{
     core::{GroupVersionKind, Status},
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, sync::Mutex};
 
 /// How long a condition may take to come true. A busy machine may need ten times the usual.
@@ -41,12 +43,18 @@ pub(crate) struct Cluster {
     webhook_port: u16,
     namespaces: AtomicUsize,
     manager: Mutex<Option<Manager>>,
+    audit_log: AuditLog,
 }
 
 impl Cluster {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let binaries = Binaries::locate().await?;
-        let control_plane = ControlPlane::start(&binaries, ControlPlaneOptions::default()).await?;
+        let audit_log = AuditLog::new()?;
+        let options = ControlPlaneOptions {
+            extra_apiserver_args: audit_log.arguments(),
+            ..ControlPlaneOptions::default()
+        };
+        let control_plane = ControlPlane::start(&binaries, options).await?;
         let [webhook_port] = free_ports()?;
         let installation = Installation::apply(&control_plane, webhook_port).await?;
         Ok(Self {
@@ -55,7 +63,13 @@ impl Cluster {
             webhook_port,
             namespaces: AtomicUsize::new(0),
             manager: Mutex::new(None),
+            audit_log,
         })
+    }
+
+    /// What the API server's audit log holds, an event a line.
+    pub(crate) fn audit_events(&self) -> anyhow::Result<Vec<Value>> {
+        self.audit_log.events()
     }
 
     /// Starts a manager without settings, for all tests that share this control plane.
@@ -64,9 +78,26 @@ impl Cluster {
         Ok(())
     }
 
+    /// What the manager that most tests share has logged.
+    pub(crate) async fn manager_log(&self) -> String {
+        let manager = self.manager.lock().await;
+        manager
+            .as_ref()
+            .map_or_else(String::new, Manager::log)
+    }
+
     /// Starts a manager with these settings, to which the registrations point, and waits until
     /// they answer. It leads at once.
     pub(crate) async fn start_manager(&self, settings: &[(&str, &str)]) -> anyhow::Result<Manager> {
+        self.start_manager_with(self.manager_options(settings))
+            .await
+    }
+
+    /// Starts a manager as [`Cluster::start_manager`] does, with more to choose.
+    pub(crate) async fn start_manager_with(
+        &self,
+        options: ManagerOptions,
+    ) -> anyhow::Result<Manager> {
         // A test before may have pointed them elsewhere, or deleted them.
         self.installation
             .lock()
@@ -78,7 +109,7 @@ impl Cluster {
         let _ = leases
             .delete("agentkube-manager", &DeleteParams::default())
             .await;
-        let manager = Manager::start(&self.control_plane, self.manager_options(settings)).await?;
+        let manager = Manager::start(&self.control_plane, options).await?;
         self.installation
             .lock()
             .await
@@ -172,6 +203,48 @@ impl Cluster {
             stdout: String::from_utf8(output.stdout)?,
             stderr: String::from_utf8(output.stderr)?,
         })
+    }
+}
+
+/// The API server's own audit log, of what concerns admission here.
+struct AuditLog(TempDir);
+
+impl AuditLog {
+    fn new() -> anyhow::Result<Self> {
+        let log = Self(tempfile::tempdir()?);
+        let policy = json!({
+            "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": [
+                {"level": "Metadata", "verbs": ["create", "update", "patch"], "resources": [
+                    {"group": "agentkube.io", "resources": ["agents", "tools"]},
+                    {"group": "", "resources": ["pods"]},
+                ]},
+                {"level": "None"},
+            ],
+        });
+        std::fs::write(log.path("policy.json"), policy.to_string())?;
+        Ok(log)
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        vec![
+            format!("--audit-policy-file={}", self.path("policy.json").display()),
+            format!("--audit-log-path={}", self.path("audit.log").display()),
+            // Written before the answer is sent, so that a test need not wait.
+            "--audit-log-mode=blocking".to_owned(),
+        ]
+    }
+
+    fn events(&self) -> anyhow::Result<Vec<Value>> {
+        let log = std::fs::read_to_string(self.path("audit.log"))?;
+        log.lines()
+            .map(|line| Ok(serde_json::from_str(line)?))
+            .collect()
     }
 }
 
@@ -375,6 +448,7 @@ fn resource(kind: &str) -> ApiResource {
         "ConfigMap" => ("", "v1", "configmaps"),
         "Event" => ("events.k8s.io", "v1", "events"),
         "Pod" => ("", "v1", "pods"),
+        "Rejection" => ("agentkube.io", "v1alpha1", "rejections"),
         "ResourceQuota" => ("", "v1", "resourcequotas"),
         "Secret" => ("", "v1", "secrets"),
         "ServiceAccount" => ("", "v1", "serviceaccounts"),

@@ -291,7 +291,11 @@ async fn a_manager_without_crds_says_so_and_goes_on_once_they_are_there(
     cluster: &Cluster,
 ) -> anyhow::Result<()> {
     let crds: Api<CustomResourceDefinition> = Api::all(cluster.client());
-    for name in ["agents.agentkube.io", "tools.agentkube.io"] {
+    for name in [
+        "agents.agentkube.io",
+        "rejections.agentkube.io",
+        "tools.agentkube.io",
+    ] {
         crds.delete(name, &DeleteParams::default())
             .await?;
     }
@@ -338,7 +342,7 @@ async fn a_manager_without_crds_says_so_and_goes_on_once_they_are_there(
         .matches("the watch fails")
         .count();
     ensure!(
-        complaints <= 4,
+        complaints <= 5,
         "the fault is named {complaints} times:\n{}",
         manager.log()
     );

@@ -11,8 +11,10 @@
 )]
 
 mod admission;
+mod audit;
 mod certificates;
 mod cluster;
+mod direct;
 mod faults;
 mod harness;
 mod images;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     harness::run(
         [
             admission::tests(),
+            audit::tests(),
             certificates::tests(),
             faults::tests(),
             images::tests(),
