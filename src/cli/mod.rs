@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod cluster;
 mod crds;
 mod duration;
 mod images;
@@ -8,6 +9,7 @@ mod manager;
 mod output;
 mod review;
 mod settings;
+mod table;
 mod tasks;
 
 use std::process::ExitCode;

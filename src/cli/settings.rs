@@ -66,17 +66,20 @@ impl SettingsArgs {
     }
 }
 
-/// Reads the settings of a Deployment of the manager.
+/// Variables by their names.
+pub(super) type Variables = BTreeMap<String, String>;
+
+/// Reads the environment of the manager in its Deployment.
 ///
 /// # Errors
 ///
-/// No container `manager`, or every problem with the settings at once.
-pub(super) fn of_deployment(deployment: &Value) -> anyhow::Result<Policy> {
+/// No container `manager`.
+pub(super) fn of_deployment(deployment: &Value) -> anyhow::Result<Variables> {
     let containers = containers(deployment);
     let [container] = containers.as_slice() else {
         bail!("the Deployment has no container `{CONTAINER}`");
     };
-    parse(&environment(container))
+    Ok(environment(container))
 }
 
 /// Reads the settings from the environment of this process.
@@ -88,7 +91,12 @@ pub(super) fn from_environment() -> anyhow::Result<Policy> {
     parse(&of_environment())
 }
 
-fn parse(variables: &BTreeMap<String, String>) -> anyhow::Result<Policy> {
+/// Reads settings; other variables are not looked at.
+///
+/// # Errors
+///
+/// Every problem at once.
+pub(super) fn parse(variables: &Variables) -> anyhow::Result<Policy> {
     let variables = variables
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
@@ -104,7 +112,7 @@ fn refusal(problems: &[Problem]) -> String {
     text
 }
 
-fn of_environment() -> BTreeMap<String, String> {
+fn of_environment() -> Variables {
     env::vars_os()
         .filter_map(|(name, value)| {
             Some((
@@ -115,7 +123,7 @@ fn of_environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-fn of_file(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+fn of_file(path: &Path) -> anyhow::Result<Variables> {
     let mut variables = BTreeMap::new();
     for (number, line) in (1..).zip(read(path)?.lines()) {
         let line = line.trim();
@@ -131,7 +139,7 @@ fn of_file(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 
 /// The environment of the container `manager` of a Deployment. Values that come from elsewhere
 /// (`valueFrom`) are not known here, and none of the settings is meant to.
-fn of_manager(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+fn of_manager(path: &Path) -> anyhow::Result<Variables> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(&read(path)?)
         .with_context(|| format!("{} is no YAML", path.display()))?;
     let containers = documents
@@ -171,7 +179,7 @@ fn containers(deployment: &Value) -> Vec<&Value> {
         .collect()
 }
 
-fn environment(container: &Value) -> BTreeMap<String, String> {
+fn environment(container: &Value) -> Variables {
     let env = container
         .get("env")
         .and_then(Value::as_array);

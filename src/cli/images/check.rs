@@ -11,9 +11,9 @@ use anyhow::Context;
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
-use super::{Subject, table::Table};
+use super::Subject;
 use crate::{
-    cli::output,
+    cli::{output, table::Table},
     images::{Component, ImageReference, resolve, rows},
     registry::{AskError, Client, ClientOptions, Credentials, Image, PlatformImage},
 };

@@ -1,19 +1,14 @@
-use std::{collections::BTreeSet, fmt::Debug};
+use std::collections::BTreeSet;
 
-use anyhow::{Context, anyhow};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
-use kube::{Api, Client, Resource, api::ListParams};
-use serde::{Serialize, de::DeserializeOwned};
+use k8s_openapi::api::core::v1::Pod;
+use serde::Serialize;
 
 use crate::{
     admission::Policy,
-    api::{Agent, MANAGER, MANAGER_NAMESPACE, Tool},
-    cli::{manager, settings},
+    api::{Agent, Tool},
+    cli::{cluster, manager, settings},
     images::{Component, ImageReference, Resolution, Source, resolve},
 };
-
-/// How many objects one answer of the API server holds.
-const PAGE: u32 = 500;
 
 /// What a cluster is set to run, and what runs in it.
 pub(super) struct Cluster {
@@ -39,28 +34,16 @@ impl Cluster {
     /// Reads the cluster that the environment names. Needs `get` on the manager's Deployment, and
     /// `list` on Agents, Tools and pods in all namespaces.
     pub(super) fn read() -> anyhow::Result<Self> {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("the runtime could not be started")?
-            .block_on(async {
-                let client = manager::client().await?;
-                let deployment = Api::<Deployment>::namespaced(client.clone(), MANAGER_NAMESPACE)
-                    .get(MANAGER)
-                    .await
-                    .map_err(said)
-                    .with_context(|| {
-                        format!(
-                            "the Deployment `{MANAGER}` in `{MANAGER_NAMESPACE}` cannot be read"
-                        )
-                    })?;
-                Ok(Self {
-                    policy: settings::of_deployment(&serde_json::to_value(deployment)?)?,
-                    agents: list(&client).await?,
-                    tools: list(&client).await?,
-                    pods: list(&client).await?,
-                })
+        cluster::block_on(async {
+            let client = manager::client().await?;
+            let settings = cluster::manager_settings(&client).await?;
+            Ok(Self {
+                policy: settings::parse(&settings)?,
+                agents: cluster::list(&client).await?,
+                tools: cluster::list(&client).await?,
+                pods: cluster::list(&client).await?,
             })
+        })
     }
 
     /// The images that Agents and Tools name themselves, each once.
@@ -129,40 +112,6 @@ impl Cluster {
     }
 }
 
-/// Lists all objects of a kind, page by page.
-async fn list<K>(client: &Client) -> anyhow::Result<Vec<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    let api = Api::<K>::all(client.clone());
-    let mut parameters = ListParams::default().limit(PAGE);
-    let mut objects = Vec::new();
-    loop {
-        let page = api
-            .list(&parameters)
-            .await
-            .map_err(said)
-            .with_context(|| format!("the list of {} cannot be read", K::plural(&())))?;
-        objects.extend(page.items);
-        match page
-            .metadata
-            .continue_
-            .filter(|token| !token.is_empty())
-        {
-            Some(token) => parameters = parameters.continue_token(&token),
-            None => return Ok(objects),
-        }
-    }
-}
-
-/// What the API server said, in its words and once.
-fn said(error: kube::Error) -> anyhow::Error {
-    match error {
-        kube::Error::Api(status) => anyhow!(status.message),
-        error => error.into(),
-    }
-}
-
 /// The reference in full, so that two spellings of one image are one.
 fn full(image: &str) -> String {
     image
@@ -211,6 +160,7 @@ fn images(pod: &Pod) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
     use super::*;

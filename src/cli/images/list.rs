@@ -3,10 +3,9 @@ use serde::Serialize;
 use super::{
     Subject,
     cluster::{Cluster, Usage},
-    table::Table,
 };
 use crate::{
-    cli::output,
+    cli::{output, table::Table},
     images::{Component, ImageSettings, Kind, Resolution, Row, Source, candidates, rows},
 };
 

@@ -4,7 +4,6 @@ mod check;
 mod cluster;
 mod list;
 mod plan;
-mod table;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,274 @@
+//! What commands read from a cluster: the manager's settings, and objects, page by page.
+
+use std::{future::Future, marker::PhantomData};
+
+use anyhow::{Context, anyhow};
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ListMeta};
+use kube::{
+    Api, Client, Error, Resource,
+    api::{ApiResource, DynamicObject, ListParams},
+    core::{Request, Status},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::settings::{self, Variables};
+use crate::api::{GROUP, MANAGER, MANAGER_NAMESPACE};
+
+/// How many objects one answer of the API server holds.
+pub(super) const PAGE: u32 = 500;
+
+/// Runs a command that waits for a cluster, on this thread.
+///
+/// # Errors
+///
+/// The command's own, or the runtime cannot be started.
+pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?
+        .block_on(command)
+}
+
+/// Reads the environment of the manager that runs in the cluster. Needs `get` on its Deployment.
+///
+/// # Errors
+///
+/// There is none, or it may not be read.
+pub(super) async fn manager_settings(client: &Client) -> anyhow::Result<Variables> {
+    let deployment = Api::<Deployment>::namespaced(client.clone(), MANAGER_NAMESPACE)
+        .get(MANAGER)
+        .await
+        .map_err(said)
+        .with_context(|| {
+            format!("the Deployment `{MANAGER}` in `{MANAGER_NAMESPACE}` cannot be read")
+        })?;
+    settings::of_deployment(&serde_json::to_value(deployment)?)
+}
+
+/// Lists all objects of a kind, in all namespaces. Needs `list` on them.
+///
+/// # Errors
+///
+/// The API server's refusal, in its words.
+pub(super) async fn list<K>(client: &Client) -> anyhow::Result<Vec<K>>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let mut pages = Pages::<K>::new(client, ApiResource::erase::<K>(&()), None, PAGE);
+    let mut objects = Vec::new();
+    while let Some(page) = pages.next().await? {
+        objects.extend(page.items);
+    }
+    Ok(objects)
+}
+
+/// The objects of a kind, page by page, so that thousands of them need little memory.
+pub(super) struct Pages<'c, K> {
+    client: &'c Client,
+    kind: ApiResource,
+    request: Request,
+    /// What to ask for next; `None` after the last page.
+    parameters: Option<ListParams>,
+    items: PhantomData<K>,
+}
+
+/// Some of the objects of a kind.
+#[derive(Debug, Deserialize)]
+pub(super) struct Page<K> {
+    metadata: ListMeta,
+    pub(super) items: Vec<K>,
+}
+
+impl<'c, K: DeserializeOwned> Pages<'c, K> {
+    /// The objects of one namespace, or else of all, `size` in a page. Needs `list` on them.
+    pub(super) fn new(
+        client: &'c Client,
+        kind: ApiResource,
+        namespace: Option<&str>,
+        size: u32,
+    ) -> Self {
+        Self {
+            client,
+            request: Request::new(DynamicObject::url_path(&kind, namespace)),
+            kind,
+            parameters: Some(ListParams::default().limit(size)),
+            items: PhantomData,
+        }
+    }
+
+    /// Reads the next page; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// The API server's refusal, in its words.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Option<Page<K>>> {
+        let Some(parameters) = self.parameters.take() else {
+            return Ok(None);
+        };
+        let page = match self.read(&parameters).await {
+            // The list that was begun has become too old. The API server offers to go on from the
+            // same place with what there is now, which is as good here.
+            Err(Error::Api(status)) if status.code == 410 => match offered(&status) {
+                Some(token) => {
+                    self.read(&parameters.clone().continue_token(token))
+                        .await
+                }
+                None => Err(Error::Api(status)),
+            },
+            answer => answer,
+        };
+        let page = page
+            .map_err(|error| self.explain(error))
+            .with_context(|| format!("the list of {} cannot be read", self.kind.plural))?;
+        self.parameters = page
+            .metadata
+            .continue_
+            .as_deref()
+            .filter(|token| !token.is_empty())
+            .map(|token| parameters.continue_token(token));
+        Ok(Some(page))
+    }
+
+    async fn read(&self, parameters: &ListParams) -> kube::Result<Page<K>> {
+        let request = self
+            .request
+            .list(parameters)
+            .map_err(Error::BuildRequest)?;
+        self.client.request(request).await
+    }
+
+    fn explain(&self, error: Error) -> anyhow::Error {
+        let ApiResource { group, plural, .. } = &self.kind;
+        match error {
+            Error::Api(status) if status.code == 404 && group == GROUP => anyhow!(
+                "the cluster serves no {plural}.{group} \
+                 (hint: install agentkube, or its CRDs alone: `agentkube crds | kubectl apply -f -`)"
+            ),
+            Error::Api(status) if status.code == 403 => {
+                let name = format!("{plural}.{group}");
+                let name = name.trim_end_matches('.');
+                anyhow!(
+                    "{} (hint: this needs a role with the verb list on {name}: `kubectl auth can-i list {name}`)",
+                    status.message
+                )
+            }
+            error => said(error),
+        }
+    }
+}
+
+/// The token with which a list that has become too old can be gone on with.
+fn offered(status: &Status) -> Option<&str> {
+    status
+        .metadata
+        .as_ref()?
+        .continue_
+        .as_deref()
+        .filter(|token| !token.is_empty())
+}
+
+/// What the API server said, in its words and once.
+pub(super) fn said(error: Error) -> anyhow::Error {
+    match error {
+        Error::Api(status) => anyhow!(status.message),
+        error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
+
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Lists `pods` by these answers, one after the other; returns the names, and what was asked.
+    async fn names(answers: Vec<(u16, Value)>) -> (anyhow::Result<Vec<String>>, Vec<String>) {
+        let answers = Arc::new(Mutex::new(answers.into_iter()));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            log.lock()
+                .unwrap()
+                .push(request.uri().to_string());
+            let (code, body) = answers.lock().unwrap().next().unwrap();
+            let response = http::Response::builder()
+                .status(code)
+                .body(Body::from(serde_json::to_vec(&body).unwrap()));
+            async move { Ok::<_, Infallible>(response.unwrap()) }
+        });
+        let client = Client::new(service, "default");
+        let kind = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
+        let mut pages = Pages::<Value>::new(&client, kind, Some("adaptive"), 2);
+        let mut names = Vec::new();
+        let names = loop {
+            match pages.next().await {
+                Ok(Some(page)) => names.extend(page.items.iter().map(|pod| {
+                    pod["metadata"]["name"]
+                        .as_str()
+                        .unwrap()
+                        .to_owned()
+                })),
+                Ok(None) => break Ok(names),
+                Err(error) => break Err(error),
+            }
+        };
+        let asked = asked.lock().unwrap().clone();
+        (names, asked)
+    }
+
+    fn page(names: &[&str], token: &str) -> (u16, Value) {
+        let items: Vec<_> = names
+            .iter()
+            .map(|name| json!({"metadata": {"name": name}}))
+            .collect();
+        let list = json!({"metadata": {"continue": token}, "items": items});
+        (200, list)
+    }
+
+    fn failure(code: u16, message: &str, token: &str) -> (u16, Value) {
+        let status = json!({
+            "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code,
+            "message": message, "metadata": {"continue": token},
+        });
+        (code, status)
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_page_by_page() {
+        let (names, asked) = names(vec![page(&["a", "b"], "next"), page(&["c"], "")]).await;
+        assert_eq!(names.unwrap(), ["a", "b", "c"]);
+        assert_eq!(
+            asked,
+            [
+                "/api/v1/namespaces/adaptive/pods?&limit=2",
+                "/api/v1/namespaces/adaptive/pods?&limit=2&continue=next",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_list_that_has_become_too_old_goes_on_where_it_was() {
+        let gone = failure(410, "The provided continue parameter is too old", "fresh");
+        let (names, asked) = names(vec![page(&["a"], "old"), gone, page(&["b"], "")]).await;
+        assert_eq!(names.unwrap(), ["a", "b"]);
+        assert!(asked[2].ends_with("continue=fresh"), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_right_that_is_missing() {
+        let forbidden = failure(403, "pods is forbidden: User \"me\" cannot list", "");
+        let (names, _) = names(vec![forbidden]).await;
+        assert_eq!(
+            format!("{:#}", names.unwrap_err()),
+            "the list of pods cannot be read: pods is forbidden: User \"me\" cannot list \
+             (hint: this needs a role with the verb list on pods: `kubectl auth can-i list pods`)"
+        );
+    }
+}
