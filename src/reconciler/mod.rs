@@ -16,6 +16,7 @@
 mod agents;
 mod backoff;
 mod observed;
+pub(crate) mod plan;
 mod pod;
 mod reconcile;
 mod status;

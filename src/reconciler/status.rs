@@ -5,13 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
 use super::{
-    subject::{Refusal, Rest, Subject},
-    verdict::{Seen, Verdict, rule},
+    plan::{Refusal, changes},
+    subject::{Rest, Subject},
+    verdict::{Seen, Verdict},
 };
-use crate::{
-    api::{ConditionType, ImageDecision, Status},
-    images::Component,
-};
+use crate::api::{ConditionType, ImageDecision, Status};
 
 /// The status as it should be. `now` is for the conditions that change.
 pub(super) fn status(subject: &Subject<'_>, seen: Seen<'_>, now: Timestamp) -> Status {
@@ -200,43 +198,6 @@ fn images_current(subject: &Subject<'_>, recorded: Option<&Option<Vec<ImageDecis
             subject.replace_pod()
         ),
     )
-}
-
-/// Where the plan differs from the record, in words. The same image by another rule is no change.
-fn changes(plan: &[ImageDecision], recorded: &[ImageDecision]) -> Vec<String> {
-    let find = |list: &[ImageDecision], container: &str| {
-        list.iter()
-            .position(|decision| decision.container == container)
-    };
-    let mut changes = Vec::new();
-    for wanted in plan {
-        let container = &wanted.container;
-        let Some(known) = find(recorded, container).and_then(|at| recorded.get(at)) else {
-            changes.push(format!("container `{container}` is missing from the pod"));
-            continue;
-        };
-        if known.component != wanted.component || known.image != wanted.image {
-            changes.push(format!(
-                "container `{container}` was given {}, but {} {}",
-                known.image,
-                wanted.image,
-                rule(wanted)
-            ));
-        }
-    }
-    changes.extend(
-        recorded
-            .iter()
-            .filter(|known| known.component == Component::SessionRecorder)
-            .filter(|known| find(plan, &known.container).is_none())
-            .map(|known| {
-                format!(
-                    "container `{}` is in the pod, but no longer wanted",
-                    known.container
-                )
-            }),
-    );
-    changes
 }
 
 /// The column IMAGE of `kubectl get -o wide` shows the first.

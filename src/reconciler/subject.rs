@@ -2,14 +2,13 @@
 
 use kube::{Resource, ResourceExt};
 
-use super::pod::{
-    AGENT_CONTAINER, AGENTLET_CONTAINER, RECORDER_CONTAINER, TOOL_CONTAINER, agent_pod_name,
-    tool_pod_name,
+use super::{
+    plan::{Refusal, agent_images, tool_images},
+    pod::{AGENT_CONTAINER, TOOL_CONTAINER, agent_pod_name, tool_pod_name},
 };
 use crate::{
     admission::{Policy, Reason, names},
     api::{Agent, ImageDecision, KeyRef, Status, Tool, ToolType},
-    images::{Component, ImageReference, resolve},
 };
 
 /// An Agent or a Tool, and what the rules say of it now.
@@ -43,18 +42,10 @@ pub(super) enum Rest {
     Unused,
 }
 
-/// Why the rules cannot serve a spec. Admission refuses such a spec; one that is there entered
-/// while admission was away.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Refusal {
-    pub(super) reason: Reason,
-    pub(super) message: String,
-}
-
 impl<'a> Subject<'a> {
     pub(super) fn of_agent(agent: &'a Agent, policy: &Policy) -> Self {
-        let secret = agent
-            .spec
+        let spec = &agent.spec;
+        let secret = spec
             .agent_token
             .as_ref()
             .map(|token| &token.secret_ref);
@@ -62,12 +53,10 @@ impl<'a> Subject<'a> {
             pod: agent_pod_name(agent),
             main: AGENT_CONTAINER,
             secret,
-            rest: agent
-                .spec
-                .paused
-                .then_some(Rest::Paused),
-            plan: check_secret("spec.agentToken.secretRef", secret)
-                .and_then(|()| agent_images(agent, policy)),
+            rest: spec.paused.then_some(Rest::Paused),
+            plan: check_secret("spec.agentToken.secretRef", secret).and_then(|()| {
+                agent_images(spec.runtime, spec.image.as_deref(), spec.records(), policy)
+            }),
             ..Self::new(agent, agent.status.as_ref())
         }
     }
@@ -91,7 +80,7 @@ impl<'a> Subject<'a> {
             },
             plan: check_secret("spec.config.credentialsRef", secret).and_then(|()| {
                 if is_custom {
-                    tool_images(tool, policy)
+                    tool_images(tool.spec.image.as_deref(), policy)
                 } else {
                     Ok(Vec::new())
                 }
@@ -137,55 +126,6 @@ impl<'a> Subject<'a> {
             rest: None,
             plan: Ok(Vec::new()),
         }
-    }
-}
-
-fn agent_images(agent: &Agent, policy: &Policy) -> Result<Vec<ImageDecision>, Refusal> {
-    let spec = &agent.spec;
-    let mut containers = vec![(
-        AGENT_CONTAINER,
-        spec.runtime.component(),
-        spec.image.as_deref(),
-    )];
-    containers.push((AGENTLET_CONTAINER, Component::Agentlet, None));
-    if spec.records() {
-        containers.push((RECORDER_CONTAINER, Component::SessionRecorder, None));
-    }
-    containers
-        .into_iter()
-        .map(|(container, component, own)| decide(container, component, own, policy))
-        .collect()
-}
-
-fn tool_images(tool: &Tool, policy: &Policy) -> Result<Vec<ImageDecision>, Refusal> {
-    let own = tool.spec.image.as_deref();
-    Ok(vec![decide(TOOL_CONTAINER, Component::Tool, own, policy)?])
-}
-
-fn decide(
-    container: &str,
-    component: Component,
-    own: Option<&str>,
-    policy: &Policy,
-) -> Result<ImageDecision, Refusal> {
-    let resolution = resolve(component, own, &policy.images).ok_or_else(|| Refusal {
-        reason: Reason::ImageRequired,
-        message: "there is no default image (hint: set spec.image to the image that should run)"
-            .to_owned(),
-    })?;
-    // The manager's own settings were parsed at start; only a spec can be wrong here.
-    match resolution
-        .image
-        .parse::<ImageReference>()
-    {
-        Ok(_) => Ok(ImageDecision::new(container, resolution)),
-        Err(error) => Err(Refusal {
-            reason: Reason::InvalidImage,
-            message: match error.hint() {
-                Some(hint) => format!("spec.image: {error} (hint: {hint})"),
-                None => format!("spec.image: {error}"),
-            },
-        }),
     }
 }
 

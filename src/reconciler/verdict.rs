@@ -2,7 +2,8 @@
 
 use super::{
     observed::{ObservedPod, Waiting},
-    subject::{Refusal, Rest, Subject},
+    plan::{Refusal, rule},
+    subject::{Rest, Subject},
 };
 use crate::{
     api::{ImageDecision, Phase},
@@ -235,16 +236,6 @@ impl Verdict {
             reason: reason.to_owned(),
             message,
         }
-    }
-}
-
-/// Says which rule chose an image, as the end of a sentence about it.
-pub(super) fn rule(decision: &ImageDecision) -> String {
-    match (decision.source, decision.variable.as_deref()) {
-        (Source::Resource, _) => "was chosen by spec.image".to_owned(),
-        (Source::Default, _) => "is the default".to_owned(),
-        (source, Some(variable)) => format!("was chosen by {variable} ({source})"),
-        (source, None) => format!("was chosen by the rule {source}"),
     }
 }
 

@@ -1,0 +1,123 @@
+//! Which image each container of an Agent's or a Tool's pod runs by the rules as they are now, and
+//! where a record that admission left on a pod differs from that.
+
+use super::pod::{AGENT_CONTAINER, AGENTLET_CONTAINER, RECORDER_CONTAINER, TOOL_CONTAINER};
+use crate::{
+    admission::{Policy, Reason},
+    api::ImageDecision,
+    images::{Component, ImageReference, Runtime, Source, resolve},
+};
+
+/// Why the rules cannot serve a spec. Admission refuses such a spec; one that is there entered
+/// while admission was away.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
+}
+
+/// The images of an Agent's pod. `own` is its `spec.image`, `records` whether the session is recorded.
+pub(crate) fn agent_images(
+    runtime: Runtime,
+    own: Option<&str>,
+    records: bool,
+    policy: &Policy,
+) -> Result<Vec<ImageDecision>, Refusal> {
+    let recorder = records.then_some((RECORDER_CONTAINER, Component::SessionRecorder, None));
+    [
+        (AGENT_CONTAINER, runtime.component(), own),
+        (AGENTLET_CONTAINER, Component::Agentlet, None),
+    ]
+    .into_iter()
+    .chain(recorder)
+    .map(|(container, component, own)| decide(container, component, own, policy))
+    .collect()
+}
+
+/// The images of a custom Tool's pod. `own` is its `spec.image`.
+pub(crate) fn tool_images(
+    own: Option<&str>,
+    policy: &Policy,
+) -> Result<Vec<ImageDecision>, Refusal> {
+    Ok(vec![decide(TOOL_CONTAINER, Component::Tool, own, policy)?])
+}
+
+/// Where the plan differs from the record, in words. The same image by another rule is no change.
+pub(crate) fn changes(plan: &[ImageDecision], recorded: &[ImageDecision]) -> Vec<String> {
+    let find = |list: &[ImageDecision], container: &str| {
+        list.iter()
+            .position(|decision| decision.container == container)
+    };
+    let mut changes = Vec::new();
+    for wanted in plan {
+        let container = &wanted.container;
+        let Some(known) = find(recorded, container).and_then(|at| recorded.get(at)) else {
+            changes.push(format!("container `{container}` is missing from the pod"));
+            continue;
+        };
+        if known.component != wanted.component || known.image != wanted.image {
+            changes.push(change(known, wanted));
+        }
+    }
+    changes.extend(
+        recorded
+            .iter()
+            .filter(|known| known.component == Component::SessionRecorder)
+            .filter(|known| find(plan, &known.container).is_none())
+            .map(|known| {
+                format!(
+                    "container `{}` is in the pod, but no longer wanted",
+                    known.container
+                )
+            }),
+    );
+    changes
+}
+
+/// Says that a container was given one image, and that the rules choose another now.
+pub(crate) fn change(known: &ImageDecision, wanted: &ImageDecision) -> String {
+    format!(
+        "container `{}` was given {}, but {} {}",
+        wanted.container,
+        known.image,
+        wanted.image,
+        rule(wanted)
+    )
+}
+
+/// Says which rule chose an image, as the end of a sentence about it.
+pub(super) fn rule(decision: &ImageDecision) -> String {
+    match (decision.source, decision.variable.as_deref()) {
+        (Source::Resource, _) => "was chosen by spec.image".to_owned(),
+        (Source::Default, _) => "is the default".to_owned(),
+        (source, Some(variable)) => format!("was chosen by {variable} ({source})"),
+        (source, None) => format!("was chosen by the rule {source}"),
+    }
+}
+
+fn decide(
+    container: &str,
+    component: Component,
+    own: Option<&str>,
+    policy: &Policy,
+) -> Result<ImageDecision, Refusal> {
+    let resolution = resolve(component, own, &policy.images).ok_or_else(|| Refusal {
+        reason: Reason::ImageRequired,
+        message: "there is no default image (hint: set spec.image to the image that should run)"
+            .to_owned(),
+    })?;
+    // The manager's own settings were parsed at start; only a spec can be wrong here.
+    match resolution
+        .image
+        .parse::<ImageReference>()
+    {
+        Ok(_) => Ok(ImageDecision::new(container, resolution)),
+        Err(error) => Err(Refusal {
+            reason: Reason::InvalidImage,
+            message: match error.hint() {
+                Some(hint) => format!("spec.image: {error} (hint: {hint})"),
+                None => format!("spec.image: {error}"),
+            },
+        }),
+    }
+}
