@@ -30,6 +30,8 @@ pub const GROUP: &str = "agentkube.io";
 pub const MANAGER: &str = "agentkube-manager";
 /// The namespace that the manager is installed in.
 pub const MANAGER_NAMESPACE: &str = "agentkube-system";
+/// The namespaces that the registrations of the webhooks leave out.
+pub const EXCLUDED_NAMESPACES: [&str; 2] = ["kube-system", MANAGER_NAMESPACE];
 /// Label of a namespace: `enabled` has default images that somebody wrote out follow the levers.
 pub const REWRITE_DEFAULTS_LABEL: &str = "agentkube.io/rewrite-defaults";
 /// Label of a pod: the Agent that it belongs to.

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     admission::{
-        AgentFacts, Outcome, Owners, Policy, Review, ToolFacts, Unreadable, Wants, Webhook, decide,
+        AgentFacts, Outcome, Owners, Policy, Review, ToolFacts, Unreadable, Wants, Webhook,
+        create_body, decide,
     },
     api::{Agent, GROUP, REWRITE_DEFAULTS_LABEL, Tool, ToolType},
     reconciler::{agent_pod, tool_pod},
@@ -260,7 +261,11 @@ fn webhook(
         "Agent" => "agents",
         _ => "tools",
     };
-    let body = pods::review(object, &verdict.namespace, (GROUP, &verdict.kind, resource));
+    let body = create_body(
+        object,
+        (&verdict.namespace, metadata::name(object)),
+        (GROUP, &verdict.kind, resource),
+    );
     let review = Review::parse(&body).map_err(|unreadable| match unreadable {
         Unreadable::Body(message) => Decided::deny(500, "InternalError", message, Vec::new()),
         Unreadable::Request(request) => (&request.denial).into(),

@@ -8,14 +8,12 @@ use super::{
 };
 use crate::{
     admission::{
-        Outcome, Owners, Patch, Placeholder, Policy, Review, Unreadable, Wants, Webhook, decide,
+        Outcome, Owners, Patch, Placeholder, Policy, Review, Unreadable, Wants, Webhook,
+        create_body, decide,
     },
-    api::{AGENT_LABEL, ImageDecision, MANAGER_NAMESPACE, TOOL_LABEL},
+    api::{AGENT_LABEL, EXCLUDED_NAMESPACES, ImageDecision, TOOL_LABEL},
     images::{ImageReference, Resolution, Source, candidates},
 };
-
-/// The namespaces that the registrations leave out.
-const EXCLUDED: [&str; 2] = ["kube-system", MANAGER_NAMESPACE];
 
 /// The lists of a pod that hold containers.
 const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
@@ -33,7 +31,7 @@ pub(super) struct Admitted {
 
 /// Whether the webhooks are called for objects of a namespace.
 pub(super) fn is_served(namespace: &str) -> bool {
-    !EXCLUDED.contains(&namespace)
+    !EXCLUDED_NAMESPACES.contains(&namespace)
 }
 
 /// The pod that a workload's template makes, `None` where the object is no workload.
@@ -106,7 +104,7 @@ pub(super) fn admit<'o>(
     }
     let mut admitted = Admitted::default();
     for webhook in webhooks {
-        let body = review(&pod, namespace, ("", "Pod", "pods"));
+        let body = create_body(&pod, (namespace, metadata::name(&pod)), ("", "Pod", "pods"));
         let decision = match Review::parse(&body) {
             Ok(review) => decide(webhook, &review, find(review.wants(webhook)), policy),
             Err(unreadable) => {
@@ -147,49 +145,6 @@ pub(super) fn admit<'o>(
     }
     admitted.pod = (admitted.decided.decision == Decision::Allow).then_some(pod);
     admitted
-}
-
-/// The body of a review, as an API server sends it.
-pub(super) fn review(
-    object: &Value,
-    namespace: &str,
-    (group, kind, resource): (&str, &str, &str),
-) -> Vec<u8> {
-    // Borrowed, so that the object is written and never copied.
-    #[derive(serde::Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Request<'a> {
-        uid: &'a str,
-        kind: Value,
-        resource: Value,
-        name: &'a str,
-        namespace: &'a str,
-        operation: &'a str,
-        object: &'a Value,
-    }
-    #[derive(serde::Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Envelope<'a> {
-        api_version: &'a str,
-        kind: &'a str,
-        request: Request<'a>,
-    }
-    let request = Request {
-        uid: "review",
-        kind: json!({"group": group, "kind": kind}),
-        resource: json!({"group": group, "resource": resource}),
-        name: metadata::name(object),
-        namespace,
-        operation: "CREATE",
-        object,
-    };
-    let envelope = Envelope {
-        api_version: "admission.k8s.io/v1",
-        kind: "AdmissionReview",
-        request,
-    };
-    // Strings, numbers and lists always serialize.
-    serde_json::to_vec(&envelope).unwrap_or_default()
 }
 
 /// What the rules below the one that chose an image would have given.
