@@ -1,7 +1,8 @@
 //! agentkube decides which image an AI coding agent's pod runs, why, and with which token; it
 //! enforces that at admission, and creates the pods.
 //!
-//! Arrows point down only: `cli` → `server`, `reconciler`, `audit`, `review` → `index` → `admission` → `images`, `api`.
+//! Arrows point down only: `cli` → `server`, `reconciler`, `audit`, `review`, `scan` → `index` →
+//! `admission` → `images`, `api`.
 
 pub mod admission;
 pub mod api;
@@ -14,6 +15,7 @@ pub mod mirroring;
 pub mod reconciler;
 pub mod registry;
 pub mod review;
+pub mod scan;
 pub mod server;
 
 #[cfg(test)]

@@ -1,0 +1,212 @@
+use std::{cmp::Ordering, fmt};
+
+use serde::{Serialize, Serializer};
+
+use super::object::{Kind, Object};
+use crate::admission::{Cause, Reason};
+
+/// Something that is not as today's configuration would have it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What is wrong, in one word.
+    pub category: Category,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Kind of the object.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its `metadata.uid`.
+    pub uid: String,
+    /// The reason of the refusal, where admission would refuse it.
+    #[serde(serialize_with = "reason")]
+    pub reason: Option<Reason>,
+    /// Path of the field: `spec.containers[0].image`.
+    pub field: String,
+    /// What is wrong with it, and a hint on what to do.
+    pub message: String,
+}
+
+/// What can be wrong with a live object.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+pub enum Category {
+    /// A container or image volume of a pod has an image other than the one that admission recorded
+    /// for it. References are compared in full, so two spellings of one image are one. Another webhook
+    /// may have changed it after the decision, or somebody in place; neither has to be wrong.
+    Differs,
+    /// An Agent or a Tool breaks a rule that is no policy, or a pod names an Agent or a Tool that does
+    /// not exist and carries no record: admission refuses such an object, so it entered while the
+    /// webhook was away. Also a pod labelled as an Agent's or a Tool's with images that nobody chose:
+    /// none is a placeholder, and no decision is recorded. Admission records none either for a pod that
+    /// carries the label and names all of its images itself; it is a finding all the same, since the
+    /// label says whose images run there.
+    EnteredUnjudged,
+    /// The decision that was recorded on a pod is not what the rules answer now: the settings, its Agent
+    /// or its Tool have changed since. The same image by another rule is no change. For an Agent's own
+    /// pod this is the condition `ImagesCurrent`.
+    Outdated,
+    /// An image of a pod, of whosever pod, is still a placeholder: the pod entered while the webhook was
+    /// away or does not come to it, and can pull nothing.
+    Placeholder,
+    /// Admission would refuse the object now, though it may have been right when it entered: an image is
+    /// outside the allowed registries, a token is in plain sight, or the Agent or the Tool that a pod is
+    /// labelled with is gone. Of pods, those are judged that come to the webhook: labelled as an Agent's
+    /// or a Tool's, or with a placeholder.
+    Refused,
+}
+
+impl Category {
+    /// Every category, the gravest first.
+    pub const ALL: [Self; 5] = [
+        Self::Refused,
+        Self::Differs,
+        Self::EnteredUnjudged,
+        Self::Placeholder,
+        Self::Outdated,
+    ];
+
+    /// The word in tables and documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Differs => "Differs",
+            Self::EnteredUnjudged => "EnteredUnjudged",
+            Self::Outdated => "Outdated",
+            Self::Placeholder => "Placeholder",
+            Self::Refused => "Refused",
+        }
+    }
+
+    /// What it says of an object, as the end of a sentence about it.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Differs => "runs something else than was recorded",
+            Self::EnteredUnjudged => "was let in without being judged",
+            Self::Outdated => "would be given other images today",
+            Self::Placeholder => "has an image that was never filled in",
+            Self::Refused => "would be refused today",
+        }
+    }
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something runs, or is named, that must not be.
+    High,
+    /// Nothing is in danger: what runs is behind, or the admin chose to be warned only.
+    Low,
+    /// Something does not work, or escapes the rules.
+    Medium,
+}
+
+impl Severity {
+    /// The word in tables and documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Low => "low",
+            Self::Medium => "medium",
+        }
+    }
+
+    fn rank(self) -> u8 {
+        match self {
+            Self::High => 0,
+            Self::Medium => 1,
+            Self::Low => 2,
+        }
+    }
+}
+
+impl Finding {
+    pub(super) fn new(
+        object: &Object<'_>,
+        category: Category,
+        severity: Severity,
+        field: impl Into<String>,
+        message: String,
+    ) -> Self {
+        Self {
+            category,
+            severity,
+            kind: object.kind,
+            namespace: object.namespace.to_owned(),
+            name: object.name.to_owned(),
+            uid: object.uid().to_owned(),
+            reason: None,
+            field: field.into(),
+            message,
+        }
+    }
+
+    pub(super) fn of_cause(
+        object: &Object<'_>,
+        category: Category,
+        severity: Severity,
+        cause: Cause,
+    ) -> Self {
+        let Cause {
+            reason,
+            field,
+            message,
+        } = cause;
+        Self {
+            reason: Some(reason),
+            ..Self::new(object, category, severity, field, message)
+        }
+    }
+}
+
+impl Ord for Finding {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let category = |finding: &Self| {
+            Category::ALL
+                .iter()
+                .position(|category| *category == finding.category)
+        };
+        category(self)
+            .cmp(&category(other))
+            .then_with(|| {
+                self.severity
+                    .rank()
+                    .cmp(&other.severity.rank())
+            })
+            .then_with(|| self.namespace.cmp(&other.namespace))
+            .then_with(|| self.kind.cmp(&other.kind))
+            .then_with(|| self.name.cmp(&other.name))
+            .then_with(|| self.field.cmp(&other.field))
+            .then_with(|| self.message.cmp(&other.message))
+            .then_with(|| self.uid.cmp(&other.uid))
+            .then_with(|| self.reason.cmp(&other.reason))
+    }
+}
+
+impl PartialOrd for Finding {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for this signature"
+)]
+fn reason<S: Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::Ok, S::Error> {
+    reason
+        .map(Reason::as_str)
+        .serialize(serializer)
+}

@@ -1,0 +1,167 @@
+//! Live Agents, Tools and pods against today's configuration. Pure: objects in, findings out; no
+//! client, no clock.
+//!
+//! ```text
+//! [ Agent ] ─┐
+//! [ Tool  ] ─┼─> Scan ─> [ Finding ]
+//! [ Pod   ] ─┘
+//! ```
+//!
+//! Agents and Tools come first, then pods, in pages of any size: of Agents and Tools only the few
+//! fields are kept that pods are held against, of pods nothing. What an object is judged by is the
+//! webhooks' own code ([`crate::admission`]), as if it were created now, and the comparison with what
+//! was recorded is that of the condition `ImagesCurrent`.
+//!
+//! Left out are objects that are being deleted, which admission does not hold up either; pods that
+//! have ended, in which nothing runs any more; and the namespaces that the webhooks are not called for
+//! ([`crate::api::EXCLUDED_NAMESPACES`]), unless somebody asks for one of them. Of mirror pods, which
+//! admission leaves alone, only placeholders are found.
+
+mod finding;
+mod judge;
+mod object;
+mod openreports;
+mod owners;
+mod pods;
+mod slots;
+
+pub use finding::{Category, Finding, Severity};
+pub use object::Kind;
+pub use openreports::reports;
+pub use owners::Owner;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use self::{object::Object, owners::Known};
+use crate::{
+    admission::{Owners, Policy},
+    api::EXCLUDED_NAMESPACES,
+};
+
+/// A scan that is under way.
+#[derive(Debug)]
+pub struct Scan<'p> {
+    policy: &'p Policy,
+    excluded: Excluded,
+    known: Known,
+    looked: Looked,
+    findings: Vec<Finding>,
+}
+
+/// What becomes of objects in the namespaces that the webhooks are not called for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Excluded {
+    /// They are looked at like all others.
+    Judge,
+    /// They are left out.
+    LeaveOut,
+}
+
+/// How many objects were looked at.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Looked {
+    /// Agents.
+    pub agents: usize,
+    /// Tools.
+    pub tools: usize,
+    /// Pods, also those that have nothing to do with Agents and Tools.
+    pub pods: usize,
+    /// Objects of all three kinds that are not looked at.
+    pub left_out: usize,
+}
+
+impl<'p> Scan<'p> {
+    /// Starts a scan by a configuration.
+    #[must_use]
+    pub fn new(policy: &'p Policy, excluded: Excluded) -> Self {
+        Self {
+            policy,
+            excluded,
+            known: Known::default(),
+            looked: Looked::default(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Looks at an Agent.
+    pub fn agent(&mut self, agent: &Value) {
+        self.resource(&Object::new(Kind::Agent, agent));
+    }
+
+    /// Looks at a Tool.
+    pub fn tool(&mut self, tool: &Value) {
+        self.resource(&Object::new(Kind::Tool, tool));
+    }
+
+    /// The Agents and Tools that a pod is held against, and that were created or changed since they were
+    /// listed. Whoever scans reads them, and tells them by [`Scan::learn`] before the pod is looked at.
+    #[must_use]
+    pub fn missing(&self, pod: &Value) -> Vec<Owner> {
+        let pod = Object::new(Kind::Pod, pod);
+        if self.leaves_out(&pod) {
+            return Vec::new();
+        }
+        self.known.missing(&pod)
+    }
+
+    /// Takes what was read of an Agent or a Tool just now; `None` where there is none.
+    pub fn learn(&mut self, owner: &Owner, object: Option<&Value>) {
+        self.known.learn_live(owner, object);
+    }
+
+    /// Looks at a pod.
+    pub fn pod(&mut self, pod: &Value) {
+        let pod = Object::new(Kind::Pod, pod);
+        if self.leaves_out(&pod) {
+            self.looked.left_out += 1;
+            return;
+        }
+        self.looked.pods += 1;
+        self.findings
+            .extend(pods::findings(&pod, &self.known, self.policy));
+    }
+
+    /// What was found, the gravest categories first, and how much was looked at.
+    #[must_use]
+    pub fn finish(mut self) -> (Vec<Finding>, Looked) {
+        self.findings.sort();
+        (self.findings, self.looked)
+    }
+
+    fn resource(&mut self, object: &Object<'_>) {
+        self.known.learn(object);
+        if self.leaves_out(object) {
+            self.looked.left_out += 1;
+            return;
+        }
+        if object.kind == Kind::Agent {
+            self.looked.agents += 1;
+        } else {
+            self.looked.tools += 1;
+        }
+        let judged = judge::judge(object, |_| Owners::default(), self.policy);
+        self.findings.extend(
+            judged
+                .into_iter()
+                .map(|(severity, cause)| {
+                    let category = if cause.reason.is_policy() {
+                        Category::Refused
+                    } else {
+                        Category::EnteredUnjudged
+                    };
+                    Finding::of_cause(object, category, severity, cause)
+                }),
+        );
+    }
+
+    fn leaves_out(&self, object: &Object<'_>) -> bool {
+        let is_excluded =
+            self.excluded == Excluded::LeaveOut && EXCLUDED_NAMESPACES.contains(&object.namespace);
+        is_excluded || object.is_being_deleted() || object.has_ended()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::GROUP;
+
+/// The kinds that are looked at.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Kind {
+    /// An Agent.
+    Agent,
+    /// A pod.
+    Pod,
+    /// A Tool.
+    Tool,
+}
+
+impl Kind {
+    /// The word as it stands in `kind`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "Agent",
+            Self::Pod => "Pod",
+            Self::Tool => "Tool",
+        }
+    }
+
+    /// The word as it stands in `apiVersion`.
+    #[must_use]
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Agent | Self::Tool => "agentkube.io/v1alpha1",
+            Self::Pod => "v1",
+        }
+    }
+
+    /// Group, kind and resource, as a review names them.
+    pub(super) fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Agent => (GROUP, "Agent", "agents"),
+            Self::Pod => ("", "Pod", "pods"),
+            Self::Tool => (GROUP, "Tool", "tools"),
+        }
+    }
+}
+
+/// An object as the API server lists it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Object<'v> {
+    pub(super) kind: Kind,
+    pub(super) namespace: &'v str,
+    pub(super) name: &'v str,
+    pub(super) value: &'v Value,
+}
+
+impl<'v> Object<'v> {
+    pub(super) fn new(kind: Kind, value: &'v Value) -> Self {
+        let text = |member| text(value, member).unwrap_or_default();
+        Self {
+            kind,
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+            value,
+        }
+    }
+
+    pub(super) fn uid(&self) -> &'v str {
+        text(self.value, "/metadata/uid").unwrap_or_default()
+    }
+
+    pub(super) fn annotation(&self, name: &str) -> Option<&'v str> {
+        self.value
+            .pointer("/metadata/annotations")?
+            .get(name)?
+            .as_str()
+    }
+
+    /// The value of a label; a blank one is none.
+    pub(super) fn label(&self, name: &str) -> Option<&'v str> {
+        self.value
+            .pointer("/metadata/labels")?
+            .get(name)?
+            .as_str()
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The reference to the controller that owns it.
+    pub(super) fn controller(&self) -> Option<&'v Value> {
+        self.value
+            .pointer("/metadata/ownerReferences")?
+            .as_array()?
+            .iter()
+            .find(|reference| reference.get("controller") == Some(&Value::Bool(true)))
+    }
+
+    pub(super) fn is_being_deleted(&self) -> bool {
+        text(self.value, "/metadata/deletionTimestamp").is_some()
+    }
+
+    /// Whether it is a pod in which nothing will run any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.kind == Kind::Pod
+            && matches!(
+                text(self.value, "/status/phase"),
+                Some("Succeeded" | "Failed")
+            )
+    }
+
+    /// Whether the kubelet made it from a file: the API server only shows it.
+    pub(super) fn is_mirror_pod(&self) -> bool {
+        self.annotation("kubernetes.io/config.mirror")
+            .is_some()
+    }
+}
+
+fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
+    value.pointer(pointer)?.as_str()
+}

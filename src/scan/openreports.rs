@@ -1,0 +1,118 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::finding::{Finding, Severity};
+
+/// What the reports call the program that wrote them.
+const SOURCE: &str = "agentkube";
+
+/// What all of the findings are about.
+const SUBJECT: &str = "Runtime images";
+
+/// Writes findings as `Report` objects of `openreports.io/v1alpha1`, one for each object that has any.
+///
+/// A report is named after the object's uid, and owned by the object, so that it is replaced by the next
+/// scan and goes with the object. `now` is the time of the results.
+#[must_use]
+pub fn reports(findings: &[Finding], now: Timestamp) -> Vec<Value> {
+    let mut objects = BTreeMap::<_, Vec<_>>::new();
+    for finding in findings {
+        objects
+            .entry((
+                &finding.namespace,
+                finding.kind,
+                &finding.name,
+                &finding.uid,
+            ))
+            .or_default()
+            .push(finding);
+    }
+    objects
+        .into_values()
+        .filter_map(|findings| Some(report(findings.first()?, &findings, now)))
+        .collect()
+}
+
+fn report(object: &Finding, findings: &[&Finding], now: Timestamp) -> Value {
+    let Finding {
+        kind,
+        namespace,
+        name,
+        uid,
+        ..
+    } = object;
+    let api_version = kind.api_version();
+    let count = |word: &str| {
+        findings
+            .iter()
+            .filter(|finding| result(finding) == word)
+            .count()
+    };
+    let results: Vec<_> = findings
+        .iter()
+        .map(|finding| one(finding, now))
+        .collect();
+    json!({
+        "apiVersion": "openreports.io/v1alpha1",
+        "kind": "Report",
+        "metadata": {
+            "name": format!("agentkube-{uid}"),
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/managed-by": SOURCE},
+            "ownerReferences": [
+                {"apiVersion": api_version, "kind": kind, "name": name, "uid": uid},
+            ],
+        },
+        "source": SOURCE,
+        "scope": {
+            "apiVersion": api_version,
+            "kind": kind,
+            "namespace": namespace,
+            "name": name,
+            "uid": uid,
+        },
+        "summary": {
+            "pass": 0,
+            "fail": count("fail"),
+            "warn": count("warn"),
+            "error": 0,
+            "skip": 0,
+        },
+        "results": results,
+    })
+}
+
+fn one(finding: &Finding, now: Timestamp) -> Value {
+    let Finding {
+        category,
+        severity,
+        reason,
+        field,
+        message,
+        ..
+    } = finding;
+    let mut value = json!({
+        "source": SOURCE,
+        "policy": category,
+        "category": SUBJECT,
+        "severity": severity,
+        "result": result(finding),
+        "message": message,
+        "timestamp": {"seconds": now.as_second(), "nanos": now.subsec_nanosecond()},
+        "properties": {"field": field},
+    });
+    if let (Some(reason), Some(members)) = (reason, value.as_object_mut()) {
+        members.insert("rule".to_owned(), json!(reason.as_str()));
+    }
+    value
+}
+
+/// What is only behind, or only warned of, fails nothing.
+fn result(finding: &Finding) -> &'static str {
+    match finding.severity {
+        Severity::High | Severity::Medium => "fail",
+        Severity::Low => "warn",
+    }
+}

@@ -1,0 +1,205 @@
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::object::{Kind, Object};
+use crate::{
+    admission::{AgentFacts, Owners, ToolFacts, Wants},
+    api::{
+        AGENT_GENERATION_ANNOTATION, AGENT_LABEL, Agent, TOOL_GENERATION_ANNOTATION, TOOL_LABEL,
+        Tool,
+    },
+};
+
+/// An Agent or a Tool that a pod is held against.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Owner {
+    /// [`Kind::Agent`] or [`Kind::Tool`].
+    pub kind: Kind,
+    /// The namespace that it has in common with the pod.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What is kept of Agents and Tools, by namespace and name.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    agents: ByName<KnownAgent>,
+    tools: ByName<KnownTool>,
+}
+
+type ByName<T> = HashMap<String, HashMap<String, Entry<T>>>;
+
+/// What is known of an Agent or a Tool.
+#[derive(Debug)]
+pub(super) enum Entry<T> {
+    /// It does not exist.
+    Absent,
+    /// It was listed, or read after that.
+    Found {
+        known: T,
+        /// Whether it was read when a pod was looked at: it will not get any newer.
+        is_live: bool,
+    },
+    /// It exists, and is not of a form that can be read.
+    Unreadable,
+}
+
+#[derive(Debug)]
+pub(super) struct KnownAgent {
+    pub(super) uid: String,
+    pub(super) facts: AgentFacts,
+    pub(super) records: bool,
+    pub(super) paused: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct KnownTool {
+    pub(super) uid: String,
+    pub(super) facts: ToolFacts,
+}
+
+impl Known {
+    /// Takes an Agent or a Tool from a list.
+    pub(super) fn learn(&mut self, object: &Object<'_>) {
+        self.insert(object, false);
+    }
+
+    /// Takes what was read of an Agent or a Tool just now.
+    pub(super) fn learn_live(&mut self, owner: &Owner, object: Option<&Value>) {
+        let Owner {
+            kind,
+            namespace,
+            name,
+        } = owner;
+        match object {
+            Some(object) => self.insert(&Object::new(*kind, object), true),
+            None if *kind == Kind::Agent => {
+                insert(&mut self.agents, namespace, name, Entry::Absent)
+            }
+            None => insert(&mut self.tools, namespace, name, Entry::Absent),
+        }
+    }
+
+    /// The Agent that a pod is labelled with, if anything is known of it.
+    pub(super) fn agent(&self, pod: &Object<'_>) -> Option<&Entry<KnownAgent>> {
+        self.agents
+            .get(pod.namespace)?
+            .get(pod.label(AGENT_LABEL)?)
+    }
+
+    /// The Tool that a pod is labelled with, if anything is known of it.
+    pub(super) fn tool(&self, pod: &Object<'_>) -> Option<&Entry<KnownTool>> {
+        self.tools
+            .get(pod.namespace)?
+            .get(pod.label(TOOL_LABEL)?)
+    }
+
+    /// The Agents and Tools that a review asks for.
+    pub(super) fn owners(&self, namespace: &str, wants: Wants<'_>) -> Owners<'_> {
+        Owners {
+            agent: wants.agent.and_then(|wanted| {
+                let entry = self
+                    .agents
+                    .get(namespace)?
+                    .get(wanted.name)?;
+                Some(&entry.found()?.facts)
+            }),
+            tool: wants.tool.and_then(|wanted| {
+                let entry = self
+                    .tools
+                    .get(namespace)?
+                    .get(wanted.name)?;
+                Some(&entry.found()?.facts)
+            }),
+        }
+    }
+
+    /// The owners of a pod of which nothing is known, or nothing as new as the pod.
+    pub(super) fn missing(&self, pod: &Object<'_>) -> Vec<Owner> {
+        let owner = |kind, name: &str| Owner {
+            kind,
+            namespace: pod.namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let wanted = |annotation| -> i64 {
+            pod.annotation(annotation)
+                .and_then(|generation| generation.parse().ok())
+                .unwrap_or_default()
+        };
+        let agent = pod.label(AGENT_LABEL).filter(|_| {
+            let generation = |known: &KnownAgent| known.facts.generation;
+            is_behind(
+                self.agent(pod),
+                generation,
+                wanted(AGENT_GENERATION_ANNOTATION),
+            )
+        });
+        let tool = pod.label(TOOL_LABEL).filter(|_| {
+            let generation = |known: &KnownTool| known.facts.generation;
+            is_behind(
+                self.tool(pod),
+                generation,
+                wanted(TOOL_GENERATION_ANNOTATION),
+            )
+        });
+        agent
+            .map(|name| owner(Kind::Agent, name))
+            .into_iter()
+            .chain(tool.map(|name| owner(Kind::Tool, name)))
+            .collect()
+    }
+
+    fn insert(&mut self, object: &Object<'_>, is_live: bool) {
+        let uid = || object.uid().to_owned();
+        let Object {
+            namespace, name, ..
+        } = *object;
+        if object.kind == Kind::Agent {
+            let entry = Agent::deserialize(object.value).map_or(Entry::Unreadable, |agent| {
+                let known = KnownAgent {
+                    uid: uid(),
+                    facts: AgentFacts::from(&agent),
+                    records: agent.spec.records(),
+                    paused: agent.spec.paused,
+                };
+                Entry::Found { known, is_live }
+            });
+            insert(&mut self.agents, namespace, name, entry);
+        } else {
+            let entry = Tool::deserialize(object.value).map_or(Entry::Unreadable, |tool| {
+                let known = KnownTool {
+                    uid: uid(),
+                    facts: ToolFacts::from(&tool),
+                };
+                Entry::Found { known, is_live }
+            });
+            insert(&mut self.tools, namespace, name, entry);
+        }
+    }
+}
+
+impl<T> Entry<T> {
+    pub(super) fn found(&self) -> Option<&T> {
+        match self {
+            Self::Found { known, .. } => Some(known),
+            Self::Absent | Self::Unreadable => None,
+        }
+    }
+}
+
+fn insert<T>(map: &mut ByName<T>, namespace: &str, name: &str, entry: Entry<T>) {
+    map.entry(namespace.to_owned())
+        .or_default()
+        .insert(name.to_owned(), entry);
+}
+
+fn is_behind<T>(entry: Option<&Entry<T>>, generation: impl Fn(&T) -> i64, wanted: i64) -> bool {
+    match entry {
+        None => true,
+        Some(Entry::Absent | Entry::Unreadable) => false,
+        Some(Entry::Found { known, is_live }) => !is_live && generation(known) < wanted,
+    }
+}

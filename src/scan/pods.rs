@@ -1,0 +1,413 @@
+use serde_json::Value;
+
+use super::{
+    finding::{Category, Finding, Severity},
+    judge::judge,
+    object::Object,
+    owners::{Entry, Known, KnownAgent, KnownTool},
+    slots::{Slot, slots},
+};
+use crate::{
+    admission::{Placeholder, Policy, Reason, Wants, looks_like_credential},
+    api::{
+        AGENT_LABEL, EXCLUDED_NAMESPACES, GROUP, IMAGES_ANNOTATION, ImageDecision, TOOL_LABEL,
+        ToolType,
+    },
+    images::{Component, ImageReference, MATRIX, Resolution, Source, resolve, rewrite_default},
+    reconciler::plan,
+};
+
+/// Finds what is not as it should be with a pod that is looked at.
+pub(super) fn findings(pod: &Object<'_>, known: &Known, policy: &Policy) -> Vec<Finding> {
+    let pod = Pod::new(*pod, known);
+    let mut findings: Vec<_> = pod
+        .slots
+        .iter()
+        .filter_map(|slot| pod.placeholder(slot))
+        .collect();
+    if pod.object.is_mirror_pod() {
+        return findings;
+    }
+    let has_placeholder = !findings.is_empty();
+    if pod.is_labelled() || has_placeholder {
+        findings.extend(pod.refusals(known, policy, has_placeholder));
+    }
+    match &pod.record {
+        Some(record) => {
+            findings.extend(
+                record
+                    .iter()
+                    .filter_map(|decision| pod.difference(decision)),
+            );
+            findings.extend(pod.outdated(record, policy));
+        }
+        // A placeholder says already that nothing was decided.
+        None if has_placeholder => {}
+        None => findings.extend(pod.unrecorded()),
+    }
+    findings
+}
+
+/// A pod, and what is known around it.
+struct Pod<'a> {
+    object: Object<'a>,
+    slots: Vec<Slot<'a>>,
+    /// What admission decided, where it left a record that can be read.
+    record: Option<Vec<ImageDecision>>,
+    agent: Option<&'a Entry<KnownAgent>>,
+    tool: Option<&'a Entry<KnownTool>>,
+}
+
+impl<'a> Pod<'a> {
+    fn new(object: Object<'a>, known: &'a Known) -> Self {
+        Self {
+            slots: slots(object.value),
+            record: object
+                .annotation(IMAGES_ANNOTATION)
+                .and_then(|text| serde_json::from_str(text).ok()),
+            agent: known.agent(&object),
+            tool: known.tool(&object),
+            object,
+        }
+    }
+
+    fn is_labelled(&self) -> bool {
+        [AGENT_LABEL, TOOL_LABEL]
+            .iter()
+            .any(|label| self.object.label(label).is_some())
+    }
+
+    fn placeholder(&self, slot: &Slot<'_>) -> Option<Finding> {
+        let placeholder = Placeholder::parse(slot.image)?;
+        let hint = if self.object.is_mirror_pod() {
+            "it is a static pod, which admission cannot change: write an image into its manifest on the node"
+                .to_owned()
+        } else if EXCLUDED_NAMESPACES.contains(&self.object.namespace) {
+            "admission leaves this namespace alone: write the image out".to_owned()
+        } else {
+            match placeholder {
+                Placeholder::Agent
+                    if self
+                        .agent
+                        .and_then(Entry::found)
+                        .is_none() =>
+                {
+                    format!(
+                        "label the pod with {AGENT_LABEL} and the name of an Agent of its namespace, and create it anew"
+                    )
+                }
+                Placeholder::Tool
+                    if self
+                        .tool
+                        .and_then(Entry::found)
+                        .is_none() =>
+                {
+                    format!(
+                        "label the pod with {TOOL_LABEL} and the name of a Tool of its namespace, and create it anew"
+                    )
+                }
+                Placeholder::Unknown(_) => {
+                    let known = MATRIX
+                        .iter()
+                        .filter_map(|row| row.placeholder);
+                    let known = ["agent", "tool"]
+                        .into_iter()
+                        .chain(known)
+                        .collect::<Vec<_>>()
+                        .join(", ");
+                    format!(
+                        "it names no image: write {} and one of {known}",
+                        Placeholder::image("")
+                    )
+                }
+                Placeholder::Agent | Placeholder::Row(_) | Placeholder::Tool => self.replace(),
+            }
+        };
+        Some(Finding::new(
+            &self.object,
+            Category::Placeholder,
+            Severity::Medium,
+            &slot.field,
+            format!(
+                "{} was never replaced, so nothing can be pulled (hint: {hint})",
+                shown(slot.image)
+            ),
+        ))
+    }
+
+    /// What admission would refuse, but for the placeholders, which are found anyway.
+    fn refusals(&self, known: &'a Known, policy: &Policy, has_placeholder: bool) -> Vec<Finding> {
+        let find = |wants: Wants<'_>| known.owners(self.object.namespace, wants);
+        judge(&self.object, find, policy)
+            .into_iter()
+            .filter_map(|(severity, cause)| {
+                let category = match cause.reason {
+                    Reason::UnresolvedPlaceholder => return None,
+                    // It exists, in a form that is not known here.
+                    Reason::UnknownAgent if matches!(self.agent, Some(Entry::Unreadable)) => {
+                        return None;
+                    }
+                    Reason::UnknownTool if matches!(self.tool, Some(Entry::Unreadable)) => {
+                        return None;
+                    }
+                    // The garbage collector is about to take it.
+                    Reason::UnknownAgent if self.is_controlled_by("Agent", None) => return None,
+                    Reason::UnknownTool if self.is_controlled_by("Tool", None) => return None,
+                    // The placeholder's own finding says it.
+                    Reason::UnknownAgent | Reason::UnknownTool if has_placeholder => return None,
+                    Reason::UnknownAgent | Reason::UnknownTool if self.record.is_none() => {
+                        Category::EnteredUnjudged
+                    }
+                    _ => Category::Refused,
+                };
+                Some(Finding::of_cause(&self.object, category, severity, cause))
+            })
+            .collect()
+    }
+
+    /// Whether a container, or a volume, has what was decided for it.
+    fn difference(&self, decision: &ImageDecision) -> Option<Finding> {
+        let wanted = full(&decision.image);
+        let mut slots = self
+            .slots
+            .iter()
+            .filter(|slot| slot.name == decision.container)
+            .peekable();
+        let first = slots.peek().copied();
+        // A container and a volume may share a name.
+        if slots.any(|slot| full(slot.image) == wanted) {
+            return None;
+        }
+        let finding = |field: &str, message| {
+            Finding::new(
+                &self.object,
+                Category::Differs,
+                Severity::High,
+                field,
+                message,
+            )
+        };
+        let Some(slot) = first else {
+            let message = format!(
+                "there is no container or volume {}, for which {} was recorded \
+                 (hint: look for another webhook that removes it)",
+                shown(&decision.container),
+                shown(&decision.image)
+            );
+            return Some(finding("spec.containers", message));
+        };
+        // The placeholder is found anyway.
+        if Placeholder::parse(slot.image).is_some() {
+            return None;
+        }
+        Some(finding(
+            &slot.field,
+            format!(
+                "{} is set, but {} was recorded: another webhook or a change in place has replaced it since \
+                 (hint: see who wrote it: `kubectl get pod -n {} {} -o yaml --show-managed-fields`)",
+                shown(slot.image),
+                shown(&decision.image),
+                self.object.namespace,
+                self.object.name
+            ),
+        ))
+    }
+
+    /// Where the rules answer otherwise now.
+    fn outdated(&self, record: &[ImageDecision], policy: &Policy) -> Option<Finding> {
+        let changes = match self.plan(policy) {
+            Some(plan) => plan::changes(&plan.ok()?, record),
+            None => record
+                .iter()
+                .filter_map(|decision| {
+                    let wanted = self.today(decision, policy)?;
+                    let is_current =
+                        decision.component == wanted.component && decision.image == wanted.image;
+                    (!is_current).then(|| plan::change(decision, &wanted))
+                })
+                .collect(),
+        };
+        if changes.is_empty() {
+            return None;
+        }
+        Some(Finding::new(
+            &self.object,
+            Category::Outdated,
+            Severity::Low,
+            annotation_field(),
+            format!("{} (hint: {})", changes.join("; "), self.replace()),
+        ))
+    }
+
+    /// The plan of the Agent or the Tool whose own pod it is; `None` where it is somebody else's.
+    fn plan(&self, policy: &Policy) -> Option<Result<Vec<ImageDecision>, plan::Refusal>> {
+        if let Some(agent) = self.own_agent() {
+            let facts = &agent.facts;
+            let image = facts.image.as_deref();
+            return Some(plan::agent_images(
+                facts.runtime,
+                image,
+                agent.records,
+                policy,
+            ));
+        }
+        let tool = self.own_tool()?;
+        if tool.facts.type_ != ToolType::Custom {
+            return Some(Ok(Vec::new()));
+        }
+        Some(plan::tool_images(tool.facts.image.as_deref(), policy))
+    }
+
+    /// What the rules answer now in place of a decision, on a pod that is nobody's own: the image of the
+    /// Agent or the Tool that it is labelled with, where that had one; or else that of the same row.
+    fn today(&self, decision: &ImageDecision, policy: &Policy) -> Option<ImageDecision> {
+        let images = &policy.images;
+        let resolution = match (decision.source, decision.component) {
+            (Source::Resource, Component::Tool) => {
+                let facts = &self.tool?.found()?.facts;
+                resolve(Component::Tool, facts.image.as_deref(), images)
+            }
+            (Source::Resource, _) => {
+                let facts = &self.agent?.found()?.facts;
+                resolve(facts.runtime.component(), facts.image.as_deref(), images)
+            }
+            (_, component) => moved(decision, policy).or_else(|| resolve(component, None, images)),
+        };
+        Some(ImageDecision::new(&decision.container, resolution?))
+    }
+
+    /// A pod that says whose it is, and whose images nobody chose.
+    fn unrecorded(&self) -> Option<Finding> {
+        let is_agent = self
+            .agent
+            .and_then(Entry::found)
+            .is_some();
+        let is_tool = self
+            .tool
+            .and_then(Entry::found)
+            .is_some();
+        let (label, kind) = match (is_agent, is_tool) {
+            (true, _) => (AGENT_LABEL, "Agent"),
+            (false, true) => (TOOL_LABEL, "Tool"),
+            (false, false) => return None,
+        };
+        let severity = if self.own_agent().is_some() || self.own_tool().is_some() {
+            Severity::Medium
+        } else {
+            Severity::Low
+        };
+        let name = self
+            .object
+            .label(label)
+            .unwrap_or_default();
+        let message = format!(
+            "no decision is recorded, although the label {label} names the {kind} {name:?}: the pod entered while \
+             the webhook was away, or names its images itself (hint: {})",
+            self.replace()
+        );
+        let field = annotation_field();
+        Some(Finding::new(
+            &self.object,
+            Category::EnteredUnjudged,
+            severity,
+            field,
+            message,
+        ))
+    }
+
+    /// The Agent whose one pod it is.
+    fn own_agent(&self) -> Option<&'a KnownAgent> {
+        self.agent?
+            .found()
+            .filter(|agent| self.is_controlled_by("Agent", Some(&agent.uid)))
+    }
+
+    /// The Tool whose one pod it is.
+    fn own_tool(&self) -> Option<&'a KnownTool> {
+        self.tool?
+            .found()
+            .filter(|tool| self.is_controlled_by("Tool", Some(&tool.uid)))
+    }
+
+    /// Whether its controller is an object of ours, of this kind: whichever, or the one with this uid.
+    fn is_controlled_by(&self, kind: &str, uid: Option<&str>) -> bool {
+        let Some(controller) = self.object.controller() else {
+            return false;
+        };
+        let text = |member| {
+            controller
+                .get(member)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let group = text("apiVersion")
+            .split_once('/')
+            .map(|(group, _)| group);
+        group == Some(GROUP) && text("kind") == kind && uid.is_none_or(|uid| text("uid") == uid)
+    }
+
+    /// What to do about a pod that is better replaced, as a hint.
+    fn replace(&self) -> String {
+        let Object {
+            namespace, name, ..
+        } = self.object;
+        let command = format!("`kubectl delete pod -n {namespace} {name}`");
+        if self
+            .own_agent()
+            .is_some_and(|agent| agent.paused)
+        {
+            format!("delete it; its Agent is paused, so none comes after it: {command}")
+        } else if self.object.controller().is_some() {
+            format!("delete it, and a new one is created: {command}")
+        } else {
+            "delete it and create it anew: it has no controller that would".to_owned()
+        }
+    }
+}
+
+/// Where a default image that somebody wrote out, with a tag of its own, would be moved to now
+/// (`agentkube.io/rewrite-defaults`), if that is where it is. A record does not tell it from a
+/// placeholder that became a mirrored default.
+fn moved(decision: &ImageDecision, policy: &Policy) -> Option<Resolution> {
+    if decision.source != Source::Mirror {
+        return None;
+    }
+    let reference = decision
+        .image
+        .parse::<ImageReference>()
+        .ok()?;
+    let default = decision
+        .component
+        .row()?
+        .default_image()?;
+    let default = default.parse::<ImageReference>().ok()?;
+    let mut written = format!("{}/{}", default.host(), default.path());
+    for (mark, part) in [(':', reference.tag()), ('@', reference.digest())] {
+        if let Some(part) = part {
+            written.push(mark);
+            written.push_str(part);
+        }
+    }
+    rewrite_default(&written, &policy.images)
+        .filter(|resolution| resolution.image == decision.image)
+}
+
+fn annotation_field() -> String {
+    format!("metadata.annotations[{IMAGES_ANNOTATION}]")
+}
+
+/// The reference in full, so that two spellings of one image are one.
+fn full(image: &str) -> String {
+    image
+        .parse::<ImageReference>()
+        .map_or_else(|_| image.to_owned(), |reference| reference.normalized())
+}
+
+/// An image as a message shows it: whole, since the end tells one digest from another.
+fn shown(image: &str) -> String {
+    if looks_like_credential(image) {
+        "(not shown: it looks like a credential)".to_owned()
+    } else {
+        format!("{image:?}")
+    }
+}
