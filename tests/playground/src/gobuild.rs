@@ -230,16 +230,10 @@ fn report(elapsed: Duration, built: &[String], programs: usize) -> String {
 /// Joins KWOK's stages into one file. They are taken from the module, so that they fit the program; and kept,
 /// as Go may be gone later.
 async fn collect_stages(work: &Path) -> anyhow::Result<()> {
-    let kwok = "sigs.k8s.io/kwok";
-    output(work, &["mod", "download", kwok]).await?;
-    let directory = output(
-        work,
-        &["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", kwok],
-    )
-    .await?;
+    let directory = folder(CONTROL_PLANE, "sigs.k8s.io/kwok", work).await?;
     let mut stages = String::new();
     for folder in STAGES {
-        let folder = Path::new(directory.trim()).join(folder);
+        let folder = directory.join(folder);
         let entries =
             fs::read_dir(&folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
         let mut files: Vec<_> = entries
@@ -313,9 +307,21 @@ fn go(module: Module, work: &Path) -> Command {
     command
 }
 
-async fn output(work: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+/// The folder with the files of `dependency`, which `module` requires; Go downloads it where it has to.
+pub(crate) async fn folder(
+    module: Module,
+    dependency: &str,
+    work: &Path,
+) -> anyhow::Result<PathBuf> {
+    output(module, work, &["mod", "download", dependency]).await?;
+    let list = ["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", dependency];
+    let directory = output(module, work, &list).await?;
+    Ok(PathBuf::from(directory.trim()))
+}
+
+async fn output(module: Module, work: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     let shown = format!("go {}", arguments.join(" "));
-    let output = tokio::process::Command::from(go(CONTROL_PLANE, work))
+    let output = tokio::process::Command::from(go(module, work))
         .args(arguments)
         .kill_on_drop(true)
         .output()

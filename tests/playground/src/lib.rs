@@ -26,6 +26,7 @@ mod manager_binary;
 mod manifests;
 mod mirrortools;
 mod nodes;
+mod openreports;
 mod ports;
 mod process;
 mod rejections;
@@ -46,6 +47,7 @@ pub use crate::{
     manager_binary::build_manager,
     manifests::{Manifest, read_manifests},
     mirrortools::MirrorTools,
+    openreports::report_crd,
     ports::free_ports,
     process::Process,
     rejections::rejections,
