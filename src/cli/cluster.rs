@@ -80,6 +80,16 @@ pub(super) struct Page<K> {
     pub(super) items: Vec<K>,
 }
 
+impl<K> Page<K> {
+    /// How many objects are still to come, as far as the API server says so.
+    pub(super) fn remaining(&self) -> u64 {
+        self.metadata
+            .remaining_item_count
+            .and_then(|count| count.try_into().ok())
+            .unwrap_or_default()
+    }
+}
+
 impl<'c, K: DeserializeOwned> Pages<'c, K> {
     /// The objects of one namespace, or else of all, `size` in a page. Needs `list` on them.
     pub(super) fn new(

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod audit;
 mod cluster;
 mod crds;
 mod duration;
@@ -31,6 +32,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Look at what a cluster let in, and at what runs in it
+    Audit(audit::Args),
     /// Print the custom resource definitions as YAML
     Crds(crds::Args),
     /// Show which images run and why, plan a mirror of them, check that registries hold them
@@ -44,10 +47,12 @@ enum Command {
 /// Runs the command line of this process.
 ///
 /// Data goes to stdout, talk to stderr. Exit status 0 is success, 1 a failure, 2 a command line
-/// that cannot be read. `review` has its own: 1 is a refusal, 2 a manifest that cannot be read.
+/// that cannot be read. `review` has its own: 1 is a refusal, 2 a manifest that cannot be read; and
+/// `audit scan`: 1 are findings, 2 a cluster that cannot be read.
 #[must_use]
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Audit(args) => Ok(audit::run(&args)),
         Command::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Images(args) => images::run(&args),
         Command::Manager(args) => manager::run(*args).map(|()| ExitCode::SUCCESS),

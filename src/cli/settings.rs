@@ -20,10 +20,10 @@ const CONTAINER: &str = "manager";
 /// of the two files in its place; `--set` on top.
 #[derive(clap::Args, Debug, Default)]
 pub(super) struct SettingsArgs {
-    /// Take the settings from this file of NAME=VALUE lines, not from the environment
+    /// Take the settings from this file of NAME=VALUE lines
     #[arg(long, value_name = "FILE", conflicts_with = "manager")]
     env_file: Option<PathBuf>,
-    /// Take the settings from the manager's Deployment in this manifest, not from the environment
+    /// Take the settings from the manager's Deployment in this manifest
     #[arg(long, value_name = "FILE")]
     manager: Option<PathBuf>,
     /// Set one setting, whatever the others say
@@ -50,19 +50,43 @@ impl SettingsArgs {
         &self,
         more: [(&str, &str); N],
     ) -> anyhow::Result<Policy> {
+        let mut variables = match self.file()? {
+            Some(variables) => variables,
+            None => of_environment(),
+        };
+        variables.extend(self.set.iter().cloned());
+        variables.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        parse(&variables)
+    }
+
+    /// Reads the settings, with those that `running` reads in place of the environment.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`policy`](Self::policy), and what `running` fails with.
+    pub(super) async fn policy_or(
+        &self,
+        running: impl Future<Output = anyhow::Result<Variables>>,
+    ) -> anyhow::Result<Policy> {
+        let mut variables = match self.file()? {
+            Some(variables) => variables,
+            None => running.await?,
+        };
+        variables.extend(self.set.iter().cloned());
+        parse(&variables)
+    }
+
+    fn file(&self) -> anyhow::Result<Option<Variables>> {
         let Self {
             env_file,
             manager,
-            set,
+            set: _,
         } = self;
-        let mut variables = match (env_file, manager) {
-            (Some(path), _) => of_file(path)?,
-            (None, Some(path)) => of_manager(path)?,
-            (None, None) => of_environment(),
-        };
-        variables.extend(set.iter().cloned());
-        variables.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        parse(&variables)
+        match (env_file, manager) {
+            (Some(path), _) => of_file(path).map(Some),
+            (None, Some(path)) => of_manager(path).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 }
 

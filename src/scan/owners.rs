@@ -77,7 +77,7 @@ impl Known {
         match object {
             Some(object) => self.insert(&Object::new(*kind, object), true),
             None if *kind == Kind::Agent => {
-                insert(&mut self.agents, namespace, name, Entry::Absent)
+                insert(&mut self.agents, namespace, name, Entry::Absent);
             }
             None => insert(&mut self.tools, namespace, name, Entry::Absent),
         }

@@ -1,0 +1,242 @@
+//! Findings as people and programs read them.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use crate::{
+    admission::Reason,
+    cli::table::Table,
+    scan::{Category, Finding, Looked, reports},
+};
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+pub(super) enum Format {
+    /// A table for each kind of finding, and what was looked at
+    #[default]
+    Table,
+    /// An array of objects
+    Json,
+    /// One line a finding, with a header
+    Csv,
+    /// `Report` objects of openreports.io/v1alpha1 as YAML, one for each object with findings
+    Openreports,
+}
+
+impl Format {
+    /// Whether people read it, and not programs.
+    pub(super) fn is_table(self) -> bool {
+        matches!(self, Self::Table)
+    }
+}
+
+/// Writes findings. `now` is when they were found.
+pub(super) fn render(
+    findings: &[Finding],
+    looked: &Looked,
+    format: Format,
+    now: Timestamp,
+) -> anyhow::Result<String> {
+    Ok(match format {
+        Format::Table => table(findings, looked),
+        Format::Json => serde_json::to_string_pretty(findings)? + "\n",
+        Format::Csv => csv(findings),
+        Format::Openreports => {
+            let mut text = String::new();
+            for report in reports(findings, now) {
+                text.push_str("---\n");
+                text.push_str(&serde_saphyr::to_string(&report)?);
+            }
+            text
+        }
+    })
+}
+
+/// How much was found, and in how much.
+pub(super) fn summary(findings: &[Finding], looked: &Looked) -> String {
+    let Looked {
+        agents,
+        tools,
+        pods,
+        left_out,
+    } = looked;
+    let found = match findings.len() {
+        0 => "no findings".to_owned(),
+        count => counted(count, "finding"),
+    };
+    let mut text = format!(
+        "{found} in {}, {} and {}",
+        counted(*agents, "Agent"),
+        counted(*tools, "Tool"),
+        counted(*pods, "pod")
+    );
+    if *left_out > 0 {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "; {left_out} left out: ended, being deleted, or in a namespace that admission leaves alone"
+        );
+    }
+    text
+}
+
+fn table(findings: &[Finding], looked: &Looked) -> String {
+    let mut text = String::new();
+    for category in Category::ALL {
+        let group: Vec<_> = findings
+            .iter()
+            .filter(|finding| finding.category == category)
+            .collect();
+        if group.is_empty() {
+            continue;
+        }
+        let mut table = Table::new(&["KIND", "NAMESPACE", "NAME", "SEVERITY", "REASON", "WHAT"]);
+        for finding in &group {
+            let what = format!("{}: {}", finding.field, finding.message);
+            table.row(&[
+                finding.kind.as_str(),
+                &finding.namespace,
+                &finding.name,
+                finding.severity.as_str(),
+                reason(finding),
+                &printable(&what),
+            ]);
+        }
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{category}: {} ({})\n",
+            category.meaning(),
+            group.len()
+        );
+        text.push_str(&table.render());
+        text.push('\n');
+    }
+    text.push_str(&summary(findings, looked));
+    text.push('\n');
+    text
+}
+
+/// Comma-separated values (RFC 4180).
+fn csv(findings: &[Finding]) -> String {
+    let mut text = "category,severity,kind,namespace,name,uid,reason,field,message\n".to_owned();
+    for finding in findings {
+        let values = [
+            finding.category.as_str(),
+            finding.severity.as_str(),
+            finding.kind.as_str(),
+            &finding.namespace,
+            &finding.name,
+            &finding.uid,
+            reason(finding),
+            &finding.field,
+            &finding.message,
+        ];
+        text.push_str(&values.map(quoted).join(","));
+        text.push('\n');
+    }
+    text
+}
+
+fn quoted(value: &str) -> String {
+    if value.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", value.replace('"', "\"\""))
+    } else {
+        value.to_owned()
+    }
+}
+
+fn reason(finding: &Finding) -> &'static str {
+    finding
+        .reason
+        .map_or("", Reason::as_str)
+}
+
+/// A record is an annotation that anybody may have written: no control character reaches a terminal.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::{Kind, Severity};
+
+    fn findings() -> Vec<Finding> {
+        let finding =
+            |category, severity, kind, name: &str, reason, field: &str, message: &str| Finding {
+                category,
+                severity,
+                kind,
+                namespace: "adaptive".to_owned(),
+                name: name.to_owned(),
+                uid: format!("uid-{name}"),
+                reason,
+                field: field.to_owned(),
+                message: message.to_owned(),
+            };
+        vec![
+            finding(
+                Category::Refused,
+                Severity::High,
+                Kind::Agent,
+                "in-house",
+                Some(Reason::RegistryNotAllowed),
+                "spec.image",
+                "Forbidden: \"quay.io/a\" is outside (hint: use another, or ask)",
+            ),
+            finding(
+                Category::Outdated,
+                Severity::Low,
+                Kind::Pod,
+                "bot",
+                None,
+                "metadata.annotations[agentkube.io/images]",
+                "container `\u{1b}[31magent` was given one",
+            ),
+        ]
+    }
+
+    const LOOKED: Looked = Looked {
+        agents: 2,
+        tools: 1,
+        pods: 40,
+        left_out: 3,
+    };
+
+    #[test]
+    fn a_table_has_a_group_for_each_category() {
+        insta::assert_snapshot!(table(&findings(), &LOOKED));
+    }
+
+    #[test]
+    fn values_with_commas_and_quotes_stay_one_value() {
+        insta::assert_snapshot!(csv(&findings()));
+    }
+
+    #[test]
+    fn nothing_found_says_how_much_was_looked_at() {
+        let looked = Looked {
+            left_out: 0,
+            ..LOOKED
+        };
+        assert_eq!(
+            table(&[], &looked),
+            "no findings in 2 Agents, 1 Tool and 40 pods\n"
+        );
+    }
+}

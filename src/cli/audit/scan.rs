@@ -1,0 +1,171 @@
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject},
+};
+use serde_json::Value;
+
+use super::{
+    findings::{self, Format},
+    progress::Progress,
+};
+use crate::{
+    api::{Agent, Tool},
+    cli::{
+        cluster::{self, Pages},
+        manager, output,
+        settings::{SettingsArgs, Variables},
+    },
+    scan::{Excluded, Finding, Kind, Looked, Owner, Scan},
+};
+
+/// The exit status where something was found.
+const FOUND: u8 = 1;
+/// The exit status where the cluster, or a setting, could not be read.
+const UNREADABLE: u8 = 2;
+
+/// Hold every live Agent, Tool and pod against today's configuration.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+The settings are those of the manager that runs in the cluster, or of a file; `--set` is on top of \
+them, to try a setting out before it is made. Nothing is changed in the cluster.
+
+It takes the verb list on agents.agentkube.io, tools.agentkube.io and pods, get on agents.agentkube.io \
+and tools.agentkube.io, and for the running manager's settings get on its Deployment.
+
+Exit status: 0 nothing was found, 1 there are findings, 2 something could not be read
+
+Examples:
+  `agentkube audit scan --set AGENTKUBE_ALLOWED_REGISTRIES=registry.example.com`
+  `agentkube audit scan -o openreports | kubectl apply -f -`")]
+pub(super) struct Args {
+    /// Look at this namespace alone; kube-system and agentkube-system are looked at only by this
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+    /// What is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// How many objects are read at once
+    #[arg(long, hide = true, default_value_t = cluster::PAGE, value_parser = clap::value_parser!(u32).range(1..))]
+    page_size: u32,
+}
+
+/// Scans a cluster. Exit status 0: nothing was found; 1: there are findings; 2: something could not
+/// be read.
+pub(super) fn run(args: &Args) -> ExitCode {
+    match cluster::block_on(scan(args)).and_then(|found| print(&found, args)) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(UNREADABLE)
+        }
+    }
+}
+
+/// Reads the cluster that the environment names, page by page.
+///
+/// RBAC: `list` on agents, tools and pods, `get` on agents and tools, and `get` on the manager's
+/// Deployment where no file has the settings.
+async fn scan(args: &Args) -> anyhow::Result<(Vec<Finding>, Looked)> {
+    let Args {
+        namespace,
+        output: _,
+        settings,
+        page_size,
+    } = args;
+    let client = manager::client().await?;
+    let policy = settings
+        .policy_or(running(&client))
+        .await?;
+    let excluded = match namespace {
+        Some(_) => Excluded::Judge,
+        None => Excluded::LeaveOut,
+    };
+    let mut scan = Scan::new(&policy, excluded);
+    let progress = Progress::new();
+    let pages = |kind: &ApiResource| {
+        progress.start(&kind.plural);
+        Pages::<Value>::new(&client, kind.clone(), namespace.as_deref(), *page_size)
+    };
+    let mut agents = pages(&ApiResource::erase::<Agent>(&()));
+    while let Some(page) = agents.next().await? {
+        page.items
+            .iter()
+            .for_each(|agent| scan.agent(agent));
+        progress.read(page.items.len() as u64, page.remaining());
+    }
+    let mut tools = pages(&ApiResource::erase::<Tool>(&()));
+    while let Some(page) = tools.next().await? {
+        page.items
+            .iter()
+            .for_each(|tool| scan.tool(tool));
+        progress.read(page.items.len() as u64, page.remaining());
+    }
+    let mut pods = pages(&ApiResource::erase::<Pod>(&()));
+    while let Some(page) = pods.next().await? {
+        for pod in &page.items {
+            for owner in scan.missing(pod) {
+                let object = read(&client, &owner).await?;
+                scan.learn(&owner, object.as_ref());
+            }
+            scan.pod(pod);
+        }
+        progress.read(page.items.len() as u64, page.remaining());
+    }
+    Ok(scan.finish())
+}
+
+async fn running(client: &Client) -> anyhow::Result<Variables> {
+    cluster::manager_settings(client)
+        .await
+        .map_err(|error| {
+            anyhow!(
+                "{error:#} (hint: name the settings by --manager or --env-file, or ask for the verb get on it)"
+            )
+        })
+}
+
+/// Reads an Agent or a Tool that came after the list.
+async fn read(client: &Client, owner: &Owner) -> anyhow::Result<Option<Value>> {
+    let Owner {
+        kind,
+        namespace,
+        name,
+    } = owner;
+    let resource = match kind {
+        Kind::Tool => ApiResource::erase::<Tool>(&()),
+        Kind::Agent | Kind::Pod => ApiResource::erase::<Agent>(&()),
+    };
+    let object = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource)
+        .get_opt(name)
+        .await
+        .map_err(cluster::said)
+        .with_context(|| format!("the {} {namespace}/{name} cannot be read", kind.as_str()))?;
+    Ok(object
+        .map(serde_json::to_value)
+        .transpose()?)
+}
+
+fn print(found: &(Vec<Finding>, Looked), args: &Args) -> anyhow::Result<u8> {
+    let (findings, looked) = found;
+    output::data(&findings::render(
+        findings,
+        looked,
+        args.output,
+        Timestamp::now(),
+    )?)?;
+    if !args.output.is_table() {
+        // Where stderr is gone there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "{}", findings::summary(findings, looked));
+    }
+    Ok(if findings.is_empty() { 0 } else { FOUND })
+}
