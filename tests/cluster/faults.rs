@@ -42,7 +42,8 @@ fn ordinary() -> Value {
     json!({"containers": [{"name": "c", "image": "nginx:1.27"}]})
 }
 
-async fn deregister(client: &Client) -> anyhow::Result<()> {
+/// Takes the registrations away.
+pub(crate) async fn deregister(client: &Client) -> anyhow::Result<()> {
     let now = DeleteParams::default();
     Api::<MutatingWebhookConfiguration>::all(client.clone())
         .delete(NAME, &now)
@@ -54,7 +55,7 @@ async fn deregister(client: &Client) -> anyhow::Result<()> {
 }
 
 /// Puts the registrations back as they are shipped.
-async fn register(cluster: &Cluster) -> anyhow::Result<()> {
+pub(crate) async fn register(cluster: &Cluster) -> anyhow::Result<()> {
     let port = cluster.webhook_port();
     cluster
         .installation
@@ -65,7 +66,7 @@ async fn register(cluster: &Cluster) -> anyhow::Result<()> {
 }
 
 /// Waits until the API server has forgotten registrations that were deleted.
-async fn wait_unregistered(ns: &Namespace) -> anyhow::Result<()> {
+pub(crate) async fn wait_unregistered(ns: &Namespace) -> anyhow::Result<()> {
     until("the API server to forget the webhooks", LIMIT, async || {
         Ok(ns
             .try_create(&pod("probe", &json!({}), &placeholder()))

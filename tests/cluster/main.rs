@@ -23,6 +23,7 @@ mod policy;
 mod proxy;
 mod reconciler;
 mod review;
+mod scan;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             policy::tests(),
             reconciler::tests(),
             review::tests(),
+            scan::tests(),
         ]
         .into_iter()
         .flatten()
