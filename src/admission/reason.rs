@@ -28,6 +28,21 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason, in the order of the alphabet.
+    pub const ALL: [Self; 11] = [
+        Self::ImageRequired,
+        Self::InvalidImage,
+        Self::InvalidSecretRef,
+        Self::MalformedReview,
+        Self::PlaintextToken,
+        Self::RegistryNotAllowed,
+        Self::UnknownAgent,
+        Self::UnknownRuntime,
+        Self::UnknownTool,
+        Self::UnknownToolType,
+        Self::UnresolvedPlaceholder,
+    ];
+
     /// The word as it stands in `details.causes[].reason`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -3,6 +3,7 @@
 mod audit;
 mod cluster;
 mod crds;
+mod csv;
 mod duration;
 mod images;
 mod logging;
@@ -52,7 +53,7 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Audit(args) => Ok(audit::run(&args)),
+        Command::Audit(args) => audit::run(&args),
         Command::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Images(args) => images::run(&args),
         Command::Manager(args) => manager::run(*args).map(|()| ExitCode::SUCCESS),

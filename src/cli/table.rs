@@ -15,7 +15,7 @@ impl Table {
 
     /// Adds a row. An empty cell is shown as `-`.
     pub(super) fn row(&mut self, cells: &[&str]) {
-        let cell = |text: &&str| if text.is_empty() { "-" } else { text }.to_owned();
+        let cell = |text: &&str| printable(if text.is_empty() { "-" } else { text });
         self.rows
             .push(cells.iter().map(cell).collect());
     }
@@ -49,6 +49,19 @@ impl Table {
     }
 }
 
+/// A text as a terminal may see it: what somebody else wrote can hold control characters.
+pub(super) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +75,12 @@ mod tests {
             table.render(),
             "NAME   WHY      END\nCodex  -        x\né      default  -\n"
         );
+    }
+
+    #[test]
+    fn no_control_character_reaches_a_terminal() {
+        let mut table = Table::new(&["NAME"]);
+        table.row(&["a\u{1b}[31m\nb"]);
+        assert_eq!(table.render(), "NAME\na\\u{1b}[31m\\nb\n");
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn judge<'o>(
             let owners = find(review.wants(Webhook::Validate));
             decide(Webhook::Validate, &review, owners, policy)
         }
-        Err(Unreadable::Request { denial, .. }) => Decision::deny(denial),
+        Err(Unreadable::Request(request)) => Decision::deny(request.denial),
         // The body is our own.
         Err(Unreadable::Body(_)) => return Vec::new(),
     };

@@ -1,5 +1,6 @@
 //! What a denial leaves behind, on a real API server.
 
+mod command;
 mod limits;
 
 use agentkube_playground::until;
@@ -21,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         odd_names_and_long_specs_are_recorded_all_the_same,
         the_audit_log_of_the_api_server_tells_decisions_images_and_rules,
     ];
+    tests.extend(command::tests());
     tests.extend(limits::tests());
     tests
 }

@@ -1,14 +1,16 @@
-//! `agentkube audit`: what a cluster let in, and what runs in it.
+//! `agentkube audit`: what a cluster refused and let in, and what runs in it.
 
 mod findings;
 mod progress;
+mod rejections;
 mod scan;
+mod trail;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-/// Look at what a cluster let in, and at what runs in it.
+/// Look at what a cluster refused, and at what runs in it.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -17,12 +19,15 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List what admission refused, whose it was, and why
+    Rejections(rejections::Args),
     /// Hold every live Agent, Tool and pod against today's configuration
     Scan(scan::Args),
 }
 
-pub(super) fn run(args: &Args) -> ExitCode {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Scan(args) => scan::run(args),
+        Command::Rejections(args) => rejections::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Scan(args) => Ok(scan::run(args)),
     }
 }
