@@ -93,6 +93,24 @@ fn a_kubeconfig_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_scan_without_a_cluster_exits_with_2_and_says_where_it_looked() {
+    let nowhere = [("KUBECONFIG", "/nowhere/kubeconfig")];
+    let output = agentkube(&["audit", "scan"], &nowhere);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    assert_snapshot!(stderr(&output));
+    let output = agentkube(&["audit", "scan", "--env-file", "/nowhere/env"], &nowhere);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn the_scans_help_says_what_it_needs_and_how_it_exits() {
+    let output = agentkube(&["audit", "scan", "--help"], &[]);
+    assert!(output.status.success());
+    assert_snapshot!(String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn a_port_in_use_is_named_with_the_option_that_changes_it() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken

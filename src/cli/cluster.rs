@@ -82,7 +82,7 @@ pub(super) struct Page<K> {
 
 impl<K> Page<K> {
     /// How many objects are still to come, as far as the API server says so.
-    pub(super) fn remaining(&self) -> u64 {
+    pub(super) fn remaining(&self) -> usize {
         self.metadata
             .remaining_item_count
             .and_then(|count| count.try_into().ok())
@@ -159,7 +159,7 @@ impl<'c, K: DeserializeOwned> Pages<'c, K> {
                 let name = format!("{plural}.{group}");
                 let name = name.trim_end_matches('.');
                 anyhow!(
-                    "{} (hint: this needs a role with the verb list on {name}: `kubectl auth can-i list {name}`)",
+                    "{} (hint: this needs the verb list on {name}; see `kubectl auth can-i --list`)",
                     status.message
                 )
             }
@@ -193,13 +193,22 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
+    use k8s_openapi::api::core::v1::Pod;
     use kube::client::Body;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::Agent;
 
-    /// Lists `pods` by these answers, one after the other; returns the names, and what was asked.
+    /// Lists pods by these answers, one after the other; returns the names, and what was asked.
     async fn names(answers: Vec<(u16, Value)>) -> (anyhow::Result<Vec<String>>, Vec<String>) {
+        names_of(ApiResource::erase::<Pod>(&()), answers).await
+    }
+
+    async fn names_of(
+        kind: ApiResource,
+        answers: Vec<(u16, Value)>,
+    ) -> (anyhow::Result<Vec<String>>, Vec<String>) {
         let answers = Arc::new(Mutex::new(answers.into_iter()));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = asked.clone();
@@ -214,7 +223,6 @@ mod tests {
             async move { Ok::<_, Infallible>(response.unwrap()) }
         });
         let client = Client::new(service, "default");
-        let kind = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
         let mut pages = Pages::<Value>::new(&client, kind, Some("adaptive"), 2);
         let mut names = Vec::new();
         let names = loop {
@@ -278,7 +286,18 @@ mod tests {
         assert_eq!(
             format!("{:#}", names.unwrap_err()),
             "the list of pods cannot be read: pods is forbidden: User \"me\" cannot list \
-             (hint: this needs a role with the verb list on pods: `kubectl auth can-i list pods`)"
+             (hint: this needs the verb list on pods; see `kubectl auth can-i --list`)"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_cluster_without_the_crds_is_told_from_one_without_agents() {
+        let missing = failure(404, "the server could not find the requested resource", "");
+        let (names, _) = names_of(ApiResource::erase::<Agent>(&()), vec![missing]).await;
+        assert_eq!(
+            format!("{:#}", names.unwrap_err()),
+            "the list of agents cannot be read: the cluster serves no agents.agentkube.io \
+             (hint: install agentkube, or its CRDs alone: `agentkube crds | kubectl apply -f -`)"
         );
     }
 }

@@ -359,6 +359,9 @@ fn a_placeholder_is_found_in_every_place_of_anybodys_pod() {
     everywhere["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
     everywhere["metadata"]["labels"] = json!({"agentkube.io/agent": "nobody"});
     assert_eq!(found(&Policy::default(), &[everywhere]), expected);
+    let mut shown = pod(json!({"agentkube.io/agent": "bot"}), None, &[("c", CODEX)]);
+    shown["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    assert_eq!(found(&Policy::default(), &[codex(), shown]), [""; 0]);
     let label = json!({"agentkube.io/agent": "nobody"});
     let waiting = pod(label, None, &[("agent", "agentkube.invalid/agent")]);
     assert_eq!(

@@ -122,6 +122,13 @@ async fn a_cluster_that_is_as_it_should_be_has_no_findings(
         status == Some(0) && stdout.is_empty() && stderr.starts_with("no findings in"),
         "{status:?}: {stdout}{stderr}"
     );
+    // A name that was misspelt is no good news.
+    let admin = cluster.control_plane.admin_kubeconfig();
+    let (status, _, stderr) = said(&scan_as(admin, &["--namespace", "misspelt"]).await?);
+    ensure!(
+        status == Some(0) && stderr.contains("nothing in the namespace `misspelt`"),
+        "{status:?}: {stderr}"
+    );
     // A setting that is not made yet, on top of those that are.
     let tried = ["--set", "AGENTKUBE_ALLOWED_REGISTRIES=registry.example.com"];
     let (status, stdout, _) = said(&scan(cluster, &ns, &tried).await?);

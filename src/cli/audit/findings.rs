@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     admission::Reason,
-    cli::table::Table,
+    cli::{csv, table::Table},
     scan::{Category, Finding, Looked, reports},
 };
 
@@ -100,7 +100,7 @@ fn table(findings: &[Finding], looked: &Looked) -> String {
                 &finding.name,
                 finding.severity.as_str(),
                 reason(finding),
-                &printable(&what),
+                &what,
             ]);
         }
         // Writing to a String cannot fail.
@@ -133,37 +133,15 @@ fn csv(findings: &[Finding]) -> String {
             &finding.field,
             &finding.message,
         ];
-        text.push_str(&values.map(quoted).join(","));
-        text.push('\n');
+        text.push_str(&csv::line(&values));
     }
     text
-}
-
-fn quoted(value: &str) -> String {
-    if value.contains(['"', ',', '\n', '\r']) {
-        format!("\"{}\"", value.replace('"', "\"\""))
-    } else {
-        value.to_owned()
-    }
 }
 
 fn reason(finding: &Finding) -> &'static str {
     finding
         .reason
         .map_or("", Reason::as_str)
-}
-
-/// A record is an annotation that anybody may have written: no control character reaches a terminal.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -136,11 +136,11 @@ async fn list(args: &Args) -> anyhow::Result<()> {
 async fn read(client: &Client, namespace: Option<&str>) -> anyhow::Result<Vec<Rejection>> {
     let kind = ApiResource::erase::<Rejection>(&());
     let mut pages = Pages::<Rejection>::new(client, kind, namespace, cluster::PAGE);
-    let progress = Progress::new();
+    let mut progress = Progress::new();
     progress.start("Rejections");
     let mut rejections = Vec::new();
     while let Some(page) = pages.next().await? {
-        progress.read(page.items.len() as u64, page.remaining() as u64);
+        progress.read(page.items.len(), page.remaining());
         rejections.extend(page.items);
     }
     for rejection in &mut rejections {

@@ -91,26 +91,27 @@ async fn scan(args: &Args) -> anyhow::Result<(Vec<Finding>, Looked)> {
         None => Excluded::LeaveOut,
     };
     let mut scan = Scan::new(&policy, excluded);
-    let progress = Progress::new();
-    let pages = |kind: &ApiResource| {
-        progress.start(&kind.plural);
-        Pages::<Value>::new(&client, kind.clone(), namespace.as_deref(), *page_size)
-    };
-    let mut agents = pages(&ApiResource::erase::<Agent>(&()));
+    let mut progress = Progress::new();
+    let pages =
+        |kind: ApiResource| Pages::<Value>::new(&client, kind, namespace.as_deref(), *page_size);
+    let mut agents = pages(ApiResource::erase::<Agent>(&()));
+    progress.start("Agents");
     while let Some(page) = agents.next().await? {
         page.items
             .iter()
             .for_each(|agent| scan.agent(agent));
-        progress.read(page.items.len() as u64, page.remaining());
+        progress.read(page.items.len(), page.remaining());
     }
-    let mut tools = pages(&ApiResource::erase::<Tool>(&()));
+    let mut tools = pages(ApiResource::erase::<Tool>(&()));
+    progress.start("Tools");
     while let Some(page) = tools.next().await? {
         page.items
             .iter()
             .for_each(|tool| scan.tool(tool));
-        progress.read(page.items.len() as u64, page.remaining());
+        progress.read(page.items.len(), page.remaining());
     }
-    let mut pods = pages(&ApiResource::erase::<Pod>(&()));
+    let mut pods = pages(ApiResource::erase::<Pod>(&()));
+    progress.start("pods");
     while let Some(page) = pods.next().await? {
         for pod in &page.items {
             for owner in scan.missing(pod) {
@@ -119,7 +120,7 @@ async fn scan(args: &Args) -> anyhow::Result<(Vec<Finding>, Looked)> {
             }
             scan.pod(pod);
         }
-        progress.read(page.items.len() as u64, page.remaining());
+        progress.read(page.items.len(), page.remaining());
     }
     Ok(scan.finish())
 }
@@ -163,9 +164,15 @@ fn print(found: &(Vec<Finding>, Looked), args: &Args) -> anyhow::Result<u8> {
         args.output,
         Timestamp::now(),
     )?)?;
+    // Where stderr is gone there is nobody left to tell.
     if !args.output.is_table() {
-        // Where stderr is gone there is nobody left to tell.
         let _ = writeln!(io::stderr(), "{}", findings::summary(findings, looked));
+    }
+    if let (Some(namespace), true) = (&args.namespace, *looked == Looked::default()) {
+        let _ = writeln!(
+            io::stderr(),
+            "warning: there is nothing in the namespace `{namespace}` (hint: look for it in `kubectl get namespaces`)"
+        );
     }
     Ok(if findings.is_empty() { 0 } else { FOUND })
 }

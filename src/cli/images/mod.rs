@@ -17,6 +17,8 @@ use crate::images::{Component, ImageReference, Resolution, Source};
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
+The settings are those of the environment, where no option names others.
+
 Examples:
   `agentkube images --set AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror`
   `kubectl kustomize manifests/ > manager.yaml && agentkube images --manager manager.yaml`"
