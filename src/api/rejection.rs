@@ -1,3 +1,5 @@
+#![expect(clippy::duplicated_attributes, reason = "columns of a table are alike")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

@@ -5,6 +5,9 @@ use super::Refusal;
 /// How much of the object's name is part of the Rejection's, in bytes.
 const LONGEST_STEM: usize = 40;
 
+/// How much of the hash is part of the Rejection's name, in bytes.
+const HASH_BYTES: usize = 5;
+
 /// What tells one Rejection from another: the object, the user and the reason.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Identity {
@@ -26,16 +29,15 @@ impl Identity {
         ];
         // No part can hold a NUL, so no two lists of parts become the same text.
         let hash = digest(&SHA256, parts.join("\0").as_bytes());
-        let hash: String = hash
+        let hash = hash
             .as_ref()
             .iter()
-            .take(5)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .take(HASH_BYTES)
+            .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
         let stem = stem(&format!("{}-{}", subject.kind, subject.name));
         Self {
             namespace: refusal.namespace.into(),
-            name: format!("{stem}-{hash}").into(),
+            name: format!("{stem}-{hash:010x}").into(),
         }
     }
 }

@@ -100,7 +100,7 @@ impl Pending {
                 Some(Denied(waiting)) => {
                     waiting.count = waiting
                         .count
-                        .saturating_add(record.count)
+                        .saturating_add(record.count);
                 }
                 none => *none = Some(Denied(record)),
             }

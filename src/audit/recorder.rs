@@ -94,10 +94,10 @@ impl Recorder {
         }
         let last = async { while writer.batch(true).await == Batch::Written {} };
         let in_time = timeout(LAST_WRITES, last).await;
-        let lost = self.pending().len();
-        if in_time.is_err() || lost > 0 {
+        let waiting = self.pending().len();
+        if in_time.is_err() || waiting > 0 {
             warn!(
-                rejections = lost,
+                rejections = waiting,
                 "the manager stops before every Rejection is written"
             );
         }
@@ -225,23 +225,22 @@ impl Writer<'_> {
     /// Says once that Rejections cannot be written, and once that they can again.
     fn report(&mut self, failed: Option<(String, &'static str)>) -> Batch {
         let metrics = &self.recorder.metrics;
-        match failed {
-            Some((error, hint)) => {
-                metrics.writable.set(0);
-                if !self.is_failing {
-                    warn!(%error, hint, "Rejections cannot be written, and wait");
-                }
-                self.is_failing = true;
-                Batch::Fail
-            }
-            None => {
-                metrics.writable.set(1);
-                if self.is_failing {
-                    info!("Rejections can be written again");
-                }
-                self.is_failing = false;
-                Batch::Written
-            }
+        let has_failed = failed.is_some();
+        if let Some((error, hint)) = failed
+            && !self.is_failing
+        {
+            warn!(%error, hint, "Rejections cannot be written, and wait");
+        } else if self.is_failing && !has_failed {
+            info!("Rejections can be written again");
+        }
+        self.is_failing = has_failed;
+        metrics
+            .writable
+            .set(i64::from(!has_failed));
+        if has_failed {
+            Batch::Fail
+        } else {
+            Batch::Written
         }
     }
 }

@@ -47,28 +47,25 @@ pub(super) async fn write(
             .get_opt(&identity.name)
             .await
             .map_err(failure)?;
-        let written = match known {
-            Some(known) => {
-                let joined = Rejection {
-                    spec: join(&known.spec, denied),
-                    metadata: known.metadata,
-                };
-                rejections
-                    .replace(&identity.name, &params, &joined)
-                    .await
-            }
-            None => {
-                let rejection = Rejection {
-                    metadata: ObjectMeta {
-                        name: Some(identity.name.to_string()),
-                        ..ObjectMeta::default()
-                    },
-                    spec: denied.clone(),
-                };
-                rejections
-                    .create(&params, &rejection)
-                    .await
-            }
+        let written = if let Some(known) = known {
+            let joined = Rejection {
+                spec: join(&known.spec, denied),
+                metadata: known.metadata,
+            };
+            rejections
+                .replace(&identity.name, &params, &joined)
+                .await
+        } else {
+            let rejection = Rejection {
+                metadata: ObjectMeta {
+                    name: Some(identity.name.to_string()),
+                    ..ObjectMeta::default()
+                },
+                spec: denied.clone(),
+            };
+            rejections
+                .create(&params, &rejection)
+                .await
         };
         match written {
             Ok(_) => return Ok(()),
@@ -77,7 +74,7 @@ pub(super) async fn write(
             // It was deleted since it was read; without the CRD there would have been nothing to
             // read either, and `create` says so.
             Err(kube::Error::Api(status)) if is_gone(&status, &identity.name) => {
-                last = Some(status)
+                last = Some(status);
             }
             Err(error) => return Err(failure(error)),
         }

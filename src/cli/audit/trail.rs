@@ -115,11 +115,14 @@ fn padded(cells: &[&str]) -> String {
     cells.join("  ").trim_end().to_owned() + "\n"
 }
 
+/// What Rejections are counted by.
+type Part = fn(&Rejection) -> String;
+
 /// How many denials there were by reason, namespace and user; the most frequent first, with bars
 /// where they are wanted.
 pub(super) fn summary(rejections: &[Rejection], bars: bool) -> String {
     let mut text = String::new();
-    let parts: [(&str, fn(&Rejection) -> String); 3] = [
+    let parts: [(&str, Part); 3] = [
         ("REASON", |rejection| rejection.spec.reason.clone()),
         ("NAMESPACE", |rejection| {
             rejection

@@ -298,7 +298,7 @@ async fn a_flood_of_denials_costs_neither_latency_nor_memory_nor_counts(
     let memory = resident_kib(manager.id())?;
     let rest = flood(total / 10..total).await?;
     let later = resident_kib(manager.id())?;
-    println!(
+    eprintln!(
         "flood of {total}: first tenth p50 {:?} p99 {:?}, rest p50 {:?} p99 {:?}, RSS {memory} KiB, then {later} KiB",
         quantile(&first, 50),
         quantile(&first, 99),
