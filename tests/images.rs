@@ -1,8 +1,13 @@
 //! `agentkube images`, as a shell sees it.
 
-#![expect(clippy::expect_used, reason = "a test that panics has failed")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that panics has failed, and one that is skipped says so"
+)]
 
-use std::process::Output;
+use std::{fs, process::Output};
 
 use assert_cmd::Command;
 use insta::assert_snapshot;
@@ -187,5 +192,72 @@ fn a_registry_that_is_down_is_told_from_a_missing_image() {
         stderr(&output).contains("Connection refused"),
         "{}",
         stderr(&output)
+    );
+}
+
+/// Runs a check of a registry that is down, with stderr on a pseudo-terminal; what was said there,
+/// and the report. The terminal is that of util-linux' `script`.
+fn check_on_a_terminal(environment: &[(&str, &str)]) -> Option<(String, String)> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let report = directory.path().join("report");
+    let command = format!(
+        "'{}' images check --set AGENTKUBE_IMAGE_REGISTRY=127.0.0.1:1 > '{}'",
+        assert_cmd::cargo::cargo_bin("agentkube").display(),
+        report.display()
+    );
+    let output = std::process::Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .envs(environment.iter().copied())
+        .output();
+    match output {
+        Ok(output) => {
+            assert_eq!(output.status.code(), Some(2));
+            let said = String::from_utf8(output.stdout).expect("text");
+            Some((said, fs::read_to_string(report).expect("a report")))
+        }
+        Err(error) if std::env::var("CI").is_ok_and(|value| value == "true") => {
+            panic!("under CI=true the terminal may not be left out: {error}")
+        }
+        Err(error) => {
+            eprintln!("\nSKIPPED: no terminal without `script` of util-linux: {error}\n");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_terminal_shows_a_bar_and_a_pipe_does_not() {
+    const BAR: &str = "asked for 0 of 10 images";
+    let Some((said, report)) = check_on_a_terminal(&[("TERM", "xterm")]) else {
+        return;
+    };
+    assert!(said.contains(BAR), "{said:?}");
+    assert!(said.contains("\u{1b}[36m"), "{said:?}");
+    // The bar is gone before the errors are told, and never was in the data.
+    let (_, after) = said
+        .rsplit_once("images, ")
+        .expect("a bar");
+    assert!(after.contains("\u{1b}[2K"), "{said:?}");
+    assert!(after.contains("error: `127.0.0.1:1/"), "{said:?}");
+    assert!(report.starts_with("COMPONENT "), "{report}");
+    assert!(!report.contains('\u{1b}'), "{report:?}");
+
+    let (said, _) =
+        check_on_a_terminal(&[("TERM", "xterm"), ("NO_COLOR", "1")]).expect("it ran before");
+    assert!(said.contains(BAR), "{said:?}");
+    assert!(!said.contains("\u{1b}[36m"), "{said:?}");
+    // One that cannot move its cursor.
+    let (said, _) = check_on_a_terminal(&[("TERM", "dumb")]).expect("it ran before");
+    assert!(said.starts_with("error: "), "{said:?}");
+
+    let piped = images(&["check", "--set", "AGENTKUBE_IMAGE_REGISTRY=127.0.0.1:1"]);
+    let said = stderr(&piped);
+    assert_eq!(said.lines().count(), 10, "{said}");
+    assert!(
+        said.lines()
+            .all(|line| line.starts_with("error: ")),
+        "{said}"
     );
 }
