@@ -181,6 +181,28 @@ fn a_check_that_could_not_be_made_exits_with_2() {
 }
 
 #[test]
+fn the_settings_are_those_of_the_cluster_or_others_and_never_both() {
+    let plan = ["plan", "--to", "registry.example.com", "--format", "crane"];
+    for command in [&[][..], &["check"], &plan] {
+        for source in ["--set", "--env-file", "--manager"] {
+            let output = images(&[command, &["--from-cluster", source, "A=B"]].concat());
+            assert_eq!(output.status.code(), Some(2), "{command:?} {source}");
+            assert!(stderr(&output).contains(source), "{}", stderr(&output));
+        }
+        let output = images(&[command, &["--from-cluster"]].concat());
+        // A check that could not be made has a status of its own.
+        let expected = if command == ["check"] { 2 } else { 1 };
+        assert_eq!(output.status.code(), Some(expected), "{command:?}");
+        assert_eq!(output.stdout, b"");
+        assert!(
+            stderr(&output).starts_with("error: no cluster to connect to: "),
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
 fn a_registry_that_is_down_is_told_from_a_missing_image() {
     // Nobody listens on port 1.
     let registry = "AGENTKUBE_IMAGE_REGISTRY=127.0.0.1:1";

@@ -16,12 +16,15 @@ pub struct Plan {
     pub transfers: Vec<Transfer>,
     /// The components that an override serves, so that pods never look for them on the mirror.
     pub overridden: Vec<Resolution>,
+    /// The custom images that lie on the mirror already.
+    pub present: Vec<ImageReference>,
 }
 
 impl Plan {
     /// Plans the copy of every image that `settings` let a mirror serve, and of `custom` images.
     ///
-    /// Nothing rewrites a custom image: Agents and Tools have to name its copy themselves.
+    /// Nothing rewrites a custom image: Agents and Tools have to name its copy themselves. One that
+    /// lies under the mirror's prefix is the copy.
     ///
     /// # Errors
     ///
@@ -38,6 +41,7 @@ impl Plan {
             mirror: mirror.clone(),
             transfers: Vec::new(),
             overridden: Vec::new(),
+            present: Vec::new(),
         };
         let mut taken = BTreeMap::new();
         for row in rows() {
@@ -54,6 +58,12 @@ impl Plan {
             }
         }
         for image in custom {
+            if mirror.prefix.covers(image) {
+                if !plan.present.contains(image) {
+                    plan.present.push(image.clone());
+                }
+                continue;
+            }
             let version = version(image);
             let to = format!("{}{version}", mirror.repository(image.path()));
             let from = if image.host() == DEFAULT_REGISTRY {
@@ -254,6 +264,26 @@ mod tests {
                     "registry.example.com/exo/library/nginx:1.29"
                 ),
             ]
+        );
+    }
+
+    #[test]
+    fn a_custom_image_of_the_mirror_is_the_copy() {
+        let own = "registry.example.com/exo/acme/agent:v1";
+        let plan = plan(
+            &[MIRROR],
+            &[own, own, "registry.example.com/exotic/agent:v1"],
+        )
+        .unwrap();
+        let present: Vec<_> = plan
+            .present
+            .iter()
+            .map(ImageReference::as_str)
+            .collect();
+        assert_eq!(present, [own]);
+        assert_eq!(
+            plan.transfers[10].to.as_str(),
+            "registry.example.com/exo/exotic/agent:v1"
         );
     }
 

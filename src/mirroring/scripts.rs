@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{FormatError, Plan, Transfer};
-use crate::images::{DEFAULT_REGISTRY, ImageReference, MirrorLayout};
+use crate::images::{Component, DEFAULT_REGISTRY, ImageReference, MirrorLayout};
 
 /// `skopeo sync` puts the last component of each path below one destination.
 pub(super) fn skopeo(plan: &Plan, plain_http: &[&str]) -> Result<String, FormatError> {
@@ -231,6 +231,23 @@ fn heading(plan: &Plan, command: &str) -> String {
         );
     }
     push(&mut text, format_args!(".\n# Run: {command}\n"));
+    for present in &plan.present {
+        push(
+            &mut text,
+            format_args!("# Not here: {present}, which is on the mirror already.\n"),
+        );
+    }
+    for transfer in &plan.transfers {
+        if transfer.component == Component::Custom {
+            push(
+                &mut text,
+                format_args!(
+                    "# Nothing rewrites {}: whoever names it has to name {}.\n",
+                    transfer.from, transfer.to
+                ),
+            );
+        }
+    }
     for overridden in &plan.overridden {
         push(
             &mut text,
@@ -291,7 +308,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        images::{Component, ImageSettings},
+        images::ImageSettings,
         mirroring::{Format, Origin},
     };
 

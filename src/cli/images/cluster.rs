@@ -31,12 +31,14 @@ pub(super) struct Usage {
 }
 
 impl Cluster {
-    /// Reads the cluster that the environment names. Needs `get` on the manager's Deployment, and
-    /// `list` on Agents, Tools and pods in all namespaces.
-    pub(super) fn read() -> anyhow::Result<Self> {
+    /// Reads the cluster that the environment names, with more settings on top of its manager's.
+    /// Needs `get` on the manager's Deployment, and `list` on Agents, Tools and pods in all
+    /// namespaces.
+    pub(super) fn read<const N: usize>(more: [(&str, &str); N]) -> anyhow::Result<Self> {
         cluster::block_on(async {
             let client = manager::client().await?;
-            let settings = cluster::manager_settings(&client).await?;
+            let mut settings = cluster::manager_settings(&client).await?;
+            settings.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
             Ok(Self {
                 policy: settings::parse(&settings)?,
                 agents: cluster::list(&client).await?,

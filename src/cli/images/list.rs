@@ -1,9 +1,6 @@
 use serde::Serialize;
 
-use super::{
-    Subject,
-    cluster::{Cluster, Usage},
-};
+use super::{Configuration, Subject, cluster::Usage};
 use crate::{
     cli::{output, table::Table},
     images::{Component, ImageSettings, Kind, Resolution, Row, Source, candidates, rows},
@@ -15,9 +12,6 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     subject: Subject,
-    /// Take the settings from the manager that runs in the cluster, and count who uses each image
-    #[arg(long, conflicts_with_all = ["env_file", "manager", "set"])]
-    from_cluster: bool,
     /// What is printed
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -40,25 +34,21 @@ enum Format {
 
 /// Prints the matrix as configured.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let Args {
-        subject,
-        from_cluster,
-        output,
-    } = args;
-    let entries = if *from_cluster {
-        let cluster = Cluster::read()?;
-        let own = cluster.own().chain(subject.customs());
-        let mut entries = entries(&cluster.policy.images, own);
+    let Args { subject, output } = args;
+    let Configuration {
+        images,
+        own,
+        cluster,
+    } = subject.read()?;
+    let mut entries = entries(&images, own);
+    if let Some(cluster) = cluster {
         for entry in &mut entries {
             entry.usage = entry
                 .image
                 .as_deref()
                 .map(|image| cluster.usage(image));
         }
-        entries
-    } else {
-        entries(&subject.settings.policy()?.images, subject.customs())
-    };
+    }
     output::data(&render(&entries, *output)?)?;
     Ok(())
 }
@@ -128,8 +118,11 @@ impl Entry {
 }
 
 /// Every row, and the images that were given in place of Custom's empty one.
-fn entries(settings: &ImageSettings, customs: impl Iterator<Item = Resolution>) -> Vec<Entry> {
-    let mut customs: Vec<_> = customs.map(Entry::custom).collect();
+fn entries(settings: &ImageSettings, customs: Vec<Resolution>) -> Vec<Entry> {
+    let mut customs: Vec<_> = customs
+        .into_iter()
+        .map(Entry::custom)
+        .collect();
     let is_given = customs
         .iter()
         .any(|entry| entry.component == Component::Custom);

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use self::cluster::Cluster;
 use super::settings::SettingsArgs;
-use crate::images::{Component, ImageReference, Resolution, Source};
+use crate::images::{Component, ImageReference, ImageSettings, Resolution, Source};
 
 /// Show which images run and why, plan a mirror of them, check that registries hold them.
 #[derive(clap::Args, Debug)]
@@ -53,23 +54,58 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 struct Subject {
     #[command(flatten)]
     settings: SettingsArgs,
+    /// Take the settings from the manager that runs in the cluster, and the images that its Agents
+    /// and Tools name
+    #[arg(long, conflicts_with_all = ["env_file", "manager", "set"])]
+    from_cluster: bool,
     /// An image that Agents or Tools name themselves, for as often as there are such
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     custom: Vec<ImageReference>,
 }
 
 impl Subject {
-    /// The images that Agents and Tools name themselves, as the rules see them.
-    fn customs(&self) -> impl Iterator<Item = Resolution> {
-        self.custom
-            .iter()
-            .map(|image| Resolution {
-                component: Component::Custom,
-                image: image.as_str().to_owned(),
-                source: Source::Resource,
-                variable: None,
-            })
+    /// Reads what the arguments name.
+    fn read(&self) -> anyhow::Result<Configuration> {
+        self.read_with([])
     }
+
+    /// Reads what the arguments name, with more settings on top of it.
+    fn read_with<const N: usize>(&self, more: [(&str, &str); N]) -> anyhow::Result<Configuration> {
+        let Self {
+            settings,
+            from_cluster,
+            custom,
+        } = self;
+        let customs = custom.iter().map(|image| Resolution {
+            component: Component::Custom,
+            image: image.as_str().to_owned(),
+            source: Source::Resource,
+            variable: None,
+        });
+        Ok(if *from_cluster {
+            let cluster = Cluster::read(more)?;
+            Configuration {
+                images: cluster.policy.images.clone(),
+                own: cluster.own().chain(customs).collect(),
+                cluster: Some(cluster),
+            }
+        } else {
+            Configuration {
+                images: settings.policy_with(more)?.images,
+                own: customs.collect(),
+                cluster: None,
+            }
+        })
+    }
+}
+
+/// The images of a manager and of those who have it run others.
+struct Configuration {
+    images: ImageSettings,
+    /// The images that Agents and Tools name themselves, as the rules see them.
+    own: Vec<Resolution>,
+    /// Where all that was read from, if it was a cluster.
+    cluster: Option<Cluster>,
 }
 
 fn image(text: &str) -> Result<ImageReference, String> {

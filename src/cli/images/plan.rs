@@ -1,9 +1,9 @@
 use anyhow::{Context, bail};
 
-use super::{Subject, with_hint};
+use super::{Configuration, Subject, with_hint};
 use crate::{
     cli::output,
-    images::{MirrorPrefix, REGISTRY_VARIABLE},
+    images::{ImageReference, MirrorPrefix, REGISTRY_VARIABLE},
     mirroring::{Format, Origin, Plan},
 };
 
@@ -15,7 +15,8 @@ AGENTKUBE_MIRROR_LAYOUT sets. Tags stay as they are, and all platforms are kept.
 
 Examples:
   `agentkube images plan --to registry.example.com/mirror --format skopeo > skopeo.yaml`
-  `agentkube images plan --to registry.example.com/mirror --format crane | sh`")]
+  `agentkube images plan --to registry.example.com/mirror --format crane | sh`
+  `agentkube images plan --to registry.example.com/mirror --format regsync --from-cluster > regsync.yaml`")]
 pub(super) struct Args {
     /// The mirror: a host with an optional port and path
     #[arg(long, value_name = "PREFIX", value_parser = prefix)]
@@ -41,9 +42,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         insecure_registry,
         subject,
     } = args;
-    let policy = subject
-        .settings
-        .policy_with([(REGISTRY_VARIABLE, to.as_str())])?;
+    let Configuration {
+        images,
+        own,
+        cluster: _,
+    } = subject.read_with([(REGISTRY_VARIABLE, to.as_str())])?;
+    let own = own
+        .into_iter()
+        .map(|resolution| {
+            let reference: Result<ImageReference, _> = resolution.image.parse();
+            reference.with_context(|| format!("`{}` cannot be planned for", resolution.image))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
     if *format == Format::Hosts && from.is_some() {
         bail!(
             "`hosts` copies nothing, so that `--from` means nothing to it (hint: leave out `--from`)"
@@ -63,7 +73,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let origin = from
         .clone()
         .map_or_else(Origin::default, Origin::registry_of);
-    let text = Plan::new(&policy.images, &subject.custom, &origin).context("there is no plan")?;
+    let text = Plan::new(&images, &own, &origin).context("there is no plan")?;
     let text = format
         .write(&text, &plain_http)
         .with_context(|| format!("there is no plan for `{}`", format.as_str()))?;

@@ -1,10 +1,9 @@
-use anyhow::Context;
 use futures::{StreamExt, stream};
 
 use super::progress::Progress;
 use crate::{
-    cli::images::Subject,
-    images::{Component, ImageReference, resolve, rows},
+    cli::images::Configuration,
+    images::{Component, ImageReference, ReferenceError, resolve, rows},
     registry::{AskError, Client, Image},
 };
 
@@ -14,37 +13,58 @@ const AT_ONCE: usize = 8;
 
 /// An image to ask for, and what it is for.
 pub(super) struct Wanted {
-    pub(super) reference: ImageReference,
+    pub(super) image: String,
     pub(super) components: Vec<Component>,
+    /// What registries know it by. An Agent that no admission judged may name anything.
+    pub(super) reference: Result<ImageReference, ReferenceError>,
+}
+
+impl Wanted {
+    /// An image as it was written.
+    pub(super) fn new(image: String, component: Component) -> Self {
+        Self {
+            reference: image.parse(),
+            image,
+            components: vec![component],
+        }
+    }
+
+    async fn ask(&self, client: &Client) -> Result<Image, AskError> {
+        match &self.reference {
+            Ok(reference) => client.image(reference).await,
+            Err(error) => Err(AskError::Answer(format!(
+                "no registry can be asked: {error}"
+            ))),
+        }
+    }
 }
 
 /// Every image of the configuration, each once.
-pub(super) fn wanted(subject: &Subject) -> anyhow::Result<Vec<Wanted>> {
-    let policy = subject.settings.policy()?;
-    let configured = rows().filter_map(|row| resolve(row.component, None, &policy.images));
+pub(super) fn wanted(configuration: Configuration) -> Vec<Wanted> {
+    let Configuration {
+        images,
+        own,
+        cluster: _,
+    } = configuration;
+    let configured = rows().filter_map(|row| resolve(row.component, None, &images));
     let mut wanted: Vec<Wanted> = Vec::new();
-    for resolution in configured.chain(subject.customs()) {
-        let reference: ImageReference = resolution
-            .image
-            .parse()
-            .with_context(|| resolution.image.clone())?;
+    for resolution in configured.chain(own) {
+        let new = Wanted::new(resolution.image, resolution.component);
         match wanted
             .iter_mut()
-            .find(|it| it.reference == reference)
+            .find(|it| it.image == new.image)
         {
+            Some(known)
+                if known
+                    .components
+                    .contains(&resolution.component) => {}
             Some(known) => known
                 .components
                 .push(resolution.component),
-            None => wanted.push(Wanted {
-                reference,
-                components: vec![resolution.component],
-            }),
+            None => wanted.push(new),
         }
     }
-    for it in &mut wanted {
-        it.components.dedup();
-    }
-    Ok(wanted)
+    wanted
 }
 
 /// Asks for all of them, and answers in their order.
@@ -53,7 +73,7 @@ pub(super) async fn ask(client: &Client, wanted: &[Wanted]) -> Vec<Result<Image,
     // In the order in which answers come, so that one slow registry holds up neither the others
     // nor the bar.
     let mut answers = stream::iter(wanted.iter().enumerate())
-        .map(async |(position, it)| (position, client.image(&it.reference).await))
+        .map(async |(position, it)| (position, it.ask(client).await))
         .buffer_unordered(AT_ONCE);
     let mut answered = Vec::with_capacity(wanted.len());
     while let Some(answer) = answers.next().await {
@@ -65,4 +85,64 @@ pub(super) async fn ask(client: &Client, wanted: &[Wanted]) -> Vec<Result<Image,
         .into_iter()
         .map(|(_, answer)| answer)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        images::{ImageSettings, Resolution, Source},
+        registry::ClientOptions,
+    };
+
+    fn own(component: Component, image: &str) -> Resolution {
+        Resolution {
+            component,
+            image: image.to_owned(),
+            source: Source::Resource,
+            variable: None,
+        }
+    }
+
+    #[test]
+    fn an_image_is_asked_for_once_whoever_names_it() {
+        let codex = "docker.io/adaptivelive/codex:v0.3.0";
+        let wanted = wanted(Configuration {
+            images: ImageSettings::default(),
+            own: vec![
+                own(Component::Custom, codex),
+                own(Component::Custom, codex),
+                own(Component::Tool, "ghcr.io/acme/browser:v1"),
+            ],
+            cluster: None,
+        });
+        assert_eq!(wanted.len(), 11);
+        let components = |image| {
+            wanted
+                .iter()
+                .find(|it| it.image == image)
+                .map(|it| it.components.clone())
+        };
+        let both = vec![Component::Codex, Component::Custom];
+        assert_eq!(components(codex), Some(both));
+        let tool = vec![Component::Tool];
+        assert_eq!(components("ghcr.io/acme/browser:v1"), Some(tool));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_reference_is_said_and_stops_nothing() {
+        let client = Client::new(ClientOptions::default()).unwrap();
+        let wanted = Wanted::new("https://ghcr.io/acme/agent".to_owned(), Component::Custom);
+        let answers = ask(&client, &[wanted]).await;
+        let [Err(error)] = &answers[..] else {
+            panic!("{answers:?}");
+        };
+        assert_eq!(error.as_str(), "invalid");
+        assert!(
+            error
+                .to_string()
+                .starts_with("no registry can be asked: "),
+            "{error}"
+        );
+    }
 }

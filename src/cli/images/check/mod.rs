@@ -25,8 +25,9 @@ use crate::{
 #[command(after_help = "\
 Exit status: 0 everything is there, 1 something is missing, 2 a registry could not be asked.
 
-Example:
-  `agentkube images check --set AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror --platform linux/arm64`")]
+Examples:
+  `agentkube images check --set AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror --platform linux/arm64`
+  `agentkube images check --from-cluster --docker-config ~/.docker/config.json`")]
 pub(super) struct Args {
     /// A platform that every image must be there for, such as linux/arm64
     #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
@@ -77,7 +78,7 @@ fn check(args: &Args) -> anyhow::Result<ExitCode> {
         subject,
     } = args;
     let client = client(args)?;
-    let wanted = wanted(subject)?;
+    let wanted = wanted(subject.read()?);
     let answers = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

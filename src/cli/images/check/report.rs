@@ -86,12 +86,13 @@ impl Report {
 impl Checked {
     fn new(wanted: Wanted, answer: Result<Image, AskError>, platforms: &[String]) -> Self {
         let Wanted {
-            reference,
+            image,
             components,
+            reference: _,
         } = wanted;
         let mut checked = Self {
             components,
-            image: reference.to_string(),
+            image,
             status: "present",
             digest: None,
             platforms: Vec::new(),
@@ -227,11 +228,9 @@ mod tests {
 
     fn report(answers: Vec<Result<Image, AskError>>, platforms: &[String]) -> Report {
         let wanted = (0..answers.len())
-            .map(|number| Wanted {
-                reference: format!("example.com/app{number}:v1")
-                    .parse()
-                    .unwrap(),
-                components: vec![Component::Custom],
+            .map(|number| {
+                let image = format!("example.com/app{number}:v1");
+                Wanted::new(image, Component::Custom)
             })
             .collect();
         Report::new(wanted, answers, platforms)
