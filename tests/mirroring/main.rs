@@ -8,20 +8,11 @@
     reason = "a test that panics has failed, and one that is skipped says so"
 )]
 
-mod image;
-mod registry;
-
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
 
 use agentkube::images::rows;
-use agentkube_playground::MirrorTools;
+use agentkube_playground::{MirrorTools, Registry, SmallImage};
 use serde_json::Value;
-
-use crate::{image::TestImage, registry::Registry};
 
 const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
@@ -60,22 +51,26 @@ async fn tools() -> Option<MirrorTools> {
 }
 
 /// A registry that holds every default image, as Docker Hub does, with the images by repository.
-async fn hub(tools: &MirrorTools) -> (Registry, Vec<(&'static str, TestImage)>) {
-    let registry = Registry::start(&tools.registry).await;
+async fn hub(tools: &MirrorTools) -> (Registry, Vec<(&'static str, SmallImage)>) {
+    let registry = Registry::start(&tools.registry)
+        .await
+        .expect("it starts");
     let mut pushed = Vec::new();
     for row in rows() {
         let Some(repository) = row.repository else {
             continue;
         };
-        let image = TestImage::new(repository, &PLATFORMS);
-        registry.push(repository, row.tag, &image);
+        let image = SmallImage::new(repository, &PLATFORMS);
+        registry
+            .push(repository, row.tag, &image)
+            .expect("it is pushed");
         pushed.push((repository, image));
     }
     (registry, pushed)
 }
 
 /// Writes a plan and runs the very command that its heading names.
-fn fill(tools: &MirrorTools, format: &str, arguments: &[&str]) {
+async fn fill(tools: &MirrorTools, format: &str, arguments: &[&str]) {
     let output = images(
         &[
             &["plan", "--insecure-registry", "--format", format],
@@ -86,39 +81,10 @@ fn fill(tools: &MirrorTools, format: &str, arguments: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let plan = String::from_utf8(output.stdout).expect("a plan is text");
-    let command = plan
-        .lines()
-        .find_map(|line| line.strip_prefix("# Run: "))
-        .expect("a plan says how it is run");
-
-    let directory = tempfile::tempdir().expect("a directory");
-    fs::write(
-        directory
-            .path()
-            .join(format!("{format}.yaml")),
-        &plan,
-    )
-    .expect("the plan is written");
-    let bin = tools
-        .regsync
-        .parent()
-        .map(Path::display)
-        .expect("a folder");
-    let output = Command::new("sh")
-        .args(["-euc", command])
-        .current_dir(directory.path())
-        .env("HOME", directory.path())
-        .env(
-            "PATH",
-            format!("{bin}:{}", std::env::var("PATH").expect("a PATH")),
-        )
-        .output()
-        .expect("a shell runs");
-    assert!(
-        output.status.success(),
-        "`{command}` failed:\n{plan}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    tools
+        .run(&plan)
+        .await
+        .expect("the tool takes the plan");
 }
 
 /// The exit status, the report, and what was said, of a check of one mirror.
@@ -144,12 +110,12 @@ const BOTH: [&str; 4] = ["--platform", "linux/amd64", "--platform", "linux/arm64
 async fn each_tool_fills_a_mirror_in_each_layout() {
     let Some(tools) = tools().await else { return };
     let (registry, pushed) = hub(&tools).await;
-    for format in ["skopeo", "regsync"] {
+    for format in ["crane", "regsync", "skopeo"] {
         for layout in ["repository", "name"] {
             let to = format!("{}/{format}/{layout}", registry.address());
             let setting = format!("AGENTKUBE_MIRROR_LAYOUT={layout}");
             let plan = ["--from", registry.address(), "--to", &to, "--set", &setting];
-            fill(&tools, format, &plan);
+            fill(&tools, format, &plan).await;
 
             let (status, report, said) = check(&to, layout, &BOTH);
             assert_eq!(status, Some(0), "{format} {layout}: {said}");
@@ -175,7 +141,7 @@ async fn each_tool_fills_a_mirror_in_each_layout() {
                 let images = pushed.iter().map(|(_, image)| image);
                 assert_eq!(node["platform"], platform);
                 assert_eq!(node["images"], pushed.len());
-                assert_eq!(node["bytes"], image::bytes_once(images, platform));
+                assert_eq!(node["bytes"], SmallImage::bytes_once(images, platform));
             }
         }
     }
@@ -190,7 +156,9 @@ async fn a_forgotten_image_is_named() {
     assert_eq!(status, Some(0), "{said}");
 
     let (repository, image) = pushed.last().expect("images");
-    registry.delete(repository, image.digest());
+    registry
+        .delete(repository, &image.digest())
+        .expect("it is deleted");
     let (status, report, said) = check(registry.address(), "repository", &[]);
     assert_eq!(status, Some(1));
     let statuses: Vec<_> = report["images"]
@@ -217,8 +185,10 @@ async fn a_forgotten_image_is_named() {
 async fn a_missing_platform_is_told_from_a_missing_image() {
     let Some(tools) = tools().await else { return };
     let (registry, _) = hub(&tools).await;
-    let image = TestImage::new("acme/agent", &["linux/amd64"]);
-    registry.push("acme/agent", "v1", &image);
+    let image = SmallImage::new("acme/agent", &["linux/amd64"]);
+    registry
+        .push("acme/agent", "v1", &image)
+        .expect("it is pushed");
     let custom = format!("{}/acme/agent:v1", registry.address());
     let arguments = [&BOTH[..], &["--custom", &custom]].concat();
     let (status, report, said) = check(registry.address(), "repository", &arguments);
@@ -232,27 +202,33 @@ async fn a_missing_platform_is_told_from_a_missing_image() {
 }
 
 #[tokio::test]
-async fn regsync_copies_by_digest_and_from_other_organisations() {
+async fn digests_and_other_organisations_are_copied() {
     let Some(tools) = tools().await else { return };
     let (registry, _) = hub(&tools).await;
     let address = registry.address();
-    let image = TestImage::new("acme/agent", &PLATFORMS);
-    registry.push("acme/agent", "v1", &image);
+    let image = SmallImage::new("acme/agent", &PLATFORMS);
+    registry
+        .push("acme/agent", "v1", &image)
+        .expect("it is pushed");
     let digest = image.digest();
-    let to = format!("{address}/exo");
-    for version in [
-        format!(":v1@{digest}"),
-        format!("@{digest}"),
-        ":v1".to_owned(),
-    ] {
-        let custom = format!("{address}/acme/agent{version}");
-        let plan = ["--from", address, "--to", &to, "--custom", &custom];
-        fill(&tools, "regsync", &plan);
-        let copy = format!("{to}/acme/agent{version}");
-        let (status, report, said) = check(&to, "repository", &["--custom", &copy]);
-        assert_eq!(status, Some(0), "{said}");
-        assert_eq!(report["images"][10]["digest"], digest);
-        registry.delete("exo/acme/agent", digest);
+    for format in ["crane", "regsync"] {
+        let to = format!("{address}/{format}");
+        for version in [
+            format!(":v1@{digest}"),
+            format!("@{digest}"),
+            ":v1".to_owned(),
+        ] {
+            let custom = format!("{address}/acme/agent{version}");
+            let plan = ["--from", address, "--to", &to, "--custom", &custom];
+            fill(&tools, format, &plan).await;
+            let copy = format!("{to}/acme/agent{version}");
+            let (status, report, said) = check(&to, "repository", &["--custom", &copy]);
+            assert_eq!(status, Some(0), "{format}: {said}");
+            assert_eq!(report["images"][10]["digest"], *digest);
+            registry
+                .delete(&format!("{format}/acme/agent"), &digest)
+                .expect("it is deleted");
+        }
     }
 }
 
@@ -261,8 +237,10 @@ async fn skopeo_copies_by_digest() {
     let Some(tools) = tools().await else { return };
     let (registry, _) = hub(&tools).await;
     let address = registry.address();
-    let image = TestImage::new("adaptivelive/agent", &PLATFORMS);
-    registry.push("adaptivelive/agent", "v1", &image);
+    let image = SmallImage::new("adaptivelive/agent", &PLATFORMS);
+    registry
+        .push("adaptivelive/agent", "v1", &image)
+        .expect("it is pushed");
     let to = format!("{address}/exo");
     let version = format!("agent@{}", image.digest());
     let custom = format!("{address}/adaptivelive/{version}");
@@ -270,7 +248,8 @@ async fn skopeo_copies_by_digest() {
         &tools,
         "skopeo",
         &["--from", address, "--to", &to, "--custom", &custom],
-    );
+    )
+    .await;
     let copy = format!("{to}/adaptivelive/{version}");
     let (status, _, said) = check(&to, "repository", &["--custom", &copy]);
     assert_eq!(status, Some(0), "{said}");

@@ -10,6 +10,9 @@
 //! [`ControlPlane`] runs them on the loopback interface with all their state in one directory,
 //! and leaves nothing running and nothing on disk when it is stopped or dropped. [`Installation`] puts agentkube
 //! on it, [`Manager`] runs agentkube itself, [`apply`] is kubectl with ears, and [`Report`] says what came of it.
+//!
+//! For tests of mirroring there are a real [`Registry`], [`SmallImage`]s to fill it with, and [`MirrorTools`] that copy
+//! from one to another.
 
 mod agents;
 mod applier;
@@ -30,8 +33,10 @@ mod openreports;
 mod ports;
 mod process;
 mod rejections;
+mod registry;
 mod report;
 mod signals;
+mod small_image;
 mod state;
 pub mod talk;
 mod wait;
@@ -51,7 +56,9 @@ pub use crate::{
     ports::free_ports,
     process::Process,
     rejections::rejections,
+    registry::Registry,
     report::{Report, Seconds},
     signals::Shutdown,
+    small_image::SmallImage,
     wait::until,
 };

@@ -1,8 +1,13 @@
 //! The programs that tests of mirroring need besides a control plane: built with Go, once.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use anyhow::{Context, bail};
+use tokio::process::Command;
 
 use crate::gobuild::{self, Module, Work};
 
@@ -14,7 +19,8 @@ const MODULE: Module = Module {
 };
 
 /// Each program and the Go package that it is built from.
-const PROGRAMS: [(&str, &str); 2] = [
+const PROGRAMS: [(&str, &str); 3] = [
+    ("crane", "github.com/google/go-containerregistry/cmd/crane"),
     (
         "registry",
         "github.com/distribution/distribution/v3/cmd/registry",
@@ -24,9 +30,11 @@ const PROGRAMS: [(&str, &str); 2] = [
 
 const BUILD: [&str; 5] = ["build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w"];
 
-/// A registry, and a tool that fills it.
+/// A registry, and tools that fill it.
 #[derive(Clone, Debug)]
 pub struct MirrorTools {
+    /// `crane` of go-containerregistry.
+    pub crane: PathBuf,
     /// The registry of the distribution project.
     pub registry: PathBuf,
     /// `regsync` of regclient.
@@ -70,8 +78,57 @@ impl MirrorTools {
                 }
             }
         }
-        let [registry, regsync] = PROGRAMS.map(|(name, _)| cache.join(name));
-        Ok(Self { registry, regsync })
+        let [crane, registry, regsync] = PROGRAMS.map(|(name, _)| cache.join(name));
+        Ok(Self {
+            crane,
+            registry,
+            regsync,
+        })
+    }
+
+    /// Runs a plan of `agentkube images plan` by the very command that its heading names.
+    ///
+    /// # Errors
+    ///
+    /// It names none, or the command fails; the error shows what it said.
+    pub async fn run(&self, plan: &str) -> anyhow::Result<()> {
+        let command = plan
+            .lines()
+            .find_map(|line| line.strip_prefix("# Run: "))
+            .context("the plan does not say how it is run")?;
+        let file = command
+            .split(' ')
+            .find(|word| {
+                [".sh", ".yaml"]
+                    .iter()
+                    .any(|end| word.ends_with(end))
+            })
+            .context("the plan's command does not name the plan's file")?;
+        let directory = tempfile::tempdir()?;
+        fs::write(directory.path().join(file), plan)?;
+        let ours = self
+            .crane
+            .parent()
+            .map(Path::to_path_buf);
+        let theirs = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(
+            ours.into_iter()
+                .chain(std::env::split_paths(&theirs)),
+        )?;
+        let output = Command::new("sh")
+            .args(["-euc", command])
+            .current_dir(directory.path())
+            // Nobody's credentials, and no state that another run could find.
+            .env("HOME", directory.path())
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("`{command}` failed ({}):\n{plan}\n{said}", output.status);
+        }
+        Ok(())
     }
 }
 
