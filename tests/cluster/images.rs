@@ -28,17 +28,24 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
+/// A mirror that nothing is pulled from.
+const MIRROR: &str = "registry.example.com/mirror";
+
 /// One image of a pod, and why: `(component, image, source, variable)`.
 type Decision = (String, String, String, Option<String>);
 
 /// Creates an armed Agent of each runtime, recorded, and a custom Tool that they use, and returns
-/// the pods once all run.
-async fn pods(ns: &Namespace, own_image: Option<&str>) -> anyhow::Result<Vec<(Runtime, Value)>> {
-    ns.create(&tool(
-        "browser",
-        &json!({"type": "custom", "image": "registry.example.com/mirror/team/browser:v1"}),
-    ))
-    .await?;
+/// the Agents' pods once all run. The Tool's own image and that of the Custom Agent are below
+/// `mirror`, unless all Agents have an image of their own.
+pub(crate) async fn pods(
+    ns: &Namespace,
+    mirror: &str,
+    own_image: Option<&str>,
+) -> anyhow::Result<Vec<(Runtime, Value)>> {
+    let custom = format!("{mirror}/team/custom:v1");
+    let browser = json!({"type": "custom", "image": format!("{mirror}/team/browser:v1")});
+    ns.create(&tool("browser", &browser))
+        .await?;
     try_join_all(runtimes().map(async |runtime| {
         let name = runtime.as_str().to_lowercase();
         let mut spec = json!({
@@ -54,7 +61,7 @@ async fn pods(ns: &Namespace, own_image: Option<&str>) -> anyhow::Result<Vec<(Ru
         let image = own_image.or(runtime
             .token()
             .is_none()
-            .then_some("registry.example.com/mirror/team/custom:v1"));
+            .then_some(custom.as_str()));
         if let Some(image) = image {
             spec["image"] = json!(image);
         }
@@ -167,11 +174,7 @@ fn variable(component: &str) -> Option<String> {
 
 /// What a Custom Agent runs in these tests.
 fn custom() -> (String, &'static str, Option<String>) {
-    (
-        "registry.example.com/mirror/team/custom:v1".to_owned(),
-        "resource",
-        None,
-    )
+    (format!("{MIRROR}/team/custom:v1"), "resource", None)
 }
 
 async fn defaults_are_written_in_full(cluster: &Cluster) -> anyhow::Result<()> {
@@ -180,6 +183,7 @@ async fn defaults_are_written_in_full(cluster: &Cluster) -> anyhow::Result<()> {
         &cluster
             .namespace("default-images")
             .await?,
+        MIRROR,
         None,
     )
     .await?;
@@ -221,13 +225,13 @@ async fn an_override_beats_the_mirror_and_an_agents_own_image_beats_both(
         None => custom(),
     };
     expect(
-        &pods(&cluster.namespace("overrides").await?, None).await?,
+        &pods(&cluster.namespace("overrides").await?, MIRROR, None).await?,
         of_override,
     )?;
 
     let own = "registry.example.com:5000/team/own@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     expect(
-        &pods(&cluster.namespace("own-images").await?, Some(own)).await?,
+        &pods(&cluster.namespace("own-images").await?, MIRROR, Some(own)).await?,
         |component| match component {
             "Agentlet" | "SessionRecorder" => of_override(component),
             _ => (own.to_owned(), "resource", None),
@@ -240,7 +244,7 @@ async fn with_a_mirror_nothing_public_remains(cluster: &Cluster) -> anyhow::Resu
         .start_manager(&[("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/mirror/")])
         .await?;
     let ns = cluster.namespace("mirror").await?;
-    let pods = pods(&ns, None).await?;
+    let pods = pods(&ns, MIRROR, None).await?;
     expect(&pods, |component| match default_image(component) {
         Some(image) => {
             let image = image.replace("docker.io/", "registry.example.com/mirror/");
@@ -265,7 +269,7 @@ async fn with_a_mirror_nothing_public_remains(cluster: &Cluster) -> anyhow::Resu
     Ok(())
 }
 
-/// What a plan copies to the mirror. `tests/mirroring` shows that real tools do what plans say.
+/// What a plan copies to the mirror. `mirror.rs` has a plan run by a real tool.
 fn planned() -> anyhow::Result<BTreeSet<String>> {
     let settings = [("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/mirror")];
     let settings = ImageSettings::parse(settings).map_err(|problems| anyhow!("{problems:?}"))?;
@@ -289,7 +293,7 @@ async fn a_mirror_that_flattens_paths_is_served(cluster: &Cluster) -> anyhow::Re
     ];
     let _manager = cluster.start_manager(&settings).await?;
     expect(
-        &pods(&cluster.namespace("flat").await?, None).await?,
+        &pods(&cluster.namespace("flat").await?, MIRROR, None).await?,
         |component| match default_image(component) {
             Some(image) => {
                 let image =

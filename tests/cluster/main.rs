@@ -19,6 +19,7 @@ mod faults;
 mod harness;
 mod images;
 mod leader;
+mod mirror;
 mod policy;
 mod proxy;
 mod reconciler;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             faults::tests(),
             images::tests(),
             leader::tests(),
+            mirror::tests(),
             policy::tests(),
             reconciler::tests(),
             review::tests(),
