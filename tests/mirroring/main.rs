@@ -8,6 +8,8 @@
     reason = "a test that panics has failed, and one that is skipped says so"
 )]
 
+mod files;
+
 use std::process::{Command, Output};
 
 use agentkube::images::rows;

@@ -104,6 +104,16 @@ impl Registry {
         expect_status(&self.ask("DELETE", &path, "", &[])?, "202")
     }
 
+    /// Whether a path of its API, such as `/v2/REPOSITORY/manifests/TAG`, is there.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer.
+    pub fn serves(&self, path: &str) -> anyhow::Result<bool> {
+        let answer = self.ask("GET", path, "", &[])?;
+        Ok(answer.split(' ').nth(1) == Some("200"))
+    }
+
     /// One exchange; the whole answer.
     fn ask(
         &self,
@@ -114,7 +124,7 @@ impl Registry {
     ) -> anyhow::Result<String> {
         let mut stream = TcpStream::connect(&self.address)?;
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nAccept: */*\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
             self.address,
             body.len()
         );
