@@ -37,15 +37,26 @@ impl Challenge {
 /// The address that hands out a token to pull from a repository.
 pub(super) fn token_url(realm: &str, service: Option<&str>, path: &str) -> String {
     let separator = if realm.contains('?') { '&' } else { '?' };
-    let mut url = format!(
-        "{realm}{separator}scope={}",
-        encode(&format!("repository:{path}:pull"))
-    );
+    format!("{realm}{separator}{}", wish(service, path))
+}
+
+/// The form for which a realm hands out the same to the bearer of an identity token (RFC 6749, as
+/// distribution's `docs/content/spec/auth/oauth.md` has it).
+pub(super) fn token_form(service: Option<&str>, path: &str, identity: &str) -> String {
+    format!(
+        "grant_type=refresh_token&client_id=agentkube&{}&refresh_token={}",
+        wish(service, path),
+        encode(identity)
+    )
+}
+
+fn wish(service: Option<&str>, path: &str) -> String {
+    let mut query = format!("scope={}", encode(&format!("repository:{path}:pull")));
     if let Some(service) = service {
-        url.push_str("&service=");
-        url.push_str(&encode(service));
+        query.push_str("&service=");
+        query.push_str(&encode(service));
     }
-    url
+    query
 }
 
 /// The value of a parameter, with its quotes taken off.
@@ -111,6 +122,16 @@ mod tests {
         ] {
             assert_eq!(Challenge::choose([strange].into_iter()), None, "{strange}");
         }
+    }
+
+    #[test]
+    fn an_identity_token_goes_into_a_form() {
+        let form = token_form(Some("re gistry"), "org/app", "a+b/c==");
+        assert_eq!(
+            form,
+            "grant_type=refresh_token&client_id=agentkube&scope=repository:org/app:pull\
+             &service=re%20gistry&refresh_token=a%2Bb/c%3D%3D"
+        );
     }
 
     #[test]

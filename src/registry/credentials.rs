@@ -1,82 +1,133 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// Users and passwords for registries, from a Docker configuration: the file that `docker login`
-/// writes, or what a pull secret holds under `.dockerconfigjson`.
+use super::helper::Helper;
+use crate::images::DEFAULT_REGISTRY;
+
+/// What helpers know Docker Hub by.
+const HUB_SERVER: &str = "https://index.docker.io/v1/";
+
+/// Who asks registries, from a Docker configuration: the file that `docker login` writes, or what
+/// a pull secret holds under `.dockerconfigjson`.
 #[derive(Clone, Default)]
-pub struct Credentials(BTreeMap<String, String>);
+pub struct Credentials {
+    entries: BTreeMap<String, Secret>,
+    /// By host.
+    helpers: BTreeMap<String, Helper>,
+    store: Option<Helper>,
+}
 
 /// Names the registries and nothing of what they are asked with.
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set()
-            .entries(self.0.keys())
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            entries,
+            helpers,
+            store,
+        } = self;
+        f.debug_struct("Credentials")
+            .field("entries", &entries.keys())
+            .field("helpers", helpers)
+            .field("store", store)
             .finish()
     }
 }
 
 impl Credentials {
-    /// Reads the entries `auths` of a Docker configuration.
+    /// Reads `auths`, `credHelpers` and `credsStore` of a Docker configuration. Helpers are run
+    /// when a registry wants to know who asks, each once a registry.
     ///
     /// # Errors
     ///
-    /// Text that is no Docker configuration, or one whose credentials are kept elsewhere.
+    /// Text that is no Docker configuration, or a helper that cannot be one.
     pub fn parse(text: &str) -> Result<Self, CredentialsError> {
-        let config: Config = serde_json::from_str(text).map_err(|_| CredentialsError::Malformed)?;
-        let helped = config.creds_store.is_some() || !config.cred_helpers.is_empty();
-        let mut credentials = BTreeMap::new();
-        for (registry, entry) in config.auths {
-            let encoded = match entry {
-                Entry {
-                    auth: Some(auth), ..
-                } if !auth.is_empty() => auth,
-                Entry {
-                    auth: _,
-                    username: Some(user),
-                    password: Some(password),
-                } => STANDARD.encode(format!("{user}:{password}")),
-                _ => continue,
-            };
-            credentials.insert(key(&registry), encoded);
-        }
-        if credentials.is_empty() && helped {
-            return Err(CredentialsError::Helper);
-        }
-        Ok(Self(credentials))
+        let Config {
+            auths,
+            creds_store,
+            cred_helpers,
+        } = serde_json::from_str(text).map_err(|_| CredentialsError::Malformed)?;
+        let helper = |name: &str| Helper::parse(name).ok_or(CredentialsError::HelperName);
+        let helpers = cred_helpers
+            .iter()
+            .filter(|(_, name)| !name.is_empty())
+            .map(|(registry, name)| Ok((key(registry), helper(name)?)));
+        Ok(Self {
+            entries: auths
+                .into_iter()
+                .filter_map(|(registry, entry)| Some((key(&registry), entry.secret()?)))
+                .collect(),
+            helpers: helpers.collect::<Result<_, _>>()?,
+            store: creds_store
+                .filter(|name| !name.is_empty())
+                .map(|name| helper(&name))
+                .transpose()?,
+        })
     }
 
-    /// What stands behind `Basic ` for a repository: that of the longest entry that covers it, as
-    /// the kubelet has it.
-    pub(super) fn find(&self, host: &str, path: &str) -> Option<&str> {
-        let repository = format!("{}/{path}", key(host));
+    /// Where the secret for a repository is: with the helper of its host; or else in the longest
+    /// entry that covers it, as the kubelet has it; or else with the helper for all the others.
+    pub(super) fn find(&self, host: &str, path: &str) -> Place<'_> {
+        let host = key(host);
+        let server = || match host.as_str() {
+            DEFAULT_REGISTRY => HUB_SERVER.to_owned(),
+            host => host.to_owned(),
+        };
+        if let Some(helper) = self.helpers.get(&host) {
+            return Place::Helper(helper, server());
+        }
+        let repository = format!("{host}/{path}");
         let covers = |entry: &str| {
             repository
                 .strip_prefix(entry)
                 .is_some_and(|rest| rest.starts_with('/') || rest.is_empty())
         };
-        self.0
+        let entry = self
+            .entries
             .iter()
             .filter(|(entry, _)| covers(entry))
-            .max_by_key(|(entry, _)| entry.len())
-            .map(|(_, encoded)| encoded.as_str())
+            .max_by_key(|(entry, _)| entry.len());
+        match (entry, &self.store) {
+            (Some((_, secret)), _) => Place::Here(secret),
+            (None, Some(store)) => Place::Helper(store, server()),
+            (None, None) => Place::Nowhere,
+        }
     }
+}
+
+/// What a registry is told of who asks.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Secret {
+    /// User and password, as they stand behind `Basic `.
+    Basic(String),
+    /// A token for which the registry's token service gives others.
+    Identity(String),
+}
+
+/// Where a secret is.
+pub(super) enum Place<'a> {
+    Here(&'a Secret),
+    /// With a helper, which knows the registry by this name.
+    Helper(&'a Helper, String),
+    Nowhere,
 }
 
 /// Why a Docker configuration gives no credentials. The values are never part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CredentialsError {
-    /// Another program keeps them.
+    /// A helper whose name is none of a program.
     #[error(
-        "keeps its credentials in a helper, which is not asked (hint: give a file with `auths`, such as the one \
-         of a pull secret)"
+        "names a credential helper that is none (hint: `NAME` in `credsStore` or `credHelpers` stands for the \
+         program `docker-credential-NAME`)"
     )]
-    Helper,
+    HelperName,
     /// Something else.
-    #[error("is no Docker configuration (hint: it is JSON with an object `auths`)")]
+    #[error(
+        "is no Docker configuration (hint: it is JSON with an object `auths`, `credHelpers` or a word `credsStore`)"
+    )]
     Malformed,
 }
 
@@ -95,6 +146,29 @@ struct Entry {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
+    #[serde(rename = "identitytoken")]
+    identity_token: Option<String>,
+}
+
+impl Entry {
+    /// Docker writes an empty entry for each registry whose secret a helper keeps.
+    fn secret(self) -> Option<Secret> {
+        let Self {
+            auth,
+            username,
+            password,
+            identity_token,
+        } = self;
+        let given = |text: &String| !text.is_empty();
+        identity_token
+            .filter(given)
+            .map(Secret::Identity)
+            .or_else(|| auth.filter(given).map(Secret::Basic))
+            .or_else(|| {
+                let pair = format!("{}:{}", username?, password?);
+                Some(Secret::Basic(STANDARD.encode(pair)))
+            })
+    }
 }
 
 /// Entries are written with and without a scheme and the API's version, and Docker Hub has names
@@ -109,7 +183,7 @@ fn key(registry: &str) -> String {
         .find_map(|version| name.strip_suffix(version))
         .unwrap_or(name);
     match name {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
+        "index.docker.io" | "registry-1.docker.io" => DEFAULT_REGISTRY.to_owned(),
         name => name.to_owned(),
     }
 }
@@ -118,6 +192,16 @@ fn key(registry: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Where the secret for a repository is, in words.
+    fn place(credentials: &Credentials, host: &str, path: &str) -> String {
+        match credentials.find(host, path) {
+            Place::Here(Secret::Basic(encoded)) => encoded.clone(),
+            Place::Here(Secret::Identity(token)) => format!("token {token}"),
+            Place::Helper(helper, server) => format!("{helper:?} for {server}"),
+            Place::Nowhere => "nowhere".to_owned(),
+        }
+    }
+
     #[test]
     fn the_longest_entry_that_covers_a_repository_counts() {
         let credentials = Credentials::parse(
@@ -125,39 +209,67 @@ mod tests {
                 "https://index.docker.io/v1/": {"auth": "aHVi"},
                 "registry.example.com": {"auth": "YWxs"},
                 "registry.example.com/team": {"username": "a", "password": "b"},
+                "token.example.com": {"auth": "YWxs", "identitytoken": "t"},
                 "empty.example.com": {}
-            }, "credsStore": "desktop"}"#,
+            }}"#,
         )
         .unwrap();
-        assert_eq!(credentials.find("docker.io", "library/nginx"), Some("aHVi"));
-        assert_eq!(
-            credentials.find("registry.example.com", "app"),
-            Some("YWxs")
-        );
-        assert_eq!(
-            credentials.find("registry.example.com", "team/app"),
-            Some("YTpi")
-        );
-        assert_eq!(
-            credentials.find("registry.example.com", "teams/app"),
-            Some("YWxs")
-        );
-        assert_eq!(
-            credentials.find("registry.example.com.evil.org", "app"),
-            None
-        );
-        assert_eq!(credentials.find("registry.example.com:5000", "app"), None);
-        assert_eq!(credentials.find("empty.example.com", "app"), None);
+        for (host, path, expected) in [
+            ("docker.io", "library/nginx", "aHVi"),
+            ("registry.example.com", "app", "YWxs"),
+            ("registry.example.com", "team/app", "YTpi"),
+            ("registry.example.com", "teams/app", "YWxs"),
+            ("registry.example.com.evil.org", "app", "nowhere"),
+            ("registry.example.com:5000", "app", "nowhere"),
+            ("token.example.com", "app", "token t"),
+            ("empty.example.com", "app", "nowhere"),
+        ] {
+            assert_eq!(place(&credentials, host, path), expected, "{host}/{path}");
+        }
         assert!(!format!("{credentials:?}").contains("YTpi"));
+    }
+
+    #[test]
+    fn a_hosts_own_helper_comes_first_and_the_one_for_all_last() {
+        let credentials = Credentials::parse(
+            r#"{
+                "auths": {"registry.example.com": {"auth": "YWxs"}, "ecr.example.com": {"auth": "YWxs"}},
+                "credHelpers": {"ecr.example.com": "ecr-login", "none.example.com": ""},
+                "credsStore": "desktop"
+            }"#,
+        )
+        .unwrap();
+        for (host, expected) in [
+            (
+                "ecr.example.com",
+                r#"Helper("docker-credential-ecr-login") for ecr.example.com"#,
+            ),
+            ("registry.example.com", "YWxs"),
+            (
+                "docker.io",
+                r#"Helper("docker-credential-desktop") for https://index.docker.io/v1/"#,
+            ),
+            (
+                "none.example.com",
+                r#"Helper("docker-credential-desktop") for none.example.com"#,
+            ),
+        ] {
+            assert_eq!(place(&credentials, host, "app"), expected, "{host}");
+        }
     }
 
     #[test]
     fn a_configuration_without_credentials_says_why() {
         let parse = |text| Credentials::parse(text).map(|_| ());
         assert_eq!(parse("{}"), Ok(()));
+        assert_eq!(parse(r#"{"credsStore": ""}"#), Ok(()));
         assert_eq!(
-            parse(r#"{"credsStore": "desktop"}"#),
-            Err(CredentialsError::Helper)
+            parse(r#"{"credsStore": "../desktop"}"#),
+            Err(CredentialsError::HelperName)
+        );
+        assert_eq!(
+            parse(r#"{"credHelpers": {"a.example.com": "a b"}}"#),
+            Err(CredentialsError::HelperName)
         );
         assert_eq!(parse("secret"), Err(CredentialsError::Malformed));
     }

@@ -11,6 +11,9 @@ pub enum AskError {
     /// The registry wants to know who asks, or refuses those who do.
     #[error("{0}")]
     Denied(String),
+    /// The program that keeps the credentials did not give them.
+    #[error("{0}")]
+    Helper(String),
     /// The registry has no such image.
     #[error("there is no such image")]
     Missing,
@@ -30,6 +33,9 @@ impl AskError {
             Self::Denied(_) => Some(
                 "give credentials with `--docker-config`; some registries answer so where an image does not exist",
             ),
+            Self::Helper(_) => Some(
+                "it is named by `credsStore` or `credHelpers` in the file of `--docker-config`; a file with `auths` needs none",
+            ),
             Self::Tls(_) => Some(
                 "`--ca-file` adds a certificate authority, `--insecure-registry` allows plain HTTP",
             ),
@@ -43,6 +49,7 @@ impl AskError {
         match self {
             Self::Answer(_) => "invalid",
             Self::Denied(_) => "denied",
+            Self::Helper(_) => "helper",
             Self::Missing => "missing",
             Self::Tls(_) => "tls",
             Self::Unreachable(_) => "unreachable",

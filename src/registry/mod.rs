@@ -12,11 +12,16 @@ mod challenge;
 mod client;
 mod credentials;
 mod error;
+mod helper;
 mod manifest;
+mod proxies;
+mod secrets;
+mod session;
 mod transport;
 
 pub use client::{Client, ClientOptions};
 pub use credentials::{Credentials, CredentialsError};
 pub use error::AskError;
 pub use manifest::{Blob, Image, PlatformImage};
+pub use proxies::Proxies;
 pub use transport::TransportError;

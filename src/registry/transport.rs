@@ -2,7 +2,7 @@ use std::{error::Error, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -15,7 +15,10 @@ use rustls::{
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::AskError;
+use super::{
+    AskError,
+    proxies::{Connector, Proxies, ProxyError},
+};
 
 /// The most bytes of a body. Registries refuse manifests over 4 MiB.
 const BODY_MAX: usize = 4 << 20;
@@ -25,7 +28,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// HTTP and TLS with a deadline and a limit for everything.
 pub(super) struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
     deadline: Duration,
 }
 
@@ -40,6 +43,7 @@ impl Transport {
     /// Trusts the system's certificate authorities, and those of a PEM file besides.
     pub(super) fn new(
         authorities: Option<&[u8]>,
+        proxies: Proxies,
         deadline: Duration,
     ) -> Result<Self, TransportError> {
         let mut roots = RootCertStore::empty();
@@ -71,7 +75,7 @@ impl Transport {
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(Connector { tcp, proxies });
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             deadline,
@@ -85,17 +89,28 @@ impl Transport {
         accept: &str,
         authorization: Option<&str>,
     ) -> Result<Answer, AskError> {
-        let mut request = Request::get(url)
-            .header(header::ACCEPT, accept)
-            .header(
-                header::USER_AGENT,
-                concat!("agentkube/", env!("CARGO_PKG_VERSION")),
-            );
+        let mut request = Request::get(url).header(header::ACCEPT, accept);
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
+        self.send(request, Bytes::new()).await
+    }
+
+    /// Posts a form to an address that answers with JSON.
+    pub(super) async fn post(&self, url: &str, form: String) -> Result<Answer, AskError> {
+        let request = Request::post(url)
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.send(request, form.into()).await
+    }
+
+    async fn send(&self, request: http::request::Builder, body: Bytes) -> Result<Answer, AskError> {
         let request = request
-            .body(Empty::new())
+            .header(
+                header::USER_AGENT,
+                concat!("agentkube/", env!("CARGO_PKG_VERSION")),
+            )
+            .body(Full::new(body))
             .map_err(|_| {
                 AskError::Answer("the registry named an address that is none".to_owned())
             })?;
@@ -148,9 +163,12 @@ pub enum TransportError {
     Tls,
 }
 
-/// Tells a failure of TLS from one of the network.
+/// Tells a failure of TLS from one of the network, and both from one of a proxy.
 fn failure(error: &(dyn Error + 'static)) -> AskError {
-    match find_tls(error) {
+    if let Some(proxy) = find::<ProxyError>(error) {
+        return AskError::Unreachable(format!("{proxy}: {}", innermost(proxy)));
+    }
+    match find(error) {
         Some(rustls::Error::InvalidMessage(_)) => {
             AskError::Tls("the registry does not speak TLS".to_owned())
         }
@@ -163,19 +181,19 @@ fn failure(error: &(dyn Error + 'static)) -> AskError {
 }
 
 /// An `io::Error` hides what it was made of from `source`.
-fn find_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(found) = error.downcast_ref::<rustls::Error>() {
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    if let Some(found) = error.downcast_ref::<T>() {
         return Some(found);
     }
     let inner = error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref);
     if let Some(inner) = inner
-        && let Some(found) = find_tls(inner)
+        && let Some(found) = find(inner)
     {
         return Some(found);
     }
-    error.source().and_then(find_tls)
+    error.source().and_then(find)
 }
 
 fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {

@@ -16,7 +16,7 @@ use self::{
 use super::Subject;
 use crate::{
     cli::output,
-    registry::{Client, ClientOptions, Credentials},
+    registry::{Client, ClientOptions, Credentials, Proxies},
 };
 
 /// Ask the registries whether every image of the configuration is there.
@@ -96,6 +96,7 @@ fn check(args: &Args) -> anyhow::Result<ExitCode> {
 fn client(args: &Args) -> anyhow::Result<Client> {
     let mut options = ClientOptions {
         plain_http: args.insecure_registry,
+        proxies: Proxies::from_environment(),
         ..ClientOptions::default()
     };
     if let Some(path) = &args.docker_config {

@@ -1,0 +1,277 @@
+use http::{StatusCode, Uri, header};
+use serde::Deserialize;
+
+use super::{
+    AskError, Image, PlatformImage,
+    challenge::{Challenge, token_form, token_url},
+    client::Client,
+    credentials::Secret,
+    manifest::{self, ACCEPTED, Document, Platform},
+    transport::Answer,
+};
+use crate::images::ImageReference;
+
+/// How often a registry may send us elsewhere for one answer.
+const REDIRECTS: usize = 5;
+
+/// How many platforms of one image are looked at. None has a tenth of it.
+const PLATFORMS_MAX: usize = 64;
+
+/// The questions about one image: a token is for one repository.
+pub(super) struct Session<'a> {
+    client: &'a Client,
+    base: String,
+    authorization: Option<String>,
+    /// Whether the registry was told who asks.
+    named: bool,
+    reference: &'a ImageReference,
+}
+
+impl<'a> Session<'a> {
+    /// About an image at an address, up to its repository's path.
+    pub(super) fn new(client: &'a Client, base: String, reference: &'a ImageReference) -> Self {
+        Self {
+            client,
+            base,
+            authorization: None,
+            named: false,
+            reference,
+        }
+    }
+
+    /// What the registry holds of the image.
+    pub(super) async fn image(&mut self) -> Result<Image, AskError> {
+        let (tag, digest) = (self.reference.tag(), self.reference.digest());
+        let version = digest.or(tag).unwrap_or("latest");
+        let (body, document) = self.document(version).await?;
+        let mut image = Image {
+            digest: digest.map_or_else(|| manifest::sha256(&body), str::to_owned),
+            platforms: Vec::new(),
+            hollow: Vec::new(),
+        };
+        let Some(children) = document.manifests else {
+            let platform = self.platform_of(&document).await?;
+            image
+                .platforms
+                .push(platform_image(platform.name(), document)?);
+            return Ok(image);
+        };
+        let children = children
+            .into_iter()
+            .filter_map(|child| {
+                let platform = child.platform?;
+                platform
+                    .is_known()
+                    .then(|| (child.digest, platform.name()))
+            })
+            .take(PLATFORMS_MAX);
+        for (digest, platform) in children {
+            match self.document(&digest).await {
+                Ok((_, document)) => image
+                    .platforms
+                    .push(platform_image(platform, document)?),
+                Err(AskError::Missing) => image.hollow.push(platform),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(image)
+    }
+
+    /// The platform of an image without an index stands in its configuration.
+    async fn platform_of(&mut self, document: &Document) -> Result<Platform, AskError> {
+        let Some(config) = &document.config else {
+            return Ok(Platform::default());
+        };
+        let url = format!("{}/blobs/{}", self.base, config.digest);
+        let body = self.fetch(url, "*/*").await?.body;
+        verify(&body, &config.digest)?;
+        manifest::read(&body, "the image's configuration")
+    }
+
+    /// The index or manifest that a tag or digest names.
+    async fn document(&mut self, version: &str) -> Result<(bytes::Bytes, Document), AskError> {
+        let url = format!("{}/manifests/{version}", self.base);
+        let body = self.fetch(url, ACCEPTED).await?.body;
+        if version.contains(':') {
+            verify(&body, version)?;
+        }
+        let document = manifest::read(&body, "a manifest")?;
+        Ok((body, document))
+    }
+
+    /// Gets an address of the registry, with a token where it wants one, and wherever it sends us.
+    async fn fetch(&mut self, url: String, accept: &str) -> Result<Answer, AskError> {
+        let host = host_of(&url)?;
+        let mut url = url;
+        let mut asked_for_token = false;
+        for _ in 0..=REDIRECTS {
+            // Credentials are for the registry alone, not for where it keeps its blobs.
+            let at_home = host_of(&url)? == host;
+            let authorization = self
+                .authorization
+                .as_deref()
+                .filter(|_| at_home);
+            let answer = self
+                .client
+                .transport
+                .get(&url, accept, authorization)
+                .await?;
+            match answer.status {
+                StatusCode::OK => return Ok(answer),
+                StatusCode::NOT_FOUND => return Err(AskError::Missing),
+                StatusCode::UNAUTHORIZED if at_home && !asked_for_token => {
+                    asked_for_token = true;
+                    self.authorize(&answer).await?;
+                }
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(self.denied()),
+                status if status.is_redirection() => url = self.redirected(&url, &answer)?,
+                status => {
+                    return Err(AskError::Answer(format!(
+                        "the registry answered with {status}"
+                    )));
+                }
+            }
+        }
+        Err(AskError::Answer(
+            "the registry sends us from one address to the next".to_owned(),
+        ))
+    }
+
+    /// Gets what a registry asks for in its challenge.
+    async fn authorize(&mut self, answer: &Answer) -> Result<(), AskError> {
+        let headers = answer
+            .headers
+            .get_all(header::WWW_AUTHENTICATE)
+            .into_iter()
+            .filter_map(|value| value.to_str().ok());
+        let challenge = Challenge::choose(headers).ok_or_else(|| self.denied())?;
+        let secret = self
+            .client
+            .secrets
+            .of(self.reference)
+            .await?;
+        self.named = secret.is_some();
+        self.authorization = match (challenge, secret) {
+            (Challenge::Basic, Some(Secret::Basic(encoded))) => Some(format!("Basic {encoded}")),
+            (Challenge::Basic, _) => return Err(self.denied()),
+            (Challenge::Bearer { realm, service }, secret) => {
+                let token = self
+                    .token(&realm, service.as_deref(), secret)
+                    .await?;
+                Some(format!("Bearer {token}"))
+            }
+        };
+        Ok(())
+    }
+
+    /// Gets a token for the repository.
+    async fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        secret: Option<Secret>,
+    ) -> Result<String, AskError> {
+        self.client.check_scheme(realm)?;
+        let (transport, path) = (&self.client.transport, self.reference.path());
+        let answer = match secret {
+            Some(Secret::Identity(token)) => {
+                let form = token_form(service, path, &token);
+                transport.post(realm, form).await?
+            }
+            Some(Secret::Basic(encoded)) => {
+                let (url, basic) = (token_url(realm, service, path), format!("Basic {encoded}"));
+                transport
+                    .get(&url, "application/json", Some(&basic))
+                    .await?
+            }
+            None => {
+                let url = token_url(realm, service, path);
+                transport
+                    .get(&url, "application/json", None)
+                    .await?
+            }
+        };
+        match answer.status {
+            StatusCode::OK => {}
+            // What a refused identity token is answered with (RFC 6749, section 5.2).
+            StatusCode::BAD_REQUEST if self.named => return Err(self.denied()),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(self.denied()),
+            status => {
+                return Err(AskError::Answer(format!(
+                    "the registry's token service answered with {status}"
+                )));
+            }
+        }
+        let token: Token = manifest::read(&answer.body, "a token")?;
+        Ok(token
+            .token
+            .or(token.access_token)
+            .unwrap_or_default())
+    }
+
+    fn denied(&self) -> AskError {
+        AskError::Denied(
+            if self.named {
+                "the registry refuses these credentials"
+            } else {
+                "the registry wants credentials"
+            }
+            .to_owned(),
+        )
+    }
+
+    fn redirected(&self, from: &str, answer: &Answer) -> Result<String, AskError> {
+        let strange =
+            || AskError::Answer("the registry sends us to an address that is none".to_owned());
+        let location = answer
+            .headers
+            .get(header::LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .ok_or_else(strange)?;
+        let url = if location.starts_with('/') {
+            let from: Uri = from.parse().map_err(|_| strange())?;
+            let authority = from.authority().ok_or_else(strange)?;
+            let scheme = from.scheme_str().unwrap_or("https");
+            format!("{scheme}://{authority}{location}")
+        } else {
+            location.to_owned()
+        };
+        self.client.check_scheme(&url)?;
+        Ok(url)
+    }
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+fn platform_image(platform: String, document: Document) -> Result<PlatformImage, AskError> {
+    let (Some(config), Some(layers)) = (document.config, document.layers) else {
+        return Err(AskError::Answer(
+            "the registry answered with a manifest that names no layers".to_owned(),
+        ));
+    };
+    let mut blobs = layers;
+    blobs.push(config);
+    Ok(PlatformImage { platform, blobs })
+}
+
+fn verify(body: &[u8], digest: &str) -> Result<(), AskError> {
+    if manifest::matches(body, digest) {
+        Ok(())
+    } else {
+        Err(AskError::Answer(
+            "the registry answered with something that does not have the digest it was asked for"
+                .to_owned(),
+        ))
+    }
+}
+
+fn host_of(url: &str) -> Result<String, AskError> {
+    url.parse::<Uri>()
+        .ok()
+        .and_then(|uri| Some(uri.authority()?.to_string()))
+        .ok_or_else(|| AskError::Answer("the registry has an address that is none".to_owned()))
+}
