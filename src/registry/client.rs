@@ -5,6 +5,7 @@ use std::{
 };
 
 use http::StatusCode;
+use tokio::time::timeout;
 
 use super::{
     AskError, Credentials, Image, Proxies, TransportError, secrets::Secrets, session::Session,
@@ -14,6 +15,9 @@ use crate::images::{DEFAULT_REGISTRY, ImageReference};
 
 /// The host that serves the API of Docker Hub.
 const DOCKER_HUB: &str = "registry-1.docker.io";
+
+/// How many deadlines all answers about one image may take together.
+const PATIENCE: u32 = 4;
 
 /// How registries are asked.
 #[derive(Clone, Debug)]
@@ -49,6 +53,7 @@ pub struct Client {
     pub(super) transport: Transport,
     pub(super) secrets: Secrets,
     plain_http: bool,
+    deadline: Duration,
     /// The scheme of each host that was asked, where both are allowed.
     schemes: Mutex<HashMap<String, &'static str>>,
 }
@@ -71,6 +76,7 @@ impl Client {
             transport: Transport::new(authorities.as_deref(), proxies, deadline)?,
             secrets: Secrets::new(credentials, deadline),
             plain_http,
+            deadline,
             schemes: Mutex::default(),
         })
     }
@@ -92,9 +98,15 @@ impl Client {
         };
         let scheme = self.scheme(host).await?;
         let base = format!("{scheme}://{host}/v2/{}", reference.path());
-        Session::new(self, base, reference)
-            .image()
+        let limit = self.deadline.saturating_mul(PATIENCE);
+        timeout(limit, Session::new(self, base, reference).image())
             .await
+            .unwrap_or_else(|_| {
+                Err(AskError::Unreachable(format!(
+                    "the registry did not tell all within {} s",
+                    limit.as_secs_f32()
+                )))
+            })
     }
 
     /// The scheme that a host is asked with.

@@ -11,6 +11,9 @@ pub(super) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
+/// The longest part of a platform's name, with room to spare.
+const WORD_MAX: usize = 32;
+
 /// An image on a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -82,14 +85,34 @@ pub(super) struct Platform {
 }
 
 impl Platform {
-    /// Whether it is one: attestations stand in an index as `unknown/unknown`.
+    /// Whether it is one: attestations stand in an index as `unknown/unknown`, and what is no word
+    /// is not for a person's terminal.
     pub(super) fn is_known(&self) -> bool {
-        ![&self.os, &self.architecture]
+        let Self {
+            os,
+            architecture,
+            variant,
+        } = self;
+        let is_word = |part: &str| {
+            !part.is_empty()
+                && part.len() <= WORD_MAX
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        };
+        [os, architecture]
             .iter()
-            .any(|part| part.is_empty() || *part == "unknown")
+            .all(|part| is_word(part) && *part != "unknown")
+            && variant
+                .as_deref()
+                .is_none_or(|variant| variant.is_empty() || is_word(variant))
     }
 
+    /// Such as `linux/arm64/v8`; `unknown` for what is none.
     pub(super) fn name(&self) -> String {
+        if !self.is_known() {
+            return "unknown".to_owned();
+        }
         let Self {
             os,
             architecture,
@@ -149,4 +172,32 @@ fn written(algorithm: &str, digest: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_words_are_platforms() {
+        let name = |os: &str, architecture: &str, variant: Option<&str>| {
+            Platform {
+                os: os.to_owned(),
+                architecture: architecture.to_owned(),
+                variant: variant.map(str::to_owned),
+            }
+            .name()
+        };
+        assert_eq!(name("linux", "arm64", Some("v8")), "linux/arm64/v8");
+        assert_eq!(name("linux", "amd64", Some("")), "linux/amd64");
+        for (os, architecture, variant) in [
+            ("", "", None),
+            ("unknown", "unknown", None),
+            ("linux", "\u{1b}[2J", None),
+            ("linux", "arm64", Some("v 8")),
+            (&"x".repeat(33), "amd64", None),
+        ] {
+            assert_eq!(name(os, architecture, variant), "unknown");
+        }
+    }
 }

@@ -2,7 +2,7 @@ use http::{StatusCode, Uri, header};
 use serde::Deserialize;
 
 use super::{
-    AskError, Image, PlatformImage,
+    AskError, Blob, Image, PlatformImage,
     challenge::{Challenge, token_form, token_url},
     client::Client,
     credentials::Secret,
@@ -16,6 +16,12 @@ const REDIRECTS: usize = 5;
 
 /// How many platforms of one image are looked at. None has a tenth of it.
 const PLATFORMS_MAX: usize = 64;
+
+/// How many layers an image may have. Runtimes stop at 127.
+const BLOBS_MAX: usize = 1000;
+
+/// The length of a digest by SHA-512, the longest that there is.
+const DIGEST_MAX: usize = "sha512:".len() + 128;
 
 /// The questions about one image: a token is for one repository.
 pub(super) struct Session<'a> {
@@ -43,17 +49,21 @@ impl<'a> Session<'a> {
     pub(super) async fn image(&mut self) -> Result<Image, AskError> {
         let (tag, digest) = (self.reference.tag(), self.reference.digest());
         let version = digest.or(tag).unwrap_or("latest");
-        let (body, document) = self.document(version).await?;
+        let (body, document) = self
+            .document(version, digest.is_some())
+            .await?;
         let mut image = Image {
             digest: digest.map_or_else(|| manifest::sha256(&body), str::to_owned),
             platforms: Vec::new(),
             hollow: Vec::new(),
         };
         let Some(children) = document.manifests else {
-            let platform = self.platform_of(&document).await?;
-            image
-                .platforms
-                .push(platform_image(platform.name(), document)?);
+            let mut only = platform_image(String::new(), document)?;
+            only.platform = self
+                .platform_of(only.blobs.last())
+                .await?
+                .name();
+            image.platforms.push(only);
             return Ok(image);
         };
         let children = children
@@ -66,7 +76,7 @@ impl<'a> Session<'a> {
             })
             .take(PLATFORMS_MAX);
         for (digest, platform) in children {
-            match self.document(&digest).await {
+            match self.document(&digest, true).await {
                 Ok((_, document)) => image
                     .platforms
                     .push(platform_image(platform, document)?),
@@ -78,8 +88,8 @@ impl<'a> Session<'a> {
     }
 
     /// The platform of an image without an index stands in its configuration.
-    async fn platform_of(&mut self, document: &Document) -> Result<Platform, AskError> {
-        let Some(config) = &document.config else {
+    async fn platform_of(&mut self, config: Option<&Blob>) -> Result<Platform, AskError> {
+        let Some(config) = config else {
             return Ok(Platform::default());
         };
         let url = format!("{}/blobs/{}", self.base, config.digest);
@@ -89,10 +99,14 @@ impl<'a> Session<'a> {
     }
 
     /// The index or manifest that a tag or digest names.
-    async fn document(&mut self, version: &str) -> Result<(bytes::Bytes, Document), AskError> {
+    async fn document(
+        &mut self,
+        version: &str,
+        is_digest: bool,
+    ) -> Result<(bytes::Bytes, Document), AskError> {
         let url = format!("{}/manifests/{version}", self.base);
         let body = self.fetch(url, ACCEPTED).await?.body;
-        if version.contains(':') {
+        if is_digest {
             verify(&body, version)?;
         }
         let document = manifest::read(&body, "a manifest")?;
@@ -247,6 +261,7 @@ struct Token {
     access_token: Option<String>,
 }
 
+/// The configuration is the last of the blobs.
 fn platform_image(platform: String, document: Document) -> Result<PlatformImage, AskError> {
     let (Some(config), Some(layers)) = (document.config, document.layers) else {
         return Err(AskError::Answer(
@@ -255,6 +270,15 @@ fn platform_image(platform: String, document: Document) -> Result<PlatformImage,
     };
     let mut blobs = layers;
     blobs.push(config);
+    if blobs.len() > BLOBS_MAX
+        || blobs
+            .iter()
+            .any(|blob| blob.digest.len() > DIGEST_MAX)
+    {
+        return Err(AskError::Answer(
+            "the registry answered with a manifest that is larger than any image".to_owned(),
+        ));
+    }
     Ok(PlatformImage { platform, blobs })
 }
 

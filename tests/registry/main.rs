@@ -104,6 +104,77 @@ async fn answers_of_something_else_are_invalid() {
     }
 }
 
+/// An index of an image for many platforms.
+fn index_of(platforms: usize) -> String {
+    let children: Vec<_> = (0..platforms)
+        .map(|number| {
+            format!(
+                r#"{{"digest":"sha256:{number:064}","platform":{{"os":"linux","architecture":"a{number}"}}}}"#
+            )
+        })
+        .collect();
+    format!(r#"{{"manifests":[{}]}}"#, children.join(","))
+}
+
+#[tokio::test]
+async fn a_registry_that_drips_is_given_up() {
+    // Each answer is in time, and all of them together are not.
+    let address = serve(None, |head| {
+        std::thread::sleep(Duration::from_millis(20));
+        if head.contains("/manifests/v1 ") {
+            answer("200 OK", "", &index_of(64))
+        } else if head.contains(" /v2/ ") {
+            good(head)
+        } else {
+            answer("404 Not Found", "", "")
+        }
+    })
+    .await;
+    let options = ClientOptions {
+        deadline: Duration::from_millis(100),
+        ..plain()
+    };
+    let message = "the registry did not tell all within 0.4 s".to_owned();
+    assert_eq!(failure(&address, options).await, ("unreachable", message));
+}
+
+#[tokio::test]
+async fn a_manifest_that_no_image_has_is_invalid() {
+    let blob = |digits: &str| format!(r#"{{"digest":"sha256:{digits}","size":1}}"#);
+    for layers in [vec![blob("0"); 1000].join(","), blob(&"0".repeat(1000))] {
+        let manifest = format!(r#"{{"config":{},"layers":[{layers}]}}"#, blob("0"));
+        let address = serve(None, move |head| {
+            if head.contains("/manifests/") {
+                answer("200 OK", "", &manifest)
+            } else {
+                good(head)
+            }
+        })
+        .await;
+        let message = "the registry answered with a manifest that is larger than any image";
+        let expected = ("invalid", message.to_owned());
+        assert_eq!(failure(&address, plain()).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_entry_of_an_index_has_the_digest_that_it_is_found_by() {
+    // Without an algorithm there would be nothing to compare.
+    let index =
+        r#"{"manifests":[{"digest":"v1","platform":{"os":"linux","architecture":"amd64"}}]}"#;
+    let address = serve(None, move |head| {
+        if head.contains("/manifests/") {
+            answer("200 OK", "", index)
+        } else {
+            good(head)
+        }
+    })
+    .await;
+    let (kind, message) = failure(&address, plain()).await;
+    assert_eq!(kind, "invalid");
+    assert!(message.contains("digest"), "{message}");
+}
+
 #[tokio::test]
 async fn an_answer_with_another_digest_is_refused() {
     let address = serve(None, |head| {

@@ -21,7 +21,7 @@ pub(super) struct Report {
 pub(super) struct Checked {
     pub(super) components: Vec<Component>,
     pub(super) image: String,
-    /// `present`, `missing`, `missingPlatform`, `denied`, `tls`, `unreachable` or `invalid`.
+    /// `present`, `missing`, `missingPlatform`, `denied`, `helper`, `tls`, `unreachable` or `invalid`.
     pub(super) status: &'static str,
     pub(super) digest: Option<String>,
     pub(super) platforms: Vec<Size>,
