@@ -466,7 +466,11 @@ mod tests {
                 .map(understood)
                 .fold(own, |sum, one| (sum.0 + one.0, sum.1 + one.1))
         }
-        for crd in api::crds() {
+        // Nobody writes Rejections but the manager, and their schema has neither.
+        let authored = api::crds()
+            .into_iter()
+            .filter(|crd| crd.spec.names.kind != "Rejection");
+        for crd in authored {
             let version = crd.spec.versions[0].clone();
             let schema = version
                 .schema
