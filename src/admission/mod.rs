@@ -34,4 +34,4 @@ pub use placeholder::Placeholder;
 pub use policy::{Enforcement, Policy};
 pub use reason::Reason;
 pub use registries::AllowedRegistries;
-pub use review::{Review, Unreadable, UnreadableRequest};
+pub use review::{Creation, Review, Unreadable, UnreadableRequest};

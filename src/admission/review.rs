@@ -1,7 +1,7 @@
 use std::borrow::{Borrow, Cow};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, value::RawValue};
 
 use super::{
     Denial, Reason, Subject,
@@ -39,6 +39,23 @@ impl Text<'_> {
 pub struct Review<'a> {
     request: Request<'a>,
     pub(super) target: Target<'a>,
+}
+
+/// An object that is to be created, and no API server that writes a body about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Creation<'a> {
+    /// API group; empty for the core group.
+    pub group: &'a str,
+    /// Kind.
+    pub kind: &'a str,
+    /// The resource that the kind is served as: `pods`.
+    pub resource: &'a str,
+    /// The namespace that it goes to.
+    pub namespace: &'a str,
+    /// Name, or `metadata.generateName`.
+    pub name: &'a str,
+    /// The object, as the API server has it when it calls.
+    pub object: &'a Value,
 }
 
 /// What a review asks about, read into the fields that decisions look at.
@@ -119,11 +136,26 @@ struct Request<'a> {
     #[serde(borrow, default)]
     user_info: UserInfo<'a>,
     #[serde(borrow, default)]
-    object: Option<&'a RawValue>,
+    object: Option<Object<'a>>,
     #[serde(borrow, default)]
-    old_object: Option<&'a RawValue>,
+    old_object: Option<Object<'a>>,
     #[serde(default)]
     dry_run: Option<bool>,
+}
+
+/// An object that is yet to be read into the fields that decisions look at.
+#[derive(Clone, Copy, Debug)]
+enum Object<'a> {
+    /// As it is in the memory of whoever asks.
+    Held(&'a Value),
+    /// As it stands in a body.
+    Written(&'a RawValue),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(Self::Written)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -195,6 +227,50 @@ impl<'a> Review<'a> {
         }
     }
 
+    /// The review that an API server would ask for where an object is created. The object is not
+    /// written and read again for it.
+    ///
+    /// # Errors
+    ///
+    /// The denial of an object that cannot be read.
+    pub fn of(creation: Creation<'a>) -> Result<Self, Denial> {
+        let text = |text: &'a str| Text(Cow::Borrowed(text));
+        let Creation {
+            group,
+            kind,
+            resource,
+            namespace,
+            name,
+            object,
+        } = creation;
+        let request = Request {
+            uid: Text::default(),
+            kind: Kind {
+                group: text(group),
+                kind: text(kind),
+            },
+            resource: Resource {
+                group: text(group),
+                resource: text(resource),
+            },
+            sub_resource: Text::default(),
+            name: text(name),
+            namespace: text(namespace),
+            operation: text("CREATE"),
+            user_info: UserInfo::default(),
+            object: Some(Object::Held(object)),
+            old_object: None,
+            dry_run: None,
+        };
+        match Target::parse(&request) {
+            Ok(target) => Ok(Self { request, target }),
+            Err(cause) => Err(Denial {
+                subject: request.subject(),
+                causes: vec![cause],
+            }),
+        }
+    }
+
     /// The request's uid, which the answer repeats.
     #[must_use]
     pub fn uid(&self) -> &str {
@@ -231,10 +307,13 @@ impl<'a> Review<'a> {
         self.request.subject()
     }
 
-    /// The object as it was submitted.
+    /// The object as it was submitted; `None` where no body was read.
     #[must_use]
     pub fn object(&self) -> Option<&RawValue> {
-        self.request.object
+        match self.request.object {
+            Some(Object::Written(object)) => Some(object),
+            Some(Object::Held(_)) | None => None,
+        }
     }
 
     /// The kind of the object, from the closed set that is served; for metrics.
@@ -301,7 +380,7 @@ impl<'a> Target<'a> {
 }
 
 impl<'a, T: Deserialize<'a>> Change<T> {
-    fn parse(object: Option<&'a RawValue>, old: Option<&'a RawValue>) -> Result<Self, Cause> {
+    fn parse(object: Option<Object<'a>>, old: Option<Object<'a>>) -> Result<Self, Cause> {
         let object = object.ok_or_else(|| malformed("request.object", "the object is missing"))?;
         Ok(Self {
             new: read("request.object", object)?,
@@ -312,8 +391,12 @@ impl<'a, T: Deserialize<'a>> Change<T> {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(field: &str, object: &'a RawValue) -> Result<T, Cause> {
-    serde_json::from_str(object.get()).map_err(|error| {
+fn read<'a, T: Deserialize<'a>>(field: &str, object: Object<'a>) -> Result<T, Cause> {
+    let read = match object {
+        Object::Held(object) => T::deserialize(object),
+        Object::Written(object) => serde_json::from_str(object.get()),
+    };
+    read.map_err(|error| {
         malformed(
             field,
             &format!("the object cannot be read: {}", position(&error)),
@@ -333,9 +416,9 @@ fn position(error: &serde_json::Error) -> String {
         serde_json::error::Category::Eof => "it ends too early",
         serde_json::error::Category::Io | serde_json::error::Category::Syntax => "it is not JSON",
     };
-    format!(
-        "{problem} at line {} column {}",
-        error.line(),
-        error.column()
-    )
+    match error.line() {
+        // What was never written has no lines.
+        0 => problem.to_owned(),
+        line => format!("{problem} at line {line} column {}", error.column()),
+    }
 }

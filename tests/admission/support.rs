@@ -1,7 +1,7 @@
 //! A vocabulary for reviews.
 
 use agentkube::{
-    admission::{AgentFacts, Owners, Policy, Review, ToolFacts, Webhook, answer, decide},
+    admission::{AgentFacts, Creation, Owners, Policy, Review, ToolFacts, Webhook, answer, decide},
     api::{Agent, Tool},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -73,6 +73,7 @@ impl World {
 
     /// The response of one webhook.
     pub(crate) fn ask(&self, webhook: Webhook, review: &Value) -> Value {
+        let request = &review["request"];
         let body = review.to_string();
         let review = Review::parse(body.as_bytes()).expect("the review is served");
         let owners = Owners {
@@ -80,6 +81,11 @@ impl World {
             tool: self.tool.as_ref(),
         };
         let decision = decide(webhook, &review, owners, &self.policy);
+        if let Some(creation) = creation(request) {
+            let held = Review::of(creation).expect("the review is served");
+            assert_eq!(held.wants(webhook), review.wants(webhook));
+            assert_eq!(decide(webhook, &held, owners, &self.policy), decision);
+        }
         let answer: Value =
             serde_json::from_slice(&answer(review.uid(), &decision)).expect("the answer is JSON");
         answer["response"].clone()
@@ -122,6 +128,22 @@ impl World {
             })
             .collect()
     }
+}
+
+/// What a request creates, if it does; without a body the decision must be the same.
+fn creation(request: &Value) -> Option<Creation<'_>> {
+    fn text(value: &Value) -> &str {
+        value.as_str().unwrap_or_default()
+    }
+    let is_creation = request["operation"] == "CREATE" && request["subResource"] == "";
+    is_creation.then(|| Creation {
+        group: text(&request["resource"]["group"]),
+        kind: text(&request["kind"]["kind"]),
+        resource: text(&request["resource"]["resource"]),
+        namespace: text(&request["namespace"]),
+        name: text(&request["name"]),
+        object: &request["object"],
+    })
 }
 
 /// The patch of an answer.
