@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,9 +29,13 @@ impl From<&admission::Cause> for Cause {
 /// The forms that Kubernetes gives a field error (`k8s.io/apimachinery/pkg/util/validation/field`).
 impl Cause {
     /// A field of the wrong type. `found` is the type that it has.
-    pub(super) fn wrong_type(field: &str, wanted: &str, found: &str) -> Self {
+    pub(super) fn wrong_type(
+        field: &(impl fmt::Display + ?Sized),
+        wanted: &str,
+        found: &str,
+    ) -> Self {
         Self {
-            field: field.to_owned(),
+            field: field.to_string(),
             reason: "FieldValueTypeInvalid",
             message: format!(
                 "Invalid value: {found:?}: {}must be of type {wanted}: {found:?}",
@@ -38,22 +44,26 @@ impl Cause {
         }
     }
 
-    pub(super) fn required(field: &str, detail: &str) -> Self {
+    pub(super) fn required(field: &(impl fmt::Display + ?Sized), detail: &str) -> Self {
         Self {
-            field: field.to_owned(),
+            field: field.to_string(),
             reason: "FieldValueRequired",
             message: form("Required value", None, detail),
         }
     }
 
-    pub(super) fn unsupported(field: &str, value: &Value, supported: &[Value]) -> Self {
+    pub(super) fn unsupported(
+        field: &(impl fmt::Display + ?Sized),
+        value: &Value,
+        supported: &[Value],
+    ) -> Self {
         let supported = supported
             .iter()
             .map(ToString::to_string)
             .collect::<Vec<_>>()
             .join(", ");
         Self {
-            field: field.to_owned(),
+            field: field.to_string(),
             reason: "FieldValueNotSupported",
             message: form(
                 "Unsupported value",
@@ -63,10 +73,10 @@ impl Cause {
         }
     }
 
-    pub(super) fn too_long(field: &str, most: i64) -> Self {
+    pub(super) fn too_long(field: &(impl fmt::Display + ?Sized), most: i64) -> Self {
         let unit = if most == 1 { "byte" } else { "bytes" };
         Self {
-            field: field.to_owned(),
+            field: field.to_string(),
             reason: "FieldValueTooLong",
             message: form(
                 "Too long",
@@ -76,10 +86,10 @@ impl Cause {
         }
     }
 
-    pub(super) fn too_many(field: &str, found: usize, most: i64) -> Self {
+    pub(super) fn too_many(field: &(impl fmt::Display + ?Sized), found: usize, most: i64) -> Self {
         let unit = if most == 1 { "item" } else { "items" };
         Self {
-            field: field.to_owned(),
+            field: field.to_string(),
             reason: "FieldValueTooMany",
             message: form(
                 "Too many",
@@ -90,22 +100,30 @@ impl Cause {
     }
 
     /// A value that breaks a rule of the schema: `should match '…'`.
-    pub(super) fn against_schema(field: &str, value: &Value, rule: &str) -> Self {
+    pub(super) fn against_schema(
+        field: &(impl fmt::Display + ?Sized),
+        value: &Value,
+        rule: &str,
+    ) -> Self {
         Self::invalid(field, Some(value), &format!("{}{rule}", in_body(field)))
     }
 
     /// A value that is wrong; without one where it is too large to be shown.
-    pub(super) fn invalid(field: &str, value: Option<&Value>, detail: &str) -> Self {
+    pub(super) fn invalid(
+        field: &(impl fmt::Display + ?Sized),
+        value: Option<&Value>,
+        detail: &str,
+    ) -> Self {
         Self {
-            field: field.to_owned(),
+            field: field.to_string(),
             reason: "FieldValueInvalid",
             message: form("Invalid value", value.map(shown).as_deref(), detail),
         }
     }
 
-    pub(super) fn forbidden(field: &str, detail: &str) -> Self {
+    pub(super) fn forbidden(field: &(impl fmt::Display + ?Sized), detail: &str) -> Self {
         Self {
-            field: field.to_owned(),
+            field: field.to_string(),
             reason: "FieldValueForbidden",
             message: form("Forbidden", None, detail),
         }
@@ -134,7 +152,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn in_body(field: &str) -> String {
+fn in_body(field: &(impl fmt::Display + ?Sized)) -> String {
     format!("{field} in body ")
 }
 

@@ -56,19 +56,23 @@ const GENERATED_BASE: usize = 58;
 
 /// The name of an object, or the beginning of the one that it is to get.
 pub(super) fn name(object: &Value) -> &str {
-    ["/metadata/name", "/metadata/generateName"]
+    ["name", "generateName"]
         .into_iter()
-        .filter_map(|pointer| object.pointer(pointer)?.as_str())
-        .find(|name| !name.is_empty())
+        .find_map(|member| text(object, member))
         .unwrap_or_default()
 }
 
 /// The namespace that an object names.
 pub(super) fn namespace(object: &Value) -> Option<&str> {
+    text(object, "namespace")
+}
+
+fn text<'a>(object: &'a Value, member: &str) -> Option<&'a str> {
     object
-        .pointer("/metadata/namespace")?
+        .get("metadata")?
+        .get(member)?
         .as_str()
-        .filter(|namespace| !namespace.is_empty())
+        .filter(|text| !text.is_empty())
 }
 
 /// Makes of `metadata` what the API server makes of it where an object is created.

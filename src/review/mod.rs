@@ -14,6 +14,7 @@ mod judge;
 mod junit;
 mod metadata;
 mod parallel;
+mod path;
 mod pods;
 mod rules;
 mod schema;

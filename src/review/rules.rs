@@ -1,13 +1,21 @@
 //! The rules that the CRDs carry in CEL. Only those are ever compiled: nothing that an author sends
 //! is.
 
-use std::sync::LazyLock;
+use std::{collections::HashMap, sync::LazyLock};
 
-use cel::{Context, Program, Value as CelValue};
+use cel::{
+    Context, Program, Value as CelValue,
+    common::{
+        types::{
+            CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt,
+        },
+        value::Val,
+    },
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
 use serde_json::Value;
 
-use super::cause::Cause;
+use super::{cause::Cause, path::Path};
 
 /// The functions of CEL, which take far longer to set up than any rule takes to run.
 static CONTEXT: LazyLock<Context<'static, 'static>> = LazyLock::new(Context::default);
@@ -39,28 +47,26 @@ impl Rule {
     }
 
     /// Says what is wrong, where the rule does not hold for `value`.
-    pub(super) fn judge(&self, value: &Value, path: &str) -> Option<Cause> {
+    pub(super) fn judge(&self, value: &Value, path: &Path<'_>) -> Option<Cause> {
         let mut context = CONTEXT.new_inner_scope();
-        let holds = match context.add_variable("self", value) {
-            Ok(()) => match self.program.execute(&context) {
-                Ok(CelValue::Bool(holds)) => Ok(holds),
-                Ok(_) => Err("no boolean".to_owned()),
-                Err(error) => Err(error.to_string()),
-            },
+        context.add_variable_as_val("self", borrowed(value));
+        let broken = match self.program.execute(&context) {
+            Ok(CelValue::Bool(true)) => return None,
+            Ok(CelValue::Bool(false)) => Ok(()),
+            Ok(_) => Err("no boolean".to_owned()),
             Err(error) => Err(error.to_string()),
         };
         let field = format!("{path}{}", self.field);
         let field = field.trim_start_matches('.');
         let field = if field.is_empty() { "<nil>" } else { field };
-        match holds {
-            Ok(true) => None,
-            Ok(false) => Some(self.cause(field, value)),
-            Err(error) => Some(Cause::invalid(
+        Some(match broken {
+            Ok(()) => self.cause(field, value),
+            Err(error) => Cause::invalid(
                 field,
                 None,
                 &format!("{error} evaluating rule: {}", self.message),
-            )),
-        }
+            ),
+        })
     }
 
     fn cause(&self, field: &str, value: &Value) -> Cause {
@@ -71,6 +77,35 @@ impl Rule {
                 let is_small = !value.is_object() && !value.is_array();
                 Cause::invalid(field, is_small.then_some(value), &self.message)
             }
+        }
+    }
+}
+
+/// A value as CEL takes it; what it holds is borrowed.
+fn borrowed(value: &Value) -> Box<dyn Val + '_> {
+    match value {
+        Value::Null => Box::new(CelNull),
+        Value::Bool(is) => Box::new(CelBool::from(*is)),
+        Value::Number(number) => {
+            if let Some(number) = number.as_u64() {
+                Box::new(CelUInt::from(number))
+            } else if let Some(number) = number.as_i64() {
+                Box::new(CelInt::from(number))
+            } else {
+                Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::NAN)))
+            }
+        }
+        Value::String(text) => Box::new(CelString::from(text.as_str())),
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(borrowed).collect();
+            Box::new(CelList::from(items))
+        }
+        Value::Object(members) => {
+            let members: HashMap<_, _> = members
+                .iter()
+                .map(|(name, value)| (CelMapKey::from(name.as_str()), borrowed(value)))
+                .collect();
+            Box::new(CelMap::from(members))
         }
     }
 }

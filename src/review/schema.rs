@@ -12,7 +12,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use regex::Regex;
 use serde_json::Value;
 
-use super::{cause::Cause, metadata, rules::Rule};
+use super::{cause::Cause, metadata, path::Path, rules::Rule};
 use crate::api;
 
 /// The schema of one kind.
@@ -66,7 +66,10 @@ impl Schema {
         for (name, value) in object.as_object().into_iter().flatten() {
             match (name.as_str(), self.root.properties.get(name)) {
                 ("apiVersion" | "kind" | "metadata", _) => {}
-                (_, Some(property)) => property.find_unknown(value, name, &mut unknown),
+                (_, Some(property)) => {
+                    let path = Path::Member(&Path::Root, name);
+                    property.find_unknown(value, &path, &mut unknown);
+                }
                 (_, None) => {
                     unknown.insert(name.clone());
                 }
@@ -87,7 +90,8 @@ impl Schema {
     /// Finds what is wrong with an object: by the schema, and then by its rules.
     pub(super) fn judge(&self, object: &Value) -> Vec<Cause> {
         let mut causes = metadata::judge(object);
-        self.root.judge(object, "", &mut causes);
+        self.root
+            .judge(object, &Path::Root, &mut causes);
         if causes.iter().any(Cause::blocks_rules) {
             causes.push(Cause::invalid(
                 "<nil>",
@@ -97,7 +101,7 @@ impl Schema {
             ));
         } else {
             self.root
-                .judge_rules(object, "", &mut causes);
+                .judge_rules(object, &Path::Root, &mut causes);
         }
         causes
     }
@@ -167,15 +171,15 @@ impl Node {
         }
     }
 
-    fn find_unknown(&self, value: &Value, path: &str, unknown: &mut BTreeSet<String>) {
+    fn find_unknown(&self, value: &Value, path: &Path<'_>, unknown: &mut BTreeSet<String>) {
         match value {
             Value::Object(members) if !self.keeps_unknown => {
                 for (name, value) in members {
-                    let path = format!("{path}.{name}");
+                    let path = Path::Member(path, name);
                     match self.member(name) {
                         Some(node) => node.find_unknown(value, &path, unknown),
                         None => {
-                            unknown.insert(path);
+                            unknown.insert(path.to_string());
                         }
                     }
                 }
@@ -183,7 +187,7 @@ impl Node {
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     if let Some(node) = &self.items {
-                        node.find_unknown(item, &format!("{path}[{index}]"), unknown);
+                        node.find_unknown(item, &Path::Item(path, index), unknown);
                     }
                 }
             }
@@ -238,7 +242,7 @@ impl Node {
         }
     }
 
-    fn judge(&self, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    fn judge(&self, value: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
         self.judge_type(value, path, causes);
         match value {
             Value::String(text) => causes.extend(self.judge_text(text, value, path)),
@@ -246,7 +250,7 @@ impl Node {
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     if let Some(node) = &self.items {
-                        node.judge(item, &format!("{path}[{index}]"), causes);
+                        node.judge(item, &Path::Item(path, index), causes);
                     }
                 }
                 if let Some(most) = self.most_items
@@ -263,18 +267,18 @@ impl Node {
         if let Value::Object(members) = value {
             for (name, value) in members {
                 if let Some(node) = self.member(name) {
-                    node.judge(value, &join(path, name), causes);
+                    node.judge(value, &Path::Member(path, name), causes);
                 }
             }
             for name in &self.required {
                 if !members.contains_key(name) {
-                    causes.push(Cause::required(&join(path, name), ""));
+                    causes.push(Cause::required(&Path::Member(path, name), ""));
                 }
             }
         }
     }
 
-    fn judge_type(&self, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    fn judge_type(&self, value: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
         let found = type_of(value);
         let is_whole = value
             .as_f64()
@@ -300,15 +304,17 @@ impl Node {
         }
     }
 
-    fn judge_text(&self, text: &str, value: &Value, path: &str) -> Option<Cause> {
-        let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    fn judge_text(&self, text: &str, value: &Value, path: &Path<'_>) -> Option<Cause> {
+        // A text has no more characters than bytes, so most need not be counted.
+        let length = || i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
         if let Some(most) = self.most_characters
-            && length > most
+            && text.len() as u64 > most.unsigned_abs()
+            && length() > most
         {
             return Some(Cause::too_long(path, most));
         }
         if let Some(least) = self.least_characters
-            && length < least
+            && length() < least
         {
             let rule = format!("should be at least {least} chars long");
             return Some(Cause::against_schema(path, value, &rule));
@@ -324,7 +330,7 @@ impl Node {
         &self,
         number: Option<f64>,
         value: &Value,
-        path: &str,
+        path: &Path<'_>,
         causes: &mut Vec<Cause>,
     ) {
         let Some(number) = number else { return };
@@ -350,7 +356,7 @@ impl Node {
         }
     }
 
-    fn judge_rules(&self, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    fn judge_rules(&self, value: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
         if value.is_null() {
             return;
         }
@@ -363,27 +369,19 @@ impl Node {
             Value::Object(members) => {
                 for (name, value) in members {
                     if let Some(node) = self.member(name) {
-                        node.judge_rules(value, &join(path, name), causes);
+                        node.judge_rules(value, &Path::Member(path, name), causes);
                     }
                 }
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     if let Some(node) = &self.items {
-                        node.judge_rules(item, &format!("{path}[{index}]"), causes);
+                        node.judge_rules(item, &Path::Item(path, index), causes);
                     }
                 }
             }
             _ => {}
         }
-    }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
     }
 }
 
