@@ -286,6 +286,45 @@ fn files_without_end_are_refused() {
 }
 
 #[test]
+fn a_thousand_agents_are_reviewed_in_their_order() {
+    const COUNT: usize = 1_000;
+    let runtimes = ["Aider", "ClaudeCode", "Codex", "Goose"];
+    let agents: Vec<String> = (0..COUNT)
+        .map(|number| {
+            let runtime = runtimes[number % runtimes.len()];
+            AGENT
+                .replace("fixer", &format!("agent-{number}"))
+                .replace("Codex", runtime)
+        })
+        .collect();
+    let json = agents
+        .iter()
+        .map(|agent| {
+            serde_saphyr::from_str::<Value>(agent)
+                .expect("YAML")
+                .to_string()
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let folder = Folder::new(&[("a.yaml", &agents.join("---\n")), ("a.json", &json)]);
+    for file in ["a.yaml", "a.json"] {
+        let output = folder.review(&[file]);
+        let report = out(&output);
+        let numbers: Vec<usize> = report
+            .lines()
+            .filter_map(|line| {
+                line.split_once("Agent default/agent-")?
+                    .1
+                    .split_once(": allowed")
+            })
+            .map(|(number, _)| number.parse().expect("a number"))
+            .collect();
+        assert!(numbers.iter().copied().eq(0..COUNT), "{}", err(&output));
+        assert!(report.ends_with("1000 objects: 1000 allowed, 0 denied, 0 warnings\n"));
+    }
+}
+
+#[test]
 fn credentials_are_never_repeated() {
     let token = "sk-ant-0123456789012345678901234567890";
     let text = format!(

@@ -21,6 +21,12 @@ impl Patch {
         &self.0
     }
 
+    /// The operations, in order, and nothing else.
+    #[must_use]
+    pub fn into_operations(self) -> json_patch::Patch {
+        self.0
+    }
+
     /// Adds the operations of a patch that was made for what this one gives.
     pub fn append(&mut self, mut later: Self) {
         self.0.0.append(&mut later.0.0);

@@ -11,7 +11,7 @@ use anyhow::bail;
 use super::{output, settings::SettingsArgs};
 use crate::{
     admission::Policy,
-    review::{self, Document, Format, Problem, Verdict},
+    review::{self, Format, Problem, Reviewer, Seen, Verdict},
 };
 
 /// The largest file that is read, in bytes.
@@ -80,17 +80,18 @@ fn review(args: &Args) -> anyhow::Result<u8> {
         settings,
     } = args;
     let policy: Policy = settings.policy()?;
-    let mut documents: Vec<Document> = Vec::new();
+    let reviewer = Reviewer::new(&policy, *pods);
+    let mut documents: Vec<Seen> = Vec::new();
     let mut problems: Vec<Problem> = Vec::new();
     for path in paths {
-        for document in read(path) {
+        for document in read(path, &reviewer) {
             match document {
                 Ok(document) => documents.push(document),
                 Err(problem) => problems.push(problem),
             }
         }
     }
-    let verdicts = review::review(&documents, &policy);
+    let verdicts = reviewer.verdicts(documents);
     for problem in &problems {
         // Where stderr is gone there is nobody left to tell.
         let _ = writeln!(io::stderr(), "error: {problem}");
@@ -128,27 +129,31 @@ fn yaml(verdicts: &[Verdict]) -> anyhow::Result<String> {
         .filter_map(|verdict| verdict.pod.as_ref())
     {
         text.push_str("---\n");
-        text.push_str(&serde_saphyr::to_string(pod)?);
+        text.push_str(&serde_saphyr::to_string(&pod.object())?);
     }
     Ok(text)
 }
 
 /// Reads what is named on the command line.
-fn read(path: &Path) -> Vec<Result<Document, Problem>> {
+fn read(path: &Path, reviewer: &Reviewer<'_>) -> Vec<Result<Seen, Problem>> {
     let shown = path.display().to_string();
     if shown == "-" {
-        return some(&shown, text(&shown, io::stdin().lock(), None));
+        return some(&shown, text(&shown, io::stdin().lock(), None, reviewer));
     }
     let is_directory = match fs::metadata(path) {
         Ok(metadata) => metadata.is_dir(),
         Err(error) => return vec![Err(problem(&shown, &cannot_read(&error)))],
     };
     if !is_directory {
-        return some(&shown, file(path));
+        return some(&shown, file(path, reviewer));
     }
     let mut documents = Vec::new();
     match files(path, DEEPEST) {
-        Ok(files) => documents.extend(files.iter().flat_map(|path| file(path))),
+        Ok(files) => documents.extend(
+            files
+                .iter()
+                .flat_map(|path| file(path, reviewer)),
+        ),
         Err(error) => return vec![Err(problem(&shown, &format!("{error:#}")))],
     }
     if documents.is_empty() {
@@ -159,14 +164,14 @@ fn read(path: &Path) -> Vec<Result<Document, Problem>> {
 }
 
 /// A file that was named by a person has something in it.
-fn some(shown: &str, documents: Vec<Result<Document, Problem>>) -> Vec<Result<Document, Problem>> {
+fn some(shown: &str, documents: Vec<Result<Seen, Problem>>) -> Vec<Result<Seen, Problem>> {
     if documents.is_empty() {
         return vec![Err(problem(shown, "no manifests in it"))];
     }
     documents
 }
 
-fn file(path: &Path) -> Vec<Result<Document, Problem>> {
+fn file(path: &Path, reviewer: &Reviewer<'_>) -> Vec<Result<Seen, Problem>> {
     let shown = path.display().to_string();
     match fs::File::open(path) {
         Ok(file) => text(
@@ -174,12 +179,18 @@ fn file(path: &Path) -> Vec<Result<Document, Problem>> {
             file,
             path.extension()
                 .and_then(|end| end.to_str()),
+            reviewer,
         ),
         Err(error) => vec![Err(problem(&shown, &cannot_read(&error)))],
     }
 }
 
-fn text(shown: &str, source: impl Read, extension: Option<&str>) -> Vec<Result<Document, Problem>> {
+fn text(
+    shown: &str,
+    source: impl Read,
+    extension: Option<&str>,
+    reviewer: &Reviewer<'_>,
+) -> Vec<Result<Seen, Problem>> {
     let mut bytes = Vec::new();
     if let Err(error) = source
         .take(LARGEST_FILE + 1)
@@ -212,7 +223,9 @@ fn text(shown: &str, source: impl Read, extension: Option<&str>) -> Vec<Result<D
     let is_json = extension.is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
         || extension.is_none() && is_json(&text);
     let format = if is_json { Format::Json } else { Format::Yaml };
-    review::parse(&Arc::from(shown), &text, format)
+    review::parse(&Arc::from(shown), &text, format, |document| {
+        reviewer.see(document)
+    })
 }
 
 /// Whether a text without a name that says so is JSON: YAML has braces too, but seldom with a quote

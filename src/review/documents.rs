@@ -67,17 +67,27 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads the documents of a text. A `List` stands for its items; empty documents are skipped.
+/// Reads the documents of a text, and hands each to `take` on the thread that has read it. A `List`
+/// stands for its items; empty documents are skipped.
 #[must_use]
-pub fn parse(file: &Arc<str>, text: &str, format: Format) -> Vec<Result<Document, Problem>> {
+pub fn parse<T: Send>(
+    file: &Arc<str>,
+    text: &str,
+    format: Format,
+    take: impl Fn(Document) -> T + Sync,
+) -> Vec<Result<T, Problem>> {
     let text = text.trim_start_matches('\u{feff}');
     match format {
-        Format::Json => json(file, text),
-        Format::Yaml => yaml_documents(file, text),
+        Format::Json => json(file, text, take),
+        Format::Yaml => yaml_documents(file, text, take),
     }
 }
 
-fn yaml_documents(file: &Arc<str>, text: &str) -> Vec<Result<Document, Problem>> {
+fn yaml_documents<T: Send>(
+    file: &Arc<str>,
+    text: &str,
+    take: impl Fn(Document) -> T + Sync,
+) -> Vec<Result<T, Problem>> {
     let whole = |message: String| {
         Err(Problem {
             file: file.clone(),
@@ -94,10 +104,13 @@ fn yaml_documents(file: &Arc<str>, text: &str) -> Vec<Result<Document, Problem>>
     let mut documents = Vec::new();
     let mut problems = 0;
     for batch in chunks.chunks(BATCH) {
-        for document in parallel(batch, |chunk| yaml(file, chunk))
-            .into_iter()
-            .flatten()
-        {
+        let read = parallel(batch, |chunk| {
+            yaml(file, chunk)
+                .into_iter()
+                .map(|document| document.map(&take))
+                .collect::<Vec<_>>()
+        });
+        for document in read.into_iter().flatten() {
             problems += usize::from(document.is_err());
             if problems > MOST_PROBLEMS {
                 documents.push(whole(format!(
@@ -211,24 +224,37 @@ fn yaml(file: &Arc<str>, chunk: &Chunk<'_>) -> Vec<Result<Document, Problem>> {
     documents
 }
 
-fn json(file: &Arc<str>, text: &str) -> Vec<Result<Document, Problem>> {
-    let mut documents = Vec::new();
-    let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+fn json<T: Send>(
+    file: &Arc<str>,
+    text: &str,
+    take: impl Fn(Document) -> T + Sync,
+) -> Vec<Result<T, Problem>> {
+    let mut place = Place::start_of(text);
+    let mut values = Vec::new();
+    let mut broken = None;
     // A broken value has no end that could be told, so nothing behind it is read.
-    for value in values {
+    for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         match value {
-            Ok(raw) => documents.extend(json_value(file, text, raw)),
+            Ok(raw) => values.push((place.of(raw.get()), raw)),
             Err(error) => {
-                documents.push(Err(json_problem(file, (1, 1), &error)));
+                broken = Some(json_problem(file, (1, 1), &error));
                 break;
             }
         }
     }
-    documents
+    let read = parallel(values, |(at, raw)| {
+        json_value(file, at, raw)
+            .into_iter()
+            .map(|document| document.map(&take))
+            .collect::<Vec<_>>()
+    });
+    read.into_iter()
+        .flatten()
+        .chain(broken.map(Err))
+        .collect()
 }
 
-fn json_value(file: &Arc<str>, text: &str, raw: &RawValue) -> Vec<Result<Document, Problem>> {
-    let at = position(text, raw.get());
+fn json_value(file: &Arc<str>, at: (u64, u64), raw: &RawValue) -> Vec<Result<Document, Problem>> {
     if raw.get().len() > LONGEST_DOCUMENT {
         return vec![Err(too_long(file, at.0))];
     }
@@ -236,17 +262,26 @@ fn json_value(file: &Arc<str>, text: &str, raw: &RawValue) -> Vec<Result<Documen
         Ok(Unique(object)) => object,
         Err(error) => return vec![Err(json_problem(file, at, &error))],
     };
+    if !is_list(&object) {
+        return vec![document(file, at.0, object)];
+    }
+    // Read once more, for the lines of its items.
     match serde_json::from_str::<JsonList<'_>>(raw.get()) {
-        Ok(list) if is_list(&object) => list
-            .items
-            .into_iter()
-            .map(|item| {
-                let (line, _) = position(text, item.get());
-                let value = serde_json::from_str(item.get()).unwrap_or_default();
-                document(file, line, value).and_then(no_list)
-            })
-            .collect(),
-        _ => vec![document(file, at.0, object)],
+        Ok(list) => {
+            let mut place = Place {
+                rest: raw.get(),
+                at,
+            };
+            list.items
+                .into_iter()
+                .map(|item| {
+                    let (line, _) = place.of(item.get());
+                    let value = serde_json::from_str(item.get()).unwrap_or_default();
+                    document(file, line, value).and_then(no_list)
+                })
+                .collect()
+        }
+        Err(_) => vec![document(file, at.0, object)],
     }
 }
 
@@ -326,6 +361,7 @@ fn options() -> serde_saphyr::Options {
         // Modes of files are written `0400`, and kubectl reads that as an octal number.
         legacy_octal_numbers: true,
         with_snippet: false,
+        emit_comments: false,
         budget: serde_saphyr::budget! { max_aliases: 1_000, max_anchors: 1_000 },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
     }
@@ -368,17 +404,38 @@ fn json_problem(file: &Arc<str>, (line, column): (u64, u64), error: &serde_json:
     }
 }
 
-/// Where a part of a text begins, line and column from 1.
-fn position(text: &str, part: &str) -> (u64, u64) {
-    let offset = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-    let before = text.get(..offset).unwrap_or_default();
-    let line = before.matches('\n').count() as u64 + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .map_or(0, |last| last.chars().count()) as u64
-        + 1;
-    (line, column)
+/// A place in a text that only moves on, so that no part of it is counted twice.
+struct Place<'a> {
+    /// What of the text is still to come.
+    rest: &'a str,
+    /// Line and column of its beginning, from 1.
+    at: (u64, u64),
+}
+
+impl<'a> Place<'a> {
+    fn start_of(text: &'a str) -> Self {
+        Self {
+            rest: text,
+            at: (1, 1),
+        }
+    }
+
+    /// Moves on to a part of the text, and says where it begins.
+    fn of(&mut self, part: &str) -> (u64, u64) {
+        let offset = (part.as_ptr() as usize).saturating_sub(self.rest.as_ptr() as usize);
+        if let Some((passed, rest)) = self.rest.split_at_checked(offset) {
+            let (line, column) = self.at;
+            self.rest = rest;
+            self.at = match passed.rsplit_once('\n') {
+                Some((lines, last)) => (
+                    line + lines.matches('\n').count() as u64 + 1,
+                    last.chars().count() as u64 + 1,
+                ),
+                None => (line, column + passed.chars().count() as u64),
+            };
+        }
+        self.at
+    }
 }
 
 /// JSON whose objects hold each member once: the API server refuses repeated ones.
@@ -448,7 +505,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, format: Format) -> Vec<Result<Document, Problem>> {
-        parse(&Arc::from("f"), text, format)
+        parse(&Arc::from("f"), text, format, |document| document)
     }
 
     /// Each document as its line and name, or as its problem.

@@ -4,6 +4,9 @@
 //! [ text ] -> [ Document ] -> decode -> mutate -> schema and CEL -> validate -> [ Verdict ]
 //! ```
 //!
+//! An Agent or a Tool goes all this way on the thread that has read it, and then it is forgotten;
+//! only pods wait, packed, until all Agents and Tools are known.
+//!
 //! The order is the API server's own, the rules of the webhooks are the server's own code
 //! ([`crate::admission`]), and the schemas are those of the CRDs that are installed
 //! ([`crate::api::crds`]). Nothing here reads files, the environment or a clock.
@@ -13,9 +16,11 @@ mod documents;
 mod judge;
 mod junit;
 mod metadata;
+mod packed;
 mod parallel;
 mod path;
 mod pods;
+mod resource;
 mod rules;
 mod schema;
 mod text;
@@ -23,7 +28,8 @@ mod verdict;
 
 pub use cause::Cause;
 pub use documents::{Document, Format, LONGEST_DOCUMENT, Problem, parse};
-pub use judge::review;
+pub use judge::{Reviewer, Seen};
 pub use junit::junit;
+pub use packed::Packed;
 pub use text::text;
 pub use verdict::{Decided, Decision, Verdict};

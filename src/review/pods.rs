@@ -1,6 +1,6 @@
 //! Pods and the templates of pods, through the webhooks.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     metadata,
@@ -8,12 +8,15 @@ use super::{
 };
 use crate::{
     admission::{
-        Outcome, Owners, Patch, Placeholder, Policy, Review, Unreadable, Wants, Webhook,
-        create_body, decide,
+        Creation, Denial, Outcome, Owners, Patch, Placeholder, Policy, Review, Wants, Webhook,
+        decide,
     },
-    api::{AGENT_LABEL, EXCLUDED_NAMESPACES, ImageDecision, TOOL_LABEL},
+    api::{AGENT_LABEL, ImageDecision, MANAGER_NAMESPACE, TOOL_LABEL},
     images::{ImageReference, Resolution, Source, candidates},
 };
+
+/// The namespaces that the registrations leave out.
+const EXCLUDED: [&str; 2] = ["kube-system", MANAGER_NAMESPACE];
 
 /// The lists of a pod that hold containers.
 const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
@@ -31,40 +34,53 @@ pub(super) struct Admitted {
 
 /// Whether the webhooks are called for objects of a namespace.
 pub(super) fn is_served(namespace: &str) -> bool {
-    !EXCLUDED_NAMESPACES.contains(&namespace)
+    !EXCLUDED.contains(&namespace)
 }
 
-/// The pod that a workload's template makes, `None` where the object is no workload.
-pub(super) fn of_workload(object: &Value, namespace: &str) -> Option<Value> {
+/// The path of the pod in an object: none for a pod itself.
+fn template(object: &Value) -> Option<&'static [&'static str]> {
     let text = |member: &str| {
         object
             .get(member)
             .and_then(Value::as_str)
     };
-    let template = match (text("apiVersion")?, text("kind")?) {
+    match (text("apiVersion")?, text("kind")?) {
+        ("v1", "Pod") => Some(&[]),
         ("apps/v1", "Deployment" | "StatefulSet" | "DaemonSet") | ("batch/v1", "Job") => {
-            "/spec/template"
+            Some(&["spec", "template"])
         }
-        ("batch/v1", "CronJob") => "/spec/jobTemplate/spec/template",
-        _ => return None,
+        ("batch/v1", "CronJob") => Some(&["spec", "jobTemplate", "spec", "template"]),
+        _ => None,
+    }
+}
+
+/// A pod, or the pod that a workload's template makes; `None` where the object is neither.
+pub(super) fn of(mut object: Value, namespace: &str) -> Option<Value> {
+    let path = template(&object)?;
+    if path.is_empty() {
+        return Some(object);
+    }
+    let name = json!(metadata::name(&object));
+    let mut template = path
+        .iter()
+        .try_fold(&mut object, |value, member| value.get_mut(member));
+    let mut take = |member| {
+        template
+            .as_deref_mut()
+            .and_then(|template| template.get_mut(member))
+            .map_or_else(|| json!({}), Value::take)
     };
-    let template = object
-        .pointer(template)
-        .unwrap_or(&Value::Null);
-    let mut pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": template.get("metadata").cloned().unwrap_or_else(|| json!({})),
-        "spec": template.get("spec").cloned().unwrap_or_else(|| json!({})),
-    });
-    if let Some(members) = pod
-        .get_mut("metadata")
-        .and_then(Value::as_object_mut)
-    {
-        members.insert("name".to_owned(), json!(metadata::name(object)));
+    let (mut metadata, spec) = (take("metadata"), take("spec"));
+    if let Some(members) = metadata.as_object_mut() {
+        members.insert("name".to_owned(), name);
         members.insert("namespace".to_owned(), json!(namespace));
     }
-    Some(pod)
+    let mut pod = Map::new();
+    pod.insert("apiVersion".to_owned(), json!("v1"));
+    pod.insert("kind".to_owned(), json!("Pod"));
+    pod.insert("metadata".to_owned(), metadata);
+    pod.insert("spec".to_owned(), spec);
+    Some(Value::Object(pod))
 }
 
 /// The webhooks that an API server calls for a pod, by the registrations' conditions: ordinary
@@ -104,8 +120,15 @@ pub(super) fn admit<'o>(
     }
     let mut admitted = Admitted::default();
     for webhook in webhooks {
-        let body = create_body(&pod, (namespace, metadata::name(&pod)), ("", "Pod", "pods"));
-        let decision = match Review::parse(&body) {
+        let review = Review::of(Creation {
+            group: "",
+            kind: "Pod",
+            resource: "pods",
+            namespace,
+            name: metadata::name(&pod),
+            object: &pod,
+        });
+        let decision = match review {
             Ok(review) => decide(webhook, &review, find(review.wants(webhook)), policy),
             Err(unreadable) => {
                 admitted.decided = unreadable_pod(&unreadable);
@@ -156,17 +179,13 @@ fn alternatives(image: &ImageDecision, policy: &Policy) -> Vec<Resolution> {
 }
 
 /// What the API server refuses before any webhook: a pod that it cannot decode.
-fn unreadable_pod(unreadable: &Unreadable) -> Decided {
-    let why = match unreadable {
-        Unreadable::Body(message) => message.clone(),
-        Unreadable::Request(request) => request
-            .denial
-            .causes
-            .iter()
-            .map(|cause| cause.message.as_str())
-            .collect::<Vec<_>>()
-            .join(", "),
-    };
+fn unreadable_pod(unreadable: &Denial) -> Decided {
+    let why = unreadable
+        .causes
+        .iter()
+        .map(|cause| cause.message.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
     Decided::undecodable("Pod", "v1", &why, Vec::new())
 }
 
@@ -175,14 +194,15 @@ fn is_matched(pod: &Value) -> bool {
     let has_label = [AGENT_LABEL, TOOL_LABEL]
         .iter()
         .any(|label| {
-            pod.pointer("/metadata/labels")
+            pod.get("metadata")
+                .and_then(|metadata| metadata.get("labels"))
                 .is_some_and(|labels| labels.get(label).is_some())
         });
     let images = LISTS
         .into_iter()
         .flat_map(|list| items(pod, list))
         .filter_map(|container| container.get("image"))
-        .chain(items(pod, "volumes").filter_map(|volume| volume.pointer("/image/reference")));
+        .chain(items(pod, "volumes").filter_map(|volume| volume.get("image")?.get("reference")));
     let has_placeholder = images
         .filter_map(Value::as_str)
         .any(|image| Placeholder::parse(image).is_some());

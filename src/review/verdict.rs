@@ -1,8 +1,11 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cause::Cause;
+use super::{cause::Cause, documents::Document, metadata, packed::Packed};
 use crate::{api::ImageDecision, images::Resolution};
+
+/// Where objects go that name no namespace.
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// What the cluster would say to one object.
 ///
@@ -32,9 +35,9 @@ pub struct Verdict {
     /// For each of [`Verdict::images`], what the lower rules would have given.
     #[serde(skip)]
     pub alternatives: Vec<Vec<Resolution>>,
-    /// The pod that would run, after admission.
+    /// The pod that would run, after admission, where pods were asked for.
     #[serde(skip)]
-    pub pod: Option<Value>,
+    pub pod: Option<Packed>,
 }
 
 /// A decision and, where it is a refusal, what the API server would answer.
@@ -64,6 +67,30 @@ pub enum Decision {
 }
 
 impl Verdict {
+    /// The verdict that a document gets unless something speaks against it.
+    pub(super) fn on(document: &Document) -> Self {
+        let object = &document.object;
+        Self {
+            file: document.file.to_string(),
+            line: document.line,
+            kind: object
+                .get("kind")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            namespace: metadata::namespace(object)
+                .unwrap_or(DEFAULT_NAMESPACE)
+                .to_owned(),
+            name: metadata::name(object).to_owned(),
+            decided: Decided::default(),
+            warnings: Vec::new(),
+            images: Vec::new(),
+            patch: json_patch::Patch::default(),
+            alternatives: Vec::new(),
+            pod: None,
+        }
+    }
+
     /// Whether the object is refused.
     #[must_use]
     pub fn is_denied(&self) -> bool {

@@ -7,7 +7,7 @@ use std::{fmt::Write as _, fs, path::Path, sync::Arc};
 
 use agentkube::{
     admission::Policy,
-    review::{Document, Format, Verdict, parse, review},
+    review::{Document, Format, Reviewer, Verdict, parse},
 };
 use anyhow::{Context, ensure};
 use kube::{client::Body, core::Status};
@@ -56,7 +56,7 @@ async fn review_and_the_cluster_agree_on_every_manifest(cluster: &Cluster) -> an
     for file in files {
         let text = fs::read_to_string(&file)?;
         let name: Arc<str> = file.display().to_string().into();
-        let document = parse(&name, &text, Format::Yaml)
+        let document = parse(&name, &text, Format::Yaml, |document| document)
             .pop()
             .with_context(|| format!("{name} is empty"))?
             .map_err(|problem| anyhow::anyhow!("{problem}"))?;
@@ -157,7 +157,14 @@ fn offline(ns: &Namespace, known: &[Value], document: Document) -> anyhow::Resul
     for document in &mut documents {
         document.object["metadata"]["namespace"] = json!(ns.name);
     }
-    review(&documents, &Policy::default())
+    let policy = Policy::default();
+    let reviewer = Reviewer::new(&policy, false);
+    let seen = documents
+        .into_iter()
+        .map(|document| reviewer.see(document))
+        .collect();
+    reviewer
+        .verdicts(seen)
         .pop()
         .context("there is a verdict")
 }
