@@ -7,7 +7,6 @@
 
 mod agents;
 mod answer;
-mod body;
 mod credential;
 mod decide;
 mod denial;
@@ -24,7 +23,6 @@ mod review;
 mod tools;
 
 pub use answer::{answer, unavailable};
-pub use body::create_body;
 pub use credential::looks_like_credential;
 pub use decide::{Decision, Outcome, Wanted, Wants, Webhook, decide};
 pub use denial::{Cause, Denial, Subject};

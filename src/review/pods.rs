@@ -11,12 +11,9 @@ use crate::{
         Creation, Denial, Outcome, Owners, Patch, Placeholder, Policy, Review, Wants, Webhook,
         decide,
     },
-    api::{AGENT_LABEL, ImageDecision, MANAGER_NAMESPACE, TOOL_LABEL},
+    api::{AGENT_LABEL, EXCLUDED_NAMESPACES, ImageDecision, TOOL_LABEL},
     images::{ImageReference, Resolution, Source, candidates},
 };
-
-/// The namespaces that the registrations leave out.
-const EXCLUDED: [&str; 2] = ["kube-system", MANAGER_NAMESPACE];
 
 /// The lists of a pod that hold containers.
 const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
@@ -34,7 +31,7 @@ pub(super) struct Admitted {
 
 /// Whether the webhooks are called for objects of a namespace.
 pub(super) fn is_served(namespace: &str) -> bool {
-    !EXCLUDED.contains(&namespace)
+    !EXCLUDED_NAMESPACES.contains(&namespace)
 }
 
 /// The path of the pod in an object: none for a pod itself.

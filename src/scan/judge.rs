@@ -1,7 +1,6 @@
 use super::{finding::Severity, object::Object};
 use crate::admission::{
-    Cause, Decision, Denial, Outcome, Owners, Policy, Review, Unreadable, Wants, Webhook,
-    create_body, decide,
+    Cause, Creation, Decision, Denial, Outcome, Owners, Policy, Review, Wants, Webhook, decide,
 };
 
 /// What admission would find wrong with an object if it were created now, and how much it matters. What
@@ -11,23 +10,25 @@ pub(super) fn judge<'o>(
     find: impl FnOnce(Wants<'_>) -> Owners<'o>,
     policy: &Policy,
 ) -> Vec<(Severity, Cause)> {
-    let body = create_body(
-        object.value,
-        (object.namespace, object.name),
-        object.kind.names(),
-    );
+    let (group, kind, resource) = object.kind.names();
+    let review = Review::of(Creation {
+        group,
+        kind,
+        resource,
+        namespace: object.namespace,
+        name: object.name,
+        object: object.value,
+    });
     let Decision {
         outcome,
         warnings: _,
         tolerated,
-    } = match Review::parse(&body) {
+    } = match review {
         Ok(review) => {
             let owners = find(review.wants(Webhook::Validate));
             decide(Webhook::Validate, &review, owners, policy)
         }
-        Err(Unreadable::Request(request)) => Decision::deny(request.denial),
-        // The body is our own.
-        Err(Unreadable::Body(_)) => return Vec::new(),
+        Err(denial) => Decision::deny(denial),
     };
     let refused = match outcome {
         Outcome::Allow { .. } => Vec::new(),

@@ -32,8 +32,8 @@ mod nodes;
 mod openreports;
 mod ports;
 mod process;
-mod rejections;
 mod registry;
+mod rejections;
 mod report;
 mod signals;
 mod small_image;
@@ -55,8 +55,8 @@ pub use crate::{
     openreports::report_crd,
     ports::free_ports,
     process::Process,
-    rejections::rejections,
     registry::Registry,
+    rejections::rejections,
     report::{Report, Seconds},
     signals::Shutdown,
     small_image::SmallImage,
