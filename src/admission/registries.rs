@@ -98,6 +98,21 @@ mod tests {
     }
 
     #[test]
+    fn what_only_looks_like_an_allowed_registry_is_no_reference_at_all() {
+        for image in [
+            "registry.example.com@evil.org/app",
+            "registry.example.com:80@evil.org/app",
+            "https://registry.example.com/app",
+            "registry.example.com/../evil.org/app",
+            "registry.example.com//app",
+            "registry.example.com\u{200b}/app",
+            " registry.example.com/app",
+        ] {
+            assert!(image.parse::<ImageReference>().is_err(), "{image}");
+        }
+    }
+
+    #[test]
     fn a_path_narrows_and_docker_hub_has_one_name() {
         assert!(allows("quay.io/team", "quay.io/team/app"));
         assert!(allows("quay.io/team/app", "quay.io/team/app:v1"));

@@ -244,3 +244,143 @@ impl Writer<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        audit::refusal::tests::refusal,
+        fake_api::{Api as FakeApi, Reply},
+    };
+
+    fn recorder() -> Recorder {
+        Recorder::new(Retention::default(), RejectionMetrics::default())
+    }
+
+    fn writer<'r>(recorder: &'r Recorder, api: &FakeApi) -> Writer<'r> {
+        Writer {
+            recorder,
+            client: api.client(),
+            is_failing: false,
+            backoff: BACKOFF.0,
+        }
+    }
+
+    /// A Rejection as the API server holds it.
+    fn held(count: u64) -> Value {
+        let mut spec = serde_json::to_value(
+            refusal("team", "bot", "alice").record(Timestamp::from_second(1_000).unwrap()),
+        )
+        .unwrap();
+        spec["count"] = json!(count);
+        json!({
+            "apiVersion": "agentkube.io/v1alpha1", "kind": "Rejection",
+            "metadata": {"name": "agent-bot", "namespace": "team", "resourceVersion": "7"},
+            "spec": spec,
+        })
+    }
+
+    const ONE: &str = "/namespaces/team/rejections/";
+    const ALL: &str = "/namespaces/team/rejections";
+
+    #[tokio::test]
+    async fn what_the_api_server_does_not_take_waits_and_is_written_later() {
+        let api = FakeApi::default();
+        let recorder = recorder();
+        let mut writer = writer(&recorder, &api);
+        recorder.record(&refusal("team", "bot", "alice"));
+        for (code, reason) in [
+            (500, "InternalError"),
+            (429, "TooManyRequests"),
+            (403, "Forbidden"),
+        ] {
+            api.on("GET", ONE, Reply::error(code, reason, "no"));
+            assert_eq!(writer.batch(true).await, Batch::Fail, "{code}");
+            assert_eq!(recorder.pending().len(), 1, "{code}");
+            assert_eq!(recorder.metrics.writable.get(), 0, "{code}");
+        }
+        // Without the CRD nothing is found, and nothing can be created.
+        api.on("GET", ONE, Reply::error(404, "NotFound", "no such path"));
+        api.on("POST", ALL, Reply::error(404, "NotFound", "no such path"));
+        assert_eq!(writer.batch(true).await, Batch::Fail);
+
+        recorder.record(&refusal("team", "bot", "alice"));
+        api.on("POST", ALL, Reply::ok(held(2)));
+        assert_eq!(writer.batch(true).await, Batch::Written);
+        assert_eq!(api.request("POST", ALL)["spec"]["count"], 2);
+        assert_eq!(recorder.metrics.writable.get(), 1);
+        assert_eq!(recorder.metrics.dropped.get(), 0);
+        assert_eq!(writer.batch(true).await, Batch::Nothing);
+    }
+
+    #[tokio::test]
+    async fn replicas_that_write_the_same_rejection_add_up() {
+        let api = FakeApi::default();
+        let recorder = recorder();
+        let mut writer = writer(&recorder, &api);
+        recorder.record(&refusal("team", "bot", "alice"));
+        api.on("GET", ONE, Reply::ok(held(5)));
+        api.on("PUT", ONE, Reply::error(409, "Conflict", "it was modified"));
+        assert_eq!(
+            writer.batch(true).await,
+            Batch::Fail,
+            "it is tried a few times"
+        );
+        assert!(api.count("GET", ONE) > 1);
+
+        api.on("PUT", ONE, Reply::ok(held(6)));
+        assert_eq!(writer.batch(true).await, Batch::Written);
+        let sent = api.request("PUT", ONE);
+        assert_eq!(sent["spec"]["count"], 6);
+        assert_eq!(sent["metadata"]["resourceVersion"], "7");
+        let first = held(5)["spec"]["firstSeen"].clone();
+        assert_eq!(sent["spec"]["firstSeen"], first);
+    }
+
+    #[tokio::test]
+    async fn what_is_never_taken_is_dropped_and_keeps_no_other_waiting() {
+        let api = FakeApi::default();
+        let recorder = recorder();
+        let mut writer = writer(&recorder, &api);
+        for _ in 0..3 {
+            recorder.record(&refusal("full", "bot", "alice"));
+        }
+        recorder.record(&refusal("team", "bot", "alice"));
+        recorder.record(&refusal("", "bot", "alice"));
+        api.on("GET", "/rejections/", Reply::error(404, "NotFound", "none"));
+        api.on("POST", ALL, Reply::ok(held(1)));
+        let quota = "exceeded quota: one, requested: count/rejections.agentkube.io=1";
+        api.on(
+            "POST",
+            "/namespaces/full/rejections",
+            Reply::error(403, "Forbidden", quota),
+        );
+        assert_eq!(writer.batch(true).await, Batch::Written);
+        assert_eq!(recorder.metrics.written.get(), 1);
+        assert_eq!(recorder.metrics.folded.get(), 2);
+        assert_eq!(
+            recorder.metrics.dropped.get(),
+            4,
+            "three of the full namespace, and the one without any"
+        );
+        assert_eq!(recorder.metrics.writable.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_waits_at_the_end_is_written_without_waiting_for_its_turn() {
+        let api = FakeApi::default();
+        api.on("GET", ONE, Reply::error(404, "NotFound", "none"));
+        api.on("POST", ALL, Reply::ok(held(1)));
+        let recorder = recorder();
+        for index in 0..3 * BATCH {
+            recorder.record(&refusal("team", &format!("bot-{index}"), "alice"));
+        }
+        recorder
+            .write(api.client(), std::future::ready(()))
+            .await;
+        assert_eq!(api.count("POST", ALL), 3 * BATCH);
+        assert_eq!(recorder.pending().len(), 0);
+    }
+}
