@@ -4,28 +4,28 @@ use serde_json::Value;
 use super::{
     Policy, Reason,
     denial::Cause,
-    fields::{Findings, Metadata, judge_image, judge_key_ref, judge_pull_secrets, quote, text},
+    fields::{
+        Findings, Metadata, Spec, judge_image, judge_key_ref, judge_pull_secrets, quote, text,
+    },
+    references::{Reference, ReferenceKind, named, pull_secrets},
     review::Change,
 };
 use crate::images::{Runtime, UnknownRuntime, runtimes};
 
-/// The fields of an Agent that are judged, whatever their types: the API server calls before it
-/// validates the schema.
+/// The fields that the rules look at, apart from references.
+const JUDGED: [&str; 4] = ["agentToken", "image", "imagePullSecrets", "runtime"];
+
+/// What may be switched without becoming the author of what runs: everybody who may update an Agent
+/// can stop it.
+const HARMLESS: [&str; 1] = ["paused"];
+
+/// What is looked at of an Agent.
 #[derive(Debug, Deserialize)]
 pub(super) struct AgentView<'a> {
     #[serde(borrow, default)]
     pub(super) metadata: Metadata<'a>,
     #[serde(default)]
-    spec: AgentFields,
-}
-
-#[derive(Debug, Default, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase", default)]
-struct AgentFields {
-    runtime: Value,
-    image: Value,
-    image_pull_secrets: Value,
-    agent_token: Value,
+    spec: Spec,
 }
 
 /// Judges an Agent that is created or updated.
@@ -35,21 +35,55 @@ pub(super) fn judge(agent: &Change<AgentView<'_>>, policy: &Policy) -> Findings 
     let is_unchanged = agent
         .old
         .as_ref()
-        .is_some_and(|old| old.spec == *spec);
+        .is_some_and(|old| spec.is_same_in(&old.spec, &JUDGED));
     if is_unchanged || agent.new.metadata.is_being_deleted() {
         return findings;
     }
     let runtime = judge_runtime(spec, &mut findings);
-    judge_image(&spec.image, policy, &mut findings);
-    judge_pull_secrets(&spec.image_pull_secrets, &mut findings);
+    judge_image(spec.field("image"), policy, &mut findings);
+    judge_pull_secrets(spec.field("imagePullSecrets"), &mut findings);
     judge_token(spec, runtime, &mut findings);
     findings
 }
 
-fn judge_runtime(spec: &AgentFields, findings: &mut Findings) -> Option<Runtime> {
+/// What its pod would get; nothing where that is no news.
+pub(super) fn references<'r>(agent: &'r Change<AgentView<'_>>) -> Vec<Reference<'r>> {
+    let spec = &agent.new.spec;
+    let is_unchanged = agent
+        .old
+        .as_ref()
+        .is_some_and(|old| spec.is_same_but_for(&old.spec, &HARMLESS));
+    if is_unchanged || agent.new.metadata.is_being_deleted() {
+        return Vec::new();
+    }
+    let account = text(spec.field("serviceAccountName")).map(|name| Reference {
+        kind: ReferenceKind::ServiceAccount,
+        name,
+        field: "spec.serviceAccountName".to_owned(),
+    });
+    named(
+        ReferenceKind::Secret,
+        "spec.agentToken.secretRef",
+        spec.field("agentToken")
+            .get("secretRef"),
+    )
+    .into_iter()
+    .chain(pull_secrets(spec.field("imagePullSecrets")))
+    .chain(named(
+        ReferenceKind::ConfigMap,
+        "spec.goal.configMapKeyRef",
+        spec.field("goal")
+            .get("configMapKeyRef"),
+    ))
+    .chain(account)
+    .collect()
+}
+
+fn judge_runtime(spec: &Spec, findings: &mut Findings) -> Option<Runtime> {
     const FIELD: &str = "spec.runtime";
     let supported = || runtimes().map(Runtime::as_str);
-    let runtime = match &spec.runtime {
+    let word = spec.field("runtime");
+    let runtime = match word {
         Value::Null => {
             let supported = supported()
                 .collect::<Vec<_>>()
@@ -72,7 +106,7 @@ fn judge_runtime(spec: &AgentFields, findings: &mut Findings) -> Option<Runtime>
             if runtime
                 .row()
                 .is_none_or(|row| row.repository.is_none())
-                && text(&spec.image).is_none_or(|image| image.trim().is_empty())
+                && text(spec.field("image")).is_none_or(|image| image.trim().is_empty())
             {
                 findings.refuse(
                     Cause::required(
@@ -86,12 +120,8 @@ fn judge_runtime(spec: &AgentFields, findings: &mut Findings) -> Option<Runtime>
             Some(runtime)
         }
         Err(UnknownRuntime { suggestion }) => {
-            let mut cause = Cause::unsupported(
-                Reason::UnknownRuntime,
-                FIELD,
-                &quote(&spec.runtime),
-                supported(),
-            );
+            let mut cause =
+                Cause::unsupported(Reason::UnknownRuntime, FIELD, &quote(word), supported());
             if let Some(nearest) = suggestion {
                 cause = cause.hint(&format!("did you mean {nearest:?}?"));
             }
@@ -101,9 +131,9 @@ fn judge_runtime(spec: &AgentFields, findings: &mut Findings) -> Option<Runtime>
     }
 }
 
-fn judge_token(spec: &AgentFields, runtime: Option<Runtime>, findings: &mut Findings) {
-    let reference = spec.agent_token.get("secretRef");
-    if spec.agent_token.is_null() {
+fn judge_token(spec: &Spec, runtime: Option<Runtime>, findings: &mut Findings) {
+    let token = spec.field("agentToken");
+    if token.is_null() {
         if let Some(token) = runtime.and_then(Runtime::token) {
             findings.warn(format!(
                 "spec.agentToken: not set, so {token} will not be there for the agent \
@@ -112,7 +142,11 @@ fn judge_token(spec: &AgentFields, runtime: Option<Runtime>, findings: &mut Find
         }
         return;
     }
-    judge_key_ref("spec.agentToken.secretRef", reference, findings);
+    judge_key_ref(
+        "spec.agentToken.secretRef",
+        token.get("secretRef"),
+        findings,
+    );
     if let Some(runtime) = runtime
         && runtime.token().is_none()
     {

@@ -1,6 +1,6 @@
 use super::{
-    Cause, Denial, Enforcement, Owners, Patch, Policy, Review, agents, fields::Findings, names,
-    pods, review::Target, tools,
+    Authority, Cause, Denial, Enforcement, Owners, Patch, Policy, Review, agents, fields::Findings,
+    names, pods, review::Target, tools,
 };
 use crate::api::{AGENT_GENERATION_ANNOTATION, ImageDecision, TOOL_GENERATION_ANNOTATION};
 
@@ -139,12 +139,17 @@ pub fn decide(
     webhook: Webhook,
     review: &Review<'_>,
     owners: Owners<'_>,
+    authority: Authority<'_>,
     policy: &Policy,
 ) -> Decision {
+    let mut findings = judge(webhook, review, owners, policy);
+    if policy.authorize_references {
+        review.judge_references(authority, &mut findings);
+    }
     let Findings {
         mut causes,
         mut warnings,
-    } = judge(webhook, review, owners, policy);
+    } = findings;
     let mut tolerated = Vec::new();
     if policy.enforcement == Enforcement::Warn {
         tolerated = causes

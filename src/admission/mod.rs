@@ -1,9 +1,10 @@
 //! A review in, a decision out. Pure: no clock, no network, no environment.
 //!
-//! `[ body ] -> [ Review ] -> + [ Owners ] + [ Policy ] -> [ Decision ] -> [ answer ]`
+//! `[ body ] -> [ Review ] -> + [ Owners ] + [ Authority ] + [ Policy ] -> [ Decision ] -> [ answer ]`
 //!
 //! A pod's decision depends on the Agent and the Tool that it is labelled with. [`Review::wants`]
-//! says which those are; whoever calls looks them up, and hands them to [`decide`].
+//! says which those are; whoever calls looks them up, and hands them to [`decide`]. That of an Agent
+//! or Tool depends on whether its author may use what it names, see [`Review::references`].
 
 mod agents;
 mod answer;
@@ -18,6 +19,7 @@ mod placeholder;
 mod pods;
 mod policy;
 mod reason;
+mod references;
 mod registries;
 mod review;
 mod tools;
@@ -31,5 +33,6 @@ pub use patch::Patch;
 pub use placeholder::Placeholder;
 pub use policy::{Enforcement, Policy};
 pub use reason::Reason;
+pub use references::{Authority, Reference, ReferenceKind};
 pub use registries::AllowedRegistries;
-pub use review::{Creation, Review, Unreadable, UnreadableRequest};
+pub use review::{Author, Creation, Review, Unreadable, UnreadableRequest};

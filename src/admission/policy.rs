@@ -12,16 +12,20 @@ const PULL_SECRETS: &str = "AGENTKUBE_PULL_SECRETS";
 /// Whether what breaks a policy is refused, or only warned of.
 const ENFORCEMENT: &str = "AGENTKUBE_ENFORCEMENT";
 
+/// Whether authors need rights of their own to what their objects name.
+const AUTHORIZE_REFERENCES: &str = "AGENTKUBE_AUTHORIZE_REFERENCES";
+
 /// Every setting that is not one of [`ImageSettings`].
-const KNOWN: [&str; 4] = [
+const KNOWN: [&str; 5] = [
     registries::VARIABLE,
+    AUTHORIZE_REFERENCES,
     ENFORCEMENT,
     "AGENTKUBE_MIRROR_LAYOUT",
     PULL_SECRETS,
 ];
 
 /// Everything that decisions depend on besides the objects: read once at start, never changed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// The matrix as configured: overrides, mirror.
     pub images: ImageSettings,
@@ -31,6 +35,21 @@ pub struct Policy {
     pub allowed_registries: AllowedRegistries,
     /// `AGENTKUBE_ENFORCEMENT`: what happens to an object that breaks a policy.
     pub enforcement: Enforcement,
+    /// `AGENTKUBE_AUTHORIZE_REFERENCES`: whether who writes an Agent or a Tool needs a right of their
+    /// own to what it names.
+    pub authorize_references: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            images: ImageSettings::default(),
+            pull_secrets: Vec::new(),
+            allowed_registries: AllowedRegistries::default(),
+            enforcement: Enforcement::default(),
+            authorize_references: true,
+        }
+    }
 }
 
 /// What happens to an object that breaks a policy of the admin.
@@ -67,6 +86,7 @@ impl Policy {
         let mut pull_secrets = Vec::new();
         let mut allowed_registries = AllowedRegistries::default();
         let mut enforcement = Enforcement::default();
+        let mut authorize_references = true;
         for (name, value) in variables {
             if name == PULL_SECRETS {
                 match parse_pull_secrets(value) {
@@ -81,6 +101,11 @@ impl Policy {
             } else if name == ENFORCEMENT {
                 match parse_enforcement(value) {
                     Ok(word) => enforcement = word,
+                    Err(problem) => problems.push(problem),
+                }
+            } else if name == AUTHORIZE_REFERENCES {
+                match parse_authorize_references(value) {
+                    Ok(word) => authorize_references = word,
                     Err(problem) => problems.push(problem),
                 }
             } else if !name.starts_with("AGENTKUBE_IMAGE_")
@@ -99,6 +124,7 @@ impl Policy {
                 pull_secrets,
                 allowed_registries,
                 enforcement,
+                authorize_references,
             }),
             _ => Err(problems),
         }
@@ -181,6 +207,19 @@ fn parse_enforcement(value: &str) -> Result<Enforcement, Problem> {
         _ => Err(Problem {
             variable: ENFORCEMENT.to_owned(),
             message: "must be `deny` or `warn`".to_owned(),
+            hint: None,
+        }),
+    }
+}
+
+fn parse_authorize_references(value: &str) -> Result<bool, Problem> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        blank if blank.trim().is_empty() => Ok(true),
+        _ => Err(Problem {
+            variable: AUTHORIZE_REFERENCES.to_owned(),
+            message: "must be `true` or `false`".to_owned(),
             hint: None,
         }),
     }
@@ -269,6 +308,26 @@ mod tests {
             ["AGENTKUBE_IMAGE_REGISTRY", "AGENTKUBE_IMAGE_CODEX"]
         );
         assert!(Policy::parse([(ENFORCEMENT, "maybe")]).is_err());
+    }
+
+    #[test]
+    fn references_are_authorized_unless_that_is_turned_off() {
+        let authorizes = |value| {
+            Policy::parse([(AUTHORIZE_REFERENCES, value)]).map(|policy| policy.authorize_references)
+        };
+        assert!(
+            Policy::parse([])
+                .unwrap()
+                .authorize_references
+        );
+        assert!(Policy::default().authorize_references);
+        for (value, expected) in [("true", true), ("", true), (" ", true), ("false", false)] {
+            assert_eq!(authorizes(value).unwrap(), expected, "{value:?}");
+        }
+        for value in ["no", "False", "0", " false"] {
+            let problems = authorizes(value).unwrap_err();
+            assert_eq!(problems.len(), 1, "{value:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum Reason {
     MalformedReview,
     /// The token variable is set to a literal.
     PlaintextToken,
+    /// The object names a Secret, a ConfigMap or a ServiceAccount that its author may not use.
+    ReferenceNotPermitted,
     /// An image that would run is outside the allowed registries.
     RegistryNotAllowed,
     /// The Agent that a pod is labelled with does not exist.
@@ -52,6 +54,7 @@ impl Reason {
             Self::InvalidSecretRef => "InvalidSecretRef",
             Self::MalformedReview => "MalformedReview",
             Self::PlaintextToken => "PlaintextToken",
+            Self::ReferenceNotPermitted => "ReferenceNotPermitted",
             Self::RegistryNotAllowed => "RegistryNotAllowed",
             Self::UnknownAgent => "UnknownAgent",
             Self::UnknownRuntime => "UnknownRuntime",
@@ -72,7 +75,7 @@ impl Reason {
     /// Whether the object is forbidden, and not invalid: it could be right in another cluster.
     #[must_use]
     pub fn is_forbidden(self) -> bool {
-        matches!(self, Self::RegistryNotAllowed)
+        matches!(self, Self::ReferenceNotPermitted | Self::RegistryNotAllowed)
     }
 }
 

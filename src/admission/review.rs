@@ -1,4 +1,7 @@
-use std::borrow::{Borrow, Cow};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeMap,
+};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, value::RawValue};
@@ -174,10 +177,30 @@ struct Resource<'a> {
     resource: Text<'a>,
 }
 
+/// Groups and extra are read only where somebody asks for them.
 #[derive(Debug, Default, Deserialize)]
 struct UserInfo<'a> {
     #[serde(borrow, default)]
     username: Text<'a>,
+    #[serde(borrow, default)]
+    uid: Text<'a>,
+    #[serde(borrow, default)]
+    groups: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    extra: Option<&'a RawValue>,
+}
+
+/// Who asks, with everything that an authorizer may look at.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Author {
+    /// The name that the user is known by.
+    pub username: String,
+    /// What tells users apart that had the same name at different times; may be empty.
+    pub uid: String,
+    /// The groups that the user is in.
+    pub groups: Vec<String>,
+    /// Whatever else the authenticator said.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl<'a> Review<'a> {
@@ -295,6 +318,18 @@ impl<'a> Review<'a> {
         self.request.user_info.username.as_str()
     }
 
+    /// Who asks, in full; `None` where that cannot be read.
+    #[must_use]
+    pub fn author(&self) -> Option<Author> {
+        let user = &self.request.user_info;
+        Some(Author {
+            username: user.username.as_str().to_owned(),
+            uid: user.uid.as_str().to_owned(),
+            groups: optional(user.groups)?,
+            extra: optional(user.extra)?,
+        })
+    }
+
     /// Whether nothing will be stored.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
@@ -402,6 +437,14 @@ fn read<'a, T: Deserialize<'a>>(field: &str, object: Object<'a>) -> Result<T, Ca
             &format!("the object cannot be read: {}", position(&error)),
         )
     })
+}
+
+/// A value that may be absent, `None` where it cannot be read.
+fn optional<T: Default + for<'a> Deserialize<'a>>(value: Option<&RawValue>) -> Option<T> {
+    value.map_or_else(
+        || Some(T::default()),
+        |value| serde_json::from_str(value.get()).ok(),
+    )
 }
 
 fn malformed(field: &str, detail: &str) -> Cause {

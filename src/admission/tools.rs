@@ -4,68 +4,79 @@ use serde_json::Value;
 use super::{
     Policy, Reason,
     denial::Cause,
-    fields::{Findings, Metadata, judge_image, judge_key_ref, quote, text},
+    fields::{Findings, Metadata, Spec, judge_image, judge_key_ref, quote, text},
+    references::{Reference, ReferenceKind, named},
     review::Change,
 };
 use crate::{api::ToolType, images::nearest};
 
-/// The fields of a Tool that are judged, whatever their types.
+/// The fields that the rules look at, apart from the reference.
+const JUDGED: [&str; 2] = ["image", "type"];
+
+/// What steers nothing that runs.
+const HARMLESS: [&str; 2] = ["description", "tags"];
+
+const CREDENTIALS: &str = "spec.config.credentialsRef";
+
+/// What is looked at of a Tool.
 #[derive(Debug, Deserialize)]
 pub(super) struct ToolView<'a> {
     #[serde(borrow, default)]
     pub(super) metadata: Metadata<'a>,
     #[serde(default)]
-    spec: ToolFields,
-}
-
-#[derive(Debug, Default, Deserialize, PartialEq)]
-#[serde(default)]
-struct ToolFields {
-    #[serde(rename = "type")]
-    type_: Value,
-    image: Value,
-    config: ConfigFields,
-}
-
-#[derive(Debug, Default, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase", default)]
-struct ConfigFields {
-    credentials_ref: Value,
+    spec: Spec,
 }
 
 /// Judges a Tool that is created or updated.
 pub(super) fn judge(tool: &Change<ToolView<'_>>, policy: &Policy) -> Findings {
     let mut findings = Findings::default();
     let spec = &tool.new.spec;
-    let is_unchanged = tool
-        .old
-        .as_ref()
-        .is_some_and(|old| old.spec == *spec);
+    let credentials = credentials(spec);
+    let is_unchanged = tool.old.as_ref().is_some_and(|old| {
+        spec.is_same_in(&old.spec, &JUDGED) && credentials == self::credentials(&old.spec)
+    });
     if is_unchanged || tool.new.metadata.is_being_deleted() {
         return findings;
     }
     judge_type(spec, &mut findings);
-    judge_image(&spec.image, policy, &mut findings);
-    let credentials = &spec.config.credentials_ref;
-    if !credentials.is_null() {
-        judge_key_ref(
-            "spec.config.credentialsRef",
-            Some(credentials),
-            &mut findings,
-        );
+    judge_image(spec.field("image"), policy, &mut findings);
+    if credentials.is_some() {
+        judge_key_ref(CREDENTIALS, credentials, &mut findings);
     }
     findings
 }
 
-fn judge_type(spec: &ToolFields, findings: &mut Findings) {
+/// What its pod would get; nothing where that is no news.
+pub(super) fn references<'r>(tool: &'r Change<ToolView<'_>>) -> Vec<Reference<'r>> {
+    let spec = &tool.new.spec;
+    let is_unchanged = tool
+        .old
+        .as_ref()
+        .is_some_and(|old| spec.is_same_but_for(&old.spec, &HARMLESS));
+    if is_unchanged || tool.new.metadata.is_being_deleted() {
+        return Vec::new();
+    }
+    named(ReferenceKind::Secret, CREDENTIALS, credentials(spec))
+        .into_iter()
+        .collect()
+}
+
+fn credentials(spec: &Spec) -> Option<&Value> {
+    spec.field("config")
+        .get("credentialsRef")
+        .filter(|reference| !reference.is_null())
+}
+
+fn judge_type(spec: &Spec, findings: &mut Findings) {
     const FIELD: &str = "spec.type";
     let supported = || {
         ToolType::ALL
             .iter()
             .map(|type_| type_.as_str())
     };
-    let word = text(&spec.type_);
-    if spec.type_.is_null() {
+    let type_ = spec.field("type");
+    let word = text(type_);
+    if type_.is_null() {
         let supported = supported()
             .collect::<Vec<_>>()
             .join(", ");
@@ -78,7 +89,7 @@ fn judge_type(spec: &ToolFields, findings: &mut Findings) {
             .hint(&format!("set spec.type to one of {supported}")),
         );
     } else if word == Some(ToolType::Custom.as_str()) {
-        if text(&spec.image).is_none_or(|image| image.trim().is_empty()) {
+        if text(spec.field("image")).is_none_or(|image| image.trim().is_empty()) {
             findings.refuse(
                 Cause::required(
                     Reason::ImageRequired,
@@ -89,12 +100,8 @@ fn judge_type(spec: &ToolFields, findings: &mut Findings) {
             );
         }
     } else if !supported().any(|known| word == Some(known)) {
-        let mut cause = Cause::unsupported(
-            Reason::UnknownToolType,
-            FIELD,
-            &quote(&spec.type_),
-            supported(),
-        );
+        let mut cause =
+            Cause::unsupported(Reason::UnknownToolType, FIELD, &quote(type_), supported());
         if let Some(nearest) = word.and_then(|word| nearest(word, supported())) {
             cause = cause.hint(&format!("did you mean {nearest:?}?"));
         }

@@ -37,12 +37,13 @@ const CA_BUNDLE_MISSING: &str = "the registration does not hold our certificate 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Which images run is set by environment variables, see the README:
-  AGENTKUBE_IMAGE_<ROW>         one image, cluster-wide
-  AGENTKUBE_IMAGE_REGISTRY      the mirror that every other image comes from
-  AGENTKUBE_MIRROR_LAYOUT       how paths look on the mirror: repository, name
-  AGENTKUBE_PULL_SECRETS        a comma list of Secrets to pull with
-  AGENTKUBE_ALLOWED_REGISTRIES  a comma list of where images may come from
-  AGENTKUBE_ENFORCEMENT         what happens to a breach of policy: deny, warn
+  AGENTKUBE_IMAGE_<ROW>           one image, cluster-wide
+  AGENTKUBE_IMAGE_REGISTRY        the mirror that every other image comes from
+  AGENTKUBE_MIRROR_LAYOUT         how paths look on the mirror: repository, name
+  AGENTKUBE_PULL_SECRETS          a comma list of Secrets to pull with
+  AGENTKUBE_ALLOWED_REGISTRIES    a comma list of where images may come from
+  AGENTKUBE_ENFORCEMENT           what happens to a breach of policy: deny, warn
+  AGENTKUBE_AUTHORIZE_REFERENCES  whether authors need rights to what they name: true, false
 
 Example: `AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror agentkube manager`")]
 pub(super) struct Args {

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     admission::{
-        Creation, Denial, Outcome, Owners, Patch, Placeholder, Policy, Review, Wants, Webhook,
-        decide,
+        Authority, Creation, Denial, Outcome, Owners, Patch, Placeholder, Policy, Review, Wants,
+        Webhook, decide,
     },
     api::{AGENT_LABEL, EXCLUDED_NAMESPACES, ImageDecision, TOOL_LABEL},
     images::{ImageReference, Resolution, Source, candidates},
@@ -126,7 +126,13 @@ pub(super) fn admit<'o>(
             object: &pod,
         });
         let decision = match review {
-            Ok(review) => decide(webhook, &review, find(review.wants(webhook)), policy),
+            Ok(review) => decide(
+                webhook,
+                &review,
+                find(review.wants(webhook)),
+                Authority::Unasked,
+                policy,
+            ),
             Err(unreadable) => {
                 admitted.decided = unreadable_pod(&unreadable);
                 return admitted;

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     admission::{
-        AgentFacts, Creation, Outcome, Owners, Policy, Review, ToolFacts, Webhook, decide,
+        AgentFacts, Authority, Creation, Outcome, Owners, Policy, Review, ToolFacts, Webhook,
+        decide,
     },
     api::{Agent, GROUP, Tool, ToolType},
     reconciler::{agent_pod, tool_pod},
@@ -160,7 +161,13 @@ fn webhook(
         object,
     })
     .map_err(|denial| Decided::from(&denial))?;
-    let decision = decide(webhook, &review, Owners::default(), policy);
+    let decision = decide(
+        webhook,
+        &review,
+        Owners::default(),
+        Authority::Unasked,
+        policy,
+    );
     for warning in decision.warnings {
         if !verdict.warnings.contains(&warning) {
             verdict.warnings.push(warning);

@@ -1,6 +1,7 @@
 use super::{finding::Severity, object::Object};
 use crate::admission::{
-    Cause, Creation, Decision, Denial, Outcome, Owners, Policy, Review, Wants, Webhook, decide,
+    Authority, Cause, Creation, Decision, Denial, Outcome, Owners, Policy, Review, Wants, Webhook,
+    decide,
 };
 
 /// What admission would find wrong with an object if it were created now, and how much it matters. What
@@ -26,7 +27,13 @@ pub(super) fn judge<'o>(
     } = match review {
         Ok(review) => {
             let owners = find(review.wants(Webhook::Validate));
-            decide(Webhook::Validate, &review, owners, policy)
+            decide(
+                Webhook::Validate,
+                &review,
+                owners,
+                Authority::Unasked,
+                policy,
+            )
         }
         Err(denial) => Decision::deny(denial),
     };

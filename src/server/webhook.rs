@@ -1,11 +1,11 @@
 //! `/mutate`, `/rewrite-defaults` and `/validate`: reviews of the API server, answered.
 //!
 //! ```text
-//! [ request ] -> slot -> body -> [ Review ] -> [ Found, in the index or live ] -> [ Decision ] -> answer
+//! [ request ] -> slot -> body -> [ Review ] -> [ Known ] -> [ Decision ] -> answer
 //! ```
 //!
 //! After the body is read nothing is awaited, except where a pod's Agent or Tool is not in the
-//! index yet. What is refused is counted, logged and recorded in one place, [`trail`].
+//! index yet, or where an Agent or Tool names what its author has to have a right to. What is refused is counted, logged and recorded in one place, [`trail`].
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use axum::{
 use bytes::Bytes;
 use http::{StatusCode, header};
 use kube::Client;
+use thiserror::Error;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
@@ -26,8 +27,12 @@ use super::{
     trail::{Asked, Trail},
 };
 use crate::{
-    admission::{Decision, Policy, Review, Unreadable, Webhook, answer, decide, unavailable},
+    admission::{
+        Authority, Decision, Policy, Reference, Review, Unreadable, Webhook, answer, decide,
+        unavailable,
+    },
     audit::Recorder,
+    authority::{AuthorityError, Authorizer},
     index::{Found, Index, LookupError},
 };
 
@@ -39,6 +44,7 @@ const CONCURRENT_REVIEWS: usize = 512;
 pub struct Webhooks {
     policy: Arc<Policy>,
     index: Arc<Index>,
+    authorizer: Authorizer,
     client: Client,
     metrics: Metrics,
     trail: Trail,
@@ -49,7 +55,8 @@ impl Webhooks {
     /// Answers by this policy, with what this index knows and this client can read. What is refused
     /// goes to `recorder`.
     ///
-    /// Needs RBAC: `get` on agents and tools, see [`Index::find`].
+    /// Needs RBAC: `get` on agents and tools, see [`Index::find`], and `create` on
+    /// subjectaccessreviews, see [`Authorizer::permitted`].
     #[must_use]
     pub fn new(
         policy: Arc<Policy>,
@@ -62,6 +69,7 @@ impl Webhooks {
         Self {
             policy,
             index,
+            authorizer: Authorizer::new(client.clone()),
             client,
             trail: Trail::new(metrics.clone(), recorder),
             metrics,
@@ -128,11 +136,11 @@ impl Webhooks {
             }
         };
         match self
-            .find(webhook, &review, deadline)
+            .learn(webhook, &review, deadline)
             .await
         {
-            Ok(found) => {
-                let decision = decide(webhook, &review, found.owners(), &self.policy);
+            Ok(known) => {
+                let decision = known.decide(webhook, &review, &self.policy);
                 self.trail
                     .leave(webhook, &Asked::from(&review), &decision, start);
                 json(answer(review.uid(), &decision))
@@ -147,17 +155,52 @@ impl Webhooks {
         }
     }
 
-    async fn find(
+    /// Learns what the decision depends on.
+    async fn learn<'r>(
         &self,
         webhook: Webhook,
-        review: &Review<'_>,
+        review: &'r Review<'_>,
         deadline: Deadline,
-    ) -> Result<Found, LookupError> {
+    ) -> Result<Known<'r>, Undecidable> {
         let wants = review.wants(webhook);
-        self.index
-            .find(&self.client, review.namespace(), wants, deadline.instant())
-            .await
+        let deadline = deadline.instant();
+        let found = self
+            .index
+            .find(&self.client, review.namespace(), wants, deadline)
+            .await?;
+        let permitted = if self.policy.authorize_references {
+            self.authorizer
+                .permitted(review, deadline)
+                .await?
+        } else {
+            Vec::new()
+        };
+        Ok(Known { found, permitted })
     }
+}
+
+/// What a decision depends on besides the object and the policy.
+struct Known<'r> {
+    found: Found,
+    /// The references that the object's author may use.
+    permitted: Vec<Reference<'r>>,
+}
+
+impl Known<'_> {
+    fn decide(&self, webhook: Webhook, review: &Review<'_>, policy: &Policy) -> Decision {
+        let Self { found, permitted } = self;
+        let authority = Authority::Holds(permitted);
+        decide(webhook, review, found.owners(), authority, policy)
+    }
+}
+
+/// Why a review cannot be decided now.
+#[derive(Debug, Error)]
+enum Undecidable {
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
 }
 
 async fn mutate(State(webhooks): State<Arc<Webhooks>>, request: Request<Body>) -> Response {

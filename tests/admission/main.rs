@@ -11,4 +11,5 @@ mod pods;
 mod policy;
 mod properties;
 mod protocol;
+mod references;
 mod support;

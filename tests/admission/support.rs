@@ -1,7 +1,9 @@
 //! A vocabulary for reviews.
 
 use agentkube::{
-    admission::{AgentFacts, Creation, Owners, Policy, Review, ToolFacts, Webhook, answer, decide},
+    admission::{
+        AgentFacts, Authority, Creation, Owners, Policy, Review, ToolFacts, Webhook, answer, decide,
+    },
     api::{Agent, Tool},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -80,11 +82,14 @@ impl World {
             agent: self.agent.as_ref(),
             tool: self.tool.as_ref(),
         };
-        let decision = decide(webhook, &review, owners, &self.policy);
+        let decision = decide(webhook, &review, owners, Authority::Unasked, &self.policy);
         if let Some(creation) = creation(request) {
             let held = Review::of(creation).expect("the review is served");
             assert_eq!(held.wants(webhook), review.wants(webhook));
-            assert_eq!(decide(webhook, &held, owners, &self.policy), decision);
+            assert_eq!(
+                decide(webhook, &held, owners, Authority::Unasked, &self.policy),
+                decision
+            );
         }
         let answer: Value =
             serde_json::from_slice(&answer(review.uid(), &decision)).expect("the answer is JSON");

@@ -1,0 +1,303 @@
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
+use kube::{Api, Client, api::PostParams};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+use super::{answers::Answers, question::Question};
+use crate::admission::{Reference, Review};
+
+/// How many references of an object are asked about at a time.
+const AT_A_TIME: usize = 8;
+
+/// Asks the API server what the authors of Agents and Tools may do, and remembers it for a moment.
+#[derive(Debug)]
+pub struct Authorizer {
+    api: Api<SubjectAccessReview>,
+    answers: Answers,
+}
+
+/// Why it is not known whether an author may use what their object names.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AuthorityError {
+    /// The API server refused or failed.
+    #[error("the rights of the object's author could not be asked for: {0}")]
+    Api(#[source] Box<kube::Error>),
+    /// The API server did not answer within the request's deadline.
+    #[error(
+        "the rights of the object's author were not answered within the deadline of the request"
+    )]
+    Deadline,
+    /// An authorizer of the API server failed, so that its no is not one.
+    #[error("the rights of the object's author could not be evaluated by the API server: {0}")]
+    Evaluation(String),
+    /// The request does not say in full who asks.
+    #[error("the user of the request cannot be read")]
+    UnknownAuthor,
+}
+
+impl Authorizer {
+    /// Asks by this client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            api: Api::all(client),
+            answers: Answers::default(),
+        }
+    }
+
+    /// The references of a reviewed object that its author may use. Without a reference nothing is
+    /// asked; who may create pods in the namespace is asked about nothing else.
+    ///
+    /// RBAC: `create` on subjectaccessreviews.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] where it is not known of one of them, at the deadline at the latest.
+    pub async fn permitted<'r>(
+        &self,
+        review: &'r Review<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<Reference<'r>>, AuthorityError> {
+        let references = review.references();
+        if references.is_empty() {
+            return Ok(references);
+        }
+        timeout_at(deadline, self.choose(review, references))
+            .await
+            .map_err(|_| AuthorityError::Deadline)?
+    }
+
+    async fn choose<'r>(
+        &self,
+        review: &Review<'_>,
+        references: Vec<Reference<'r>>,
+    ) -> Result<Vec<Reference<'r>>, AuthorityError> {
+        let author = review
+            .author()
+            .ok_or(AuthorityError::UnknownAuthor)?;
+        let namespace = review.namespace();
+        if self
+            .allows(&Question::pods(&author, namespace))
+            .await?
+        {
+            return Ok(references);
+        }
+        let questions: Vec<_> = references
+            .iter()
+            .map(|reference| Question::of(&author, namespace, reference))
+            .collect();
+        let answers: Vec<bool> = stream::iter(questions)
+            .map(|questions| self.allows_any(questions))
+            .buffered(AT_A_TIME)
+            .try_collect()
+            .await?;
+        Ok(references
+            .into_iter()
+            .zip(answers)
+            .filter_map(|(reference, is_permitted)| is_permitted.then_some(reference))
+            .collect())
+    }
+
+    async fn allows_any(&self, questions: Vec<Question>) -> Result<bool, AuthorityError> {
+        for question in questions {
+            if self.allows(&question).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn allows(&self, question: &Question) -> Result<bool, AuthorityError> {
+        let key = question.key();
+        let asked = Instant::now();
+        if let Some(is_allowed) = self.answers.find(key, asked) {
+            return Ok(is_allowed);
+        }
+        let is_allowed = self.ask(question).await?;
+        self.answers
+            .insert(key, is_allowed, asked);
+        Ok(is_allowed)
+    }
+
+    async fn ask(&self, question: &Question) -> Result<bool, AuthorityError> {
+        let answer = self
+            .api
+            .create(&PostParams::default(), &question.review())
+            .await
+            .map_err(|error| AuthorityError::Api(Box::new(error)))?;
+        let status = answer
+            .status
+            .ok_or_else(|| AuthorityError::Evaluation("the answer has no status".to_owned()))?;
+        match status.evaluation_error {
+            _ if status.allowed => Ok(true),
+            // As the API server itself does it: a no of an authorizer that failed is no refusal.
+            Some(error) if !error.is_empty() => Err(AuthorityError::Evaluation(error)),
+            _ => Ok(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake_api::{Api as FakeApi, Reply};
+
+    const PATH: &str = "/subjectaccessreviews";
+
+    fn answering(status: &Value) -> FakeApi {
+        let api = FakeApi::default();
+        let body = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {}, "status": status,
+        });
+        api.on("POST", PATH, Reply::ok(body));
+        api
+    }
+
+    fn review(spec: &Value) -> String {
+        let request = json!({
+            "uid": "u", "operation": "CREATE", "namespace": "team", "name": "bot",
+            "object": {"metadata": {"name": "bot"}, "spec": spec},
+            "kind": {"group": "agentkube.io", "version": "v1alpha1", "kind": "Agent"},
+            "resource": {"group": "agentkube.io", "version": "v1alpha1", "resource": "agents"},
+            "userInfo": {
+                "username": "ada", "uid": "7", "groups": ["devs"], "extra": {"scopes": ["all"]},
+            },
+        });
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
+            .to_string()
+    }
+
+    fn token(name: &str) -> Value {
+        json!({"runtime": "Codex", "agentToken": {"secretRef": {"name": name, "key": "key"}}})
+    }
+
+    /// The fields that are permitted.
+    async fn permitted(
+        authorizer: &Authorizer,
+        spec: &Value,
+    ) -> Result<Vec<String>, AuthorityError> {
+        let body = review(spec);
+        let review = Review::parse(body.as_bytes()).unwrap();
+        let deadline = Instant::now() + Duration::from_millis(200);
+        let permitted = authorizer
+            .permitted(&review, deadline)
+            .await?;
+        Ok(permitted
+            .into_iter()
+            .map(|reference| reference.field)
+            .collect())
+    }
+
+    #[tokio::test]
+    async fn without_a_reference_nothing_is_asked() {
+        let api = FakeApi::default();
+        let authorizer = Authorizer::new(api.client());
+        let spec = json!({"runtime": "Codex", "goal": {"inline": "work"}});
+        assert!(
+            permitted(&authorizer, &spec)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(api.total(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_question_is_about_the_user_of_the_request_and_is_put_once() {
+        let api = answering(&json!({"allowed": true}));
+        let authorizer = Authorizer::new(api.client());
+        let mut spec = token("token");
+        spec["imagePullSecrets"] = json!([{"name": "a"}, {"name": "b"}]);
+        spec["serviceAccountName"] = json!("builder");
+        spec["goal"] = json!({"configMapKeyRef": {"name": "goals", "key": "one"}});
+        for _ in 0..2 {
+            assert_eq!(
+                permitted(&authorizer, &spec)
+                    .await
+                    .unwrap(),
+                [
+                    "spec.agentToken.secretRef",
+                    "spec.imagePullSecrets[0]",
+                    "spec.imagePullSecrets[1]",
+                    "spec.goal.configMapKeyRef",
+                    "spec.serviceAccountName",
+                ]
+            );
+        }
+        assert_eq!(api.total(), 1);
+        assert_eq!(
+            api.request("POST", PATH)["spec"],
+            json!({
+                "user": "ada", "uid": "7", "groups": ["devs"], "extra": {"scopes": ["all"]},
+                "resourceAttributes": {"namespace": "team", "verb": "create", "resource": "pods"},
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn a_no_permits_nothing() {
+        let api = answering(&json!({"allowed": false, "reason": "no rule"}));
+        let authorizer = Authorizer::new(api.client());
+        assert!(
+            permitted(&authorizer, &token("token"))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(
+            api.request("POST", PATH)["spec"]["resourceAttributes"],
+            json!({"namespace": "team", "verb": "get", "resource": "secrets", "name": "token"})
+        );
+    }
+
+    #[tokio::test]
+    async fn a_name_that_no_object_can_have_is_not_asked_about() {
+        let api = FakeApi::default();
+        let authorizer = Authorizer::new(api.client());
+        let permitted = permitted(&authorizer, &token("../token")).await;
+        assert!(permitted.unwrap().is_empty());
+        assert_eq!(api.total(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_answered_is_no_yes_and_is_not_remembered() {
+        let failing = FakeApi::default();
+        failing.on("POST", PATH, Reply::error(403, "Forbidden", "no"));
+        let evaluation = answering(&json!({"allowed": false, "evaluationError": "timeout"}));
+        let silent = answering(&Value::Null);
+        for api in [failing, evaluation, silent] {
+            let authorizer = Authorizer::new(api.client());
+            for _ in 0..2 {
+                assert!(
+                    permitted(&authorizer, &token("token"))
+                        .await
+                        .is_err()
+                );
+            }
+            assert_eq!(api.total(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_does_not_answer_costs_no_more_than_the_deadline() {
+        let service = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+                .await
+        });
+        let authorizer = Authorizer::new(Client::new(service, "default"));
+        let start = Instant::now();
+        let answer = permitted(&authorizer, &token("token")).await;
+        assert!(
+            matches!(answer, Err(AuthorityError::Deadline)),
+            "{answer:?}"
+        );
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+}
