@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     admission::{Policy, Reason, names},
-    api::{Agent, ImageDecision, KeyRef, Status, Tool, ToolType},
+    api::{Agent, EXCLUDED_NAMESPACES, ImageDecision, KeyRef, Status, Tool, ToolType},
 };
 
 /// An Agent or a Tool, and what the rules say of it now.
@@ -38,6 +38,9 @@ pub(super) enum Rest {
     External,
     /// `spec.paused` of the Agent.
     Paused,
+    /// The webhooks are not called in the namespace, so that nobody has asked whether the author may
+    /// have what the pod would get.
+    Unserved,
     /// No armed Agent of the namespace lists the Tool.
     Unused,
 }
@@ -53,7 +56,7 @@ impl<'a> Subject<'a> {
             pod: agent_pod_name(agent),
             main: AGENT_CONTAINER,
             secret,
-            rest: spec.paused.then_some(Rest::Paused),
+            rest: unserved(agent).or_else(|| spec.paused.then_some(Rest::Paused)),
             plan: check_secret("spec.agentToken.secretRef", secret).and_then(|()| {
                 agent_images(spec.runtime, spec.image.as_deref(), spec.records(), policy)
             }),
@@ -76,7 +79,7 @@ impl<'a> Subject<'a> {
             rest: match (is_custom, is_used) {
                 (false, _) => Some(Rest::External),
                 (true, false) => Some(Rest::Unused),
-                (true, true) => None,
+                (true, true) => unserved(tool),
             },
             plan: check_secret("spec.config.credentialsRef", secret).and_then(|()| {
                 if is_custom {
@@ -127,6 +130,13 @@ impl<'a> Subject<'a> {
             plan: Ok(Vec::new()),
         }
     }
+}
+
+fn unserved<K: ResourceExt>(object: &K) -> Option<Rest> {
+    let namespace = object.namespace()?;
+    EXCLUDED_NAMESPACES
+        .contains(&namespace.as_str())
+        .then_some(Rest::Unserved)
 }
 
 /// The values are not repeated: people paste the token itself into its reference.

@@ -193,6 +193,12 @@ impl Verdict {
                 "Paused",
                 "spec.paused is true, so there is no pod (hint: review status.images, then set spec.paused to false)",
             ),
+            Rest::Unserved => (
+                Some(Phase::Failed),
+                Some("0/0"),
+                "NotServed",
+                "the webhooks leave this namespace out, so there is no pod (hint: use another namespace)",
+            ),
             Rest::Unused => (
                 Some(Phase::Paused),
                 Some("0/0"),
@@ -218,6 +224,7 @@ impl Verdict {
             Some(_) if is_going => return self,
             Some(Rest::External) => "the Tool needs no pod any more",
             Some(Rest::Paused) => "spec.paused is true",
+            Some(Rest::Unserved) => "the webhooks leave this namespace out",
             Some(Rest::Unused) => "no armed Agent of this namespace lists the Tool any more",
         };
         self.message = format!(
