@@ -1,7 +1,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{Decision, Denial, Outcome, review::API_VERSION};
+use super::{Decision, Denial, Outcome, credential, review::API_VERSION};
 
 /// Writes the `AdmissionReview` that answers a request.
 ///
@@ -87,7 +87,7 @@ fn refusal<'a>(message: &'a str, denial: &'a Denial) -> Status<'a> {
         details: Details {
             group: &denial.subject.group,
             kind: &denial.subject.kind,
-            name: &denial.subject.name,
+            name: credential::shown(&denial.subject.name),
             causes,
             retry_after_seconds: None,
         },

@@ -1,5 +1,10 @@
 //! What looks like a credential is never echoed, logged or recorded.
 
+use std::borrow::Cow;
+
+/// What stands in its place.
+const NOT_SHOWN: &str = "(not shown: it looks like a credential)";
+
 /// How the well-known kinds of token begin.
 const PREFIXES: [&str; 14] = [
     "sk-",
@@ -35,10 +40,42 @@ pub fn looks_like_credential(value: &str) -> bool {
     token || has_userinfo(value)
 }
 
-/// Quotes a value for a message: never a credential, never without end.
-pub(super) fn quote(value: &str) -> String {
+/// A text of somebody else's, such as an error of the API server, which repeats what is wrong: without
+/// the words that look like a credential.
+#[must_use]
+pub fn hide_credentials(text: &str) -> Cow<'_, str> {
+    if !text
+        .split_whitespace()
+        .any(looks_like_credential)
+    {
+        return Cow::Borrowed(text);
+    }
+    let words = text
+        .split_inclusive(char::is_whitespace)
+        .map(|chunk| {
+            let word = chunk.trim_end();
+            if looks_like_credential(word) {
+                chunk.replace(word, NOT_SHOWN)
+            } else {
+                chunk.to_owned()
+            }
+        });
+    Cow::Owned(words.collect())
+}
+
+/// A value as a sentence shows it without quotes.
+pub(super) fn shown(value: &str) -> &str {
     if looks_like_credential(value) {
-        return "(not shown: it looks like a credential)".to_owned();
+        NOT_SHOWN
+    } else {
+        value
+    }
+}
+
+/// Quotes a value for a message: never a credential, never without end.
+pub(crate) fn quote(value: &str) -> String {
+    if looks_like_credential(value) {
+        return NOT_SHOWN.to_owned();
     }
     match value.char_indices().nth(LONGEST_QUOTE) {
         Some((end, _)) => format!("{:?}", format!("{}…", value.split_at(end).0)),
@@ -107,6 +144,26 @@ mod tests {
         ] {
             assert!(!looks_like_credential(value), "{value}");
             assert_eq!(quote(value), format!("{value:?}"));
+        }
+    }
+
+    #[test]
+    fn the_words_of_others_lose_their_credentials_and_nothing_else() {
+        for (text, hidden) in [
+            (
+                "pods \"a\" is forbidden: none",
+                "pods \"a\" is forbidden: none",
+            ),
+            (
+                "Invalid value: \"sk-ant-api03-AbCdEfGhIjKlMnOpQrSt\": no  label",
+                "Invalid value: (not shown: it looks like a credential) no  label",
+            ),
+            (
+                "pull of https://robot:hunter2@registry.example.com/a failed",
+                "pull of (not shown: it looks like a credential) failed",
+            ),
+        ] {
+            assert_eq!(hide_credentials(text), hidden);
         }
     }
 

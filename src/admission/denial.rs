@@ -87,7 +87,7 @@ impl fmt::Display for Subject {
         if !self.group.is_empty() {
             write!(formatter, ".{}", self.group)?;
         }
-        write!(formatter, " {:?}", self.name)
+        write!(formatter, " {}", credential::quote(&self.name))
     }
 }
 

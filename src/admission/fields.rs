@@ -122,6 +122,7 @@ pub(super) fn judge_image(value: &Value, policy: &Policy, findings: &mut Finding
                     policy,
                 ));
             }
+            let image = credential::shown(image);
             if reference.tag().is_none() && reference.digest().is_none() {
                 findings.warn(format!(
                     "spec.image: {image} has neither tag nor digest, so what runs can change at any restart \

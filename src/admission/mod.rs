@@ -8,7 +8,7 @@
 
 mod agents;
 mod answer;
-mod credential;
+pub(crate) mod credential;
 mod decide;
 mod denial;
 mod facts;
@@ -25,7 +25,7 @@ mod review;
 mod tools;
 
 pub use answer::{answer, unavailable};
-pub use credential::looks_like_credential;
+pub use credential::{hide_credentials, looks_like_credential};
 pub use decide::{Decision, Outcome, Wanted, Wants, Webhook, decide};
 pub use denial::{Cause, Denial, Subject};
 pub use facts::{AgentFacts, Owners, ToolFacts};

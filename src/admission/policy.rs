@@ -1,6 +1,6 @@
 use crate::{
     admission::{
-        names,
+        credential, names,
         registries::{self, AllowedRegistries},
     },
     images::{Component, ImageReference, ImageSettings, Problem, nearest, resolve, rows},
@@ -144,10 +144,7 @@ fn parse_pull_secrets(value: &str) -> Result<Vec<String>, Problem> {
                 message: if name.is_empty() {
                     "a name in the list is blank".to_owned()
                 } else {
-                    format!(
-                        "{} is not the name of a Secret",
-                        super::credential::quote(name)
-                    )
+                    format!("{} is not the name of a Secret", credential::quote(name))
                 },
                 hint: Some(
                     "give a comma list of Secret names, such as `mirror-pull,backup-pull`"
@@ -182,7 +179,11 @@ fn contradictions(images: &ImageSettings, allowed: &AllowedRegistries) -> Vec<Pr
         {
             problems.push(Problem {
                 variable: variable.to_owned(),
-                message: format!("{image} is outside {}: {allowed}", registries::VARIABLE),
+                message: format!(
+                    "{} is outside {}: {allowed}",
+                    credential::shown(&image),
+                    registries::VARIABLE
+                ),
                 hint: Some(format!(
                     "add its registry to {}, or choose another",
                     registries::VARIABLE

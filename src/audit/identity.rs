@@ -1,6 +1,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::Refusal;
+use crate::admission::looks_like_credential;
 
 /// How much of the object's name is part of the Rejection's, in bytes.
 const LONGEST_STEM: usize = 40;
@@ -34,7 +35,12 @@ impl Identity {
             .iter()
             .take(HASH_BYTES)
             .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        let stem = stem(&format!("{}-{}", subject.kind, subject.name));
+        let readable = if looks_like_credential(&subject.name) {
+            ""
+        } else {
+            &subject.name
+        };
+        let stem = stem(&format!("{}-{readable}", subject.kind));
         Self {
             namespace: refusal.namespace.into(),
             name: format!("{stem}-{hash:010x}").into(),
@@ -78,6 +84,14 @@ mod tests {
             assert_ne!(first, Identity::of(&other));
         }
         assert!(first.name.starts_with("agent-bot-"), "{}", first.name);
+    }
+
+    #[test]
+    fn a_credential_in_place_of_a_name_is_not_part_of_the_rejections() {
+        let name = "sk-ant-api03-AbCdEfGhIjKlMnOpQrSt0123456789";
+        let identity = Identity::of(&refusal("a", name, "alice"));
+        assert!(identity.name.starts_with("agent-"), "{}", identity.name);
+        assert!(!identity.name.contains("api03"), "{}", identity.name);
     }
 
     #[test]

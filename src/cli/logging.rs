@@ -5,6 +5,10 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 /// What is logged where `RUST_LOG` says nothing.
 const DEFAULT_FILTER: &str = "info,kube=warn,kube_runtime=error,kube_client=error";
 
+/// What holds whatever `RUST_LOG` says: below this the client prints answers of the API server, and
+/// those repeat what objects hold, a pasted credential among it.
+const CAP: &str = "kube_client=info";
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 pub(super) enum LogFormat {
@@ -17,8 +21,10 @@ pub(super) enum LogFormat {
 
 /// Starts logging to stderr.
 pub(super) fn start(format: LogFormat) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let filter = match (EnvFilter::try_from_default_env(), CAP.parse()) {
+        (Ok(filter), Ok(cap)) => filter.add_directive(cap),
+        _ => EnvFilter::new(DEFAULT_FILTER),
+    };
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Json => registry

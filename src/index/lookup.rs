@@ -5,7 +5,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Index, Store, watch::Indexed};
-use crate::admission::{AgentFacts, Owners, ToolFacts, Wanted, Wants};
+use crate::admission::{AgentFacts, Owners, ToolFacts, Wanted, Wants, credential::quote};
 
 /// The objects that a decision depends on, as far as they exist.
 #[derive(Clone, Debug, Default)]
@@ -19,23 +19,23 @@ pub struct Found {
 #[non_exhaustive]
 pub enum LookupError {
     /// The API server refused or failed.
-    #[error("{kind} {name:?} could not be read from the API server: {source}")]
+    #[error("{kind} {name} could not be read from the API server: {source}")]
     Api {
         /// Kind of the object.
         kind: &'static str,
-        /// Its name.
+        /// Its name, as a message shows it.
         name: String,
         /// What the client said.
         source: Box<kube::Error>,
     },
     /// The API server did not answer within the request's deadline.
     #[error(
-        "{kind} {name:?} could not be read from the API server within the deadline of the request"
+        "{kind} {name} could not be read from the API server within the deadline of the request"
     )]
     Deadline {
         /// Kind of the object.
         kind: &'static str,
-        /// Its name.
+        /// Its name, as a message shows it.
         name: String,
     },
 }
@@ -123,12 +123,12 @@ impl Finder<'_> {
             Ok(Ok(object)) => Ok(object),
             Ok(Err(source)) => Err(LookupError::Api {
                 kind,
-                name: name.to_owned(),
+                name: quote(name),
                 source: Box::new(source),
             }),
             Err(_) => Err(LookupError::Deadline {
                 kind,
-                name: name.to_owned(),
+                name: quote(name),
             }),
         }
     }

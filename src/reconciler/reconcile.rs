@@ -29,7 +29,7 @@ use super::{
     watch::Stores,
 };
 use crate::{
-    admission::Policy,
+    admission::{Policy, hide_credentials},
     api::{MANAGER, Status},
 };
 
@@ -306,22 +306,25 @@ impl Context {
     }
 
     fn failed<K: Owner>(&self, object: &K, error: &ReconcileError) -> Action {
+        let said = error.to_string();
         let noted = self
             .backoff
-            .fail(key(object), object.meta().generation, &error.to_string());
+            .fail(key(object), object.meta().generation, &said);
         if noted.is_news {
             let (namespace, name) = key(object);
+            let error = hide_credentials(&said);
             warn!(kind = %K::kind(&()), namespace, name, %error, "an object could not be reconciled, trying again");
         }
         Action::requeue(noted.retry_in)
     }
 }
 
-/// What the API server says for itself, without the client's words around it.
+/// What the API server says for itself, without the client's words around it, and without what it
+/// repeats of the object and nobody should.
 fn message(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
+        kube::Error::Api(status) => hide_credentials(&status.message).into_owned(),
+        other => hide_credentials(&other.to_string()).into_owned(),
     }
 }
 

@@ -9,7 +9,10 @@ use super::{
     subject::{Rest, Subject},
     verdict::{Seen, Verdict},
 };
-use crate::api::{ConditionType, ImageDecision, Status};
+use crate::{
+    admission::hide_credentials,
+    api::{ConditionType, ImageDecision, Status},
+};
 
 /// The status as it should be. `now` is for the conditions that change.
 pub(super) fn status(subject: &Subject<'_>, seen: Seen<'_>, now: Timestamp) -> Status {
@@ -122,7 +125,8 @@ impl Finding {
             .map(|condition| condition.last_transition_time.clone());
         Condition {
             last_transition_time: since.unwrap_or(Time(now)),
-            message: self.message,
+            // The kubelet and the API server repeat what they cannot make sense of.
+            message: hide_credentials(&self.message).into_owned(),
             observed_generation: subject.generation,
             reason: self.reason,
             status: self.status.to_owned(),

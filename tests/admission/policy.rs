@@ -1,6 +1,6 @@
 //! What an admin allows.
 
-use agentkube::admission::Webhook;
+use agentkube::admission::{Policy, Webhook};
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
@@ -123,4 +123,39 @@ fn what_is_invalid_and_forbidden_is_invalid() {
             .map(Vec::len),
         Some(2)
     );
+}
+
+#[test]
+fn a_credential_in_a_setting_is_never_repeated() {
+    let secret = "sk-ant-api03-Planted0123456789AbCdEf";
+    for variable in [
+        "AGENTKUBE_ALLOWED_REGISTRIES",
+        "AGENTKUBE_AUTHORIZE_REFERENCES",
+        "AGENTKUBE_ENFORCEMENT",
+        "AGENTKUBE_IMAGE_CODEX",
+        "AGENTKUBE_IMAGE_REGISTRY",
+        "AGENTKUBE_IMAGE_UNKNOWN",
+        "AGENTKUBE_MIRROR_LAYOUT",
+        "AGENTKUBE_PULL_SECRETS",
+        "AGENTKUBE_UNKNOWN",
+    ] {
+        for value in [
+            secret.to_owned(),
+            format!("https://robot:{secret}@registry.example.com"),
+            format!("robot:{secret}@registry.example.com/path"),
+            format!("registry.example.com/{secret}"),
+            format!("registry.example.com/agent:{secret}"),
+            format!("{secret}: {secret}"),
+        ] {
+            let allowed = ("AGENTKUBE_ALLOWED_REGISTRIES", "quay.io");
+            let settings = [allowed, (variable, value.as_str())];
+            for problem in Policy::parse(settings)
+                .err()
+                .into_iter()
+                .flatten()
+            {
+                assert!(!problem.to_string().contains("Planted"), "{problem}");
+            }
+        }
+    }
 }
