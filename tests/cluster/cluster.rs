@@ -450,6 +450,8 @@ fn resource(kind: &str) -> ApiResource {
         "Pod" => ("", "v1", "pods"),
         "Rejection" => ("agentkube.io", "v1alpha1", "rejections"),
         "ResourceQuota" => ("", "v1", "resourcequotas"),
+        "Role" => ("rbac.authorization.k8s.io", "v1", "roles"),
+        "RoleBinding" => ("rbac.authorization.k8s.io", "v1", "rolebindings"),
         "Secret" => ("", "v1", "secrets"),
         "ServiceAccount" => ("", "v1", "serviceaccounts"),
         "Tool" => ("agentkube.io", "v1alpha1", "tools"),
@@ -524,14 +526,28 @@ pub(crate) fn images(pod: &Value) -> Vec<(String, String, String)> {
 
 /// Demands that a refusal is the one that is expected, in all that a client can see of it.
 pub(crate) fn expect_refusal(status: &Status, reason: &str, field: &str) -> anyhow::Result<()> {
+    expect(status, (422, "Invalid"), reason, field)
+}
+
+/// Demands the same of a refusal of what is not allowed here.
+pub(crate) fn expect_forbidden(status: &Status, reason: &str, field: &str) -> anyhow::Result<()> {
+    expect(status, (403, "Forbidden"), reason, field)
+}
+
+fn expect(
+    status: &Status,
+    (code, word): (u16, &str),
+    reason: &str,
+    field: &str,
+) -> anyhow::Result<()> {
     ensure!(
-        status.code == 422,
+        status.code == code,
         "code {}: {}",
         status.code,
         status.message
     );
     ensure!(
-        status.reason == "Invalid",
+        status.reason == word,
         "reason {}: {}",
         status.reason,
         status.message

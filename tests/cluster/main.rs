@@ -12,6 +12,7 @@
 
 mod admission;
 mod audit;
+mod authority;
 mod certificates;
 mod cluster;
 mod direct;
@@ -24,7 +25,11 @@ mod policy;
 mod proxy;
 mod reconciler;
 mod review;
+mod rights;
 mod scan;
+mod secrets;
+mod threats;
+mod users;
 
 use std::process::ExitCode;
 
@@ -33,6 +38,7 @@ fn main() -> ExitCode {
         [
             admission::tests(),
             audit::tests(),
+            authority::tests(),
             certificates::tests(),
             faults::tests(),
             images::tests(),
@@ -41,7 +47,10 @@ fn main() -> ExitCode {
             policy::tests(),
             reconciler::tests(),
             review::tests(),
+            rights::tests(),
             scan::tests(),
+            secrets::tests(),
+            threats::tests(),
         ]
         .into_iter()
         .flatten()
