@@ -31,12 +31,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the alphabet.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ImageRequired,
         Self::InvalidImage,
         Self::InvalidSecretRef,
         Self::MalformedReview,
         Self::PlaintextToken,
+        Self::ReferenceNotPermitted,
         Self::RegistryNotAllowed,
         Self::UnknownAgent,
         Self::UnknownRuntime,

@@ -35,16 +35,20 @@ impl Identity {
             .iter()
             .take(HASH_BYTES)
             .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        let readable = if looks_like_credential(&subject.name) {
-            ""
-        } else {
-            &subject.name
-        };
-        let stem = stem(&format!("{}-{readable}", subject.kind));
+        let stem = stem(&format!("{}-{}", subject.kind, readable(&subject.name)));
         Self {
             namespace: refusal.namespace.into(),
             name: format!("{stem}-{hash:010x}").into(),
         }
+    }
+}
+
+/// A name as far as it may be shown.
+fn readable(name: &str) -> &str {
+    if looks_like_credential(name) {
+        ""
+    } else {
+        name
     }
 }
 
