@@ -5,7 +5,8 @@
 //! ```
 //!
 //! After the body is read nothing is awaited, except where a pod's Agent or Tool is not in the
-//! index yet, or where an Agent or Tool names what its author has to have a right to. What is refused is counted, logged and recorded in one place, [`trail`].
+//! index yet, or where an Agent or Tool names what its author has to have a right to. What is
+//! refused is counted, logged and recorded in one place, the module `trail`.
 
 use std::sync::Arc;
 
