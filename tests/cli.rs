@@ -52,7 +52,7 @@ fn the_crds_are_printed_as_yaml_documents() {
     assert_eq!(
         text.matches("---\napiVersion: apiextensions.k8s.io/v1\n")
             .count(),
-        2
+        3
     );
     assert_eq!(stderr(&output), "");
 }

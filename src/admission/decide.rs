@@ -1,6 +1,10 @@
 use super::{
-    Authority, Cause, Denial, Enforcement, Owners, Patch, Policy, Review, agents, fields::Findings,
-    names, pods, review::Target, tools,
+    Authority, Cause, Denial, Enforcement, Owners, Patch, Policy, Review, agents,
+    fields::Findings,
+    names,
+    pods::{self, Place},
+    review::Target,
+    tools,
 };
 use crate::api::{AGENT_GENERATION_ANNOTATION, ImageDecision, TOOL_GENERATION_ANNOTATION};
 
@@ -100,17 +104,16 @@ impl Review<'_> {
     /// asked for, because it would end up in the path of a request.
     #[must_use]
     pub fn wants(&self, webhook: Webhook) -> Wants<'_> {
-        let Target::Pod(pod, scope) = &self.target else {
+        let Target::Pod(pod, _) = &self.target else {
             return Wants::default();
         };
-        if webhook == Webhook::RewriteDefaults || pods::is_settled(pod, *scope) {
+        if webhook == Webhook::RewriteDefaults {
             return Wants::default();
         }
         let wanted = |name, annotation| {
             Some(Wanted {
                 name,
                 generation: pod
-                    .new
                     .generation(annotation)
                     .unwrap_or_default(),
             })
@@ -118,11 +121,9 @@ impl Review<'_> {
         };
         Wants {
             agent: pod
-                .new
                 .agent()
                 .and_then(|name| wanted(name, AGENT_GENERATION_ANNOTATION)),
             tool: pod
-                .new
                 .tool()
                 .and_then(|name| wanted(name, TOOL_GENERATION_ANNOTATION)),
         }
@@ -142,7 +143,13 @@ pub fn decide(
     authority: Authority<'_>,
     policy: &Policy,
 ) -> Decision {
-    let mut findings = judge(webhook, review, owners, policy);
+    let places = match &review.target {
+        Target::Pod(pod, scope) if webhook != Webhook::RewriteDefaults => {
+            pods::places(pod, *scope, owners, policy)
+        }
+        _ => Vec::new(),
+    };
+    let mut findings = judge(webhook, review, &places, owners, policy);
     if policy.authorize_references {
         review.judge_references(authority, &mut findings);
     }
@@ -162,7 +169,7 @@ pub fn decide(
         );
     }
     let outcome = if causes.is_empty() {
-        let pods::Mutation { patch, images } = mutate(webhook, review, owners, policy);
+        let pods::Mutation { patch, images } = mutate(webhook, review, &places, owners, policy);
         Outcome::Allow { patch, images }
     } else {
         Outcome::Deny(Denial {
@@ -177,18 +184,20 @@ pub fn decide(
     }
 }
 
-fn judge(webhook: Webhook, review: &Review<'_>, owners: Owners<'_>, policy: &Policy) -> Findings {
+fn judge(
+    webhook: Webhook,
+    review: &Review<'_>,
+    places: &[Place<'_>],
+    owners: Owners<'_>,
+    policy: &Policy,
+) -> Findings {
     match &review.target {
         Target::Agent(agent) => agents::judge(agent, policy),
-        Target::Pod(pod, scope)
-            if webhook != Webhook::RewriteDefaults && !pods::is_settled(pod, *scope) =>
-        {
-            Findings {
-                causes: pods::judge(webhook, &pod.new, *scope, owners, policy),
-                warnings: Vec::new(),
-            }
-        }
-        Target::Nothing | Target::Pod(..) => Findings::default(),
+        Target::Pod(pod, _) if webhook != Webhook::RewriteDefaults => Findings {
+            causes: pods::judge(webhook, pod, places, owners, policy),
+            warnings: Vec::new(),
+        },
+        Target::Nothing | Target::Pod(..) | Target::SettledPod => Findings::default(),
         Target::Tool(tool) => tools::judge(tool, policy),
     }
 }
@@ -197,12 +206,13 @@ fn judge(webhook: Webhook, review: &Review<'_>, owners: Owners<'_>, policy: &Pol
 fn mutate(
     webhook: Webhook,
     review: &Review<'_>,
+    places: &[Place<'_>],
     owners: Owners<'_>,
     policy: &Policy,
 ) -> pods::Mutation {
     match (&review.target, webhook) {
-        (Target::Pod(pod, scope), Webhook::Mutate) if !pods::is_settled(pod, *scope) => {
-            pods::mutate(&pod.new, *scope, owners, policy)
+        (Target::Pod(pod, scope), Webhook::Mutate) => {
+            pods::mutate(pod, *scope, places, owners, policy)
         }
         (Target::Pod(pod, scope), Webhook::RewriteDefaults) => {
             pods::rewrite_defaults(pod, *scope, policy)

@@ -61,7 +61,7 @@ impl Review<'_> {
     pub fn references(&self) -> Vec<Reference<'_>> {
         let mut references = match &self.target {
             Target::Agent(agent) => agents::references(agent),
-            Target::Nothing | Target::Pod(..) => Vec::new(),
+            Target::Nothing | Target::Pod(..) | Target::SettledPod => Vec::new(),
             Target::Tool(tool) => tools::references(tool),
         };
         // No object can be called by any other name, so there is nothing to lend.

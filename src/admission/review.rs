@@ -10,7 +10,7 @@ use super::{
     Denial, Reason, Subject,
     agents::AgentView,
     denial::Cause,
-    pods::{PodView, Scope},
+    pods::{self, PodView, Scope},
     tools::ToolView,
 };
 
@@ -69,7 +69,9 @@ pub(super) enum Target<'a> {
     /// Nothing that is judged: an operation that neither creates nor updates.
     Nothing,
     /// A pod, and which part of it the request may change.
-    Pod(Box<Change<PodView<'a>>>, Scope),
+    Pod(Box<PodView<'a>>, Scope),
+    /// A pod that is admitted without a look.
+    SettledPod,
     /// A Tool, and on UPDATE what it was before.
     Tool(Change<ToolView<'a>>),
 }
@@ -257,39 +259,12 @@ impl<'a> Review<'a> {
     ///
     /// The denial of an object that cannot be read.
     pub fn of(creation: Creation<'a>) -> Result<Self, Denial> {
-        let text = |text: &'a str| Text(Cow::Borrowed(text));
-        let Creation {
-            group,
-            kind,
-            resource,
-            namespace,
-            name,
-            object,
-        } = creation;
-        let request = Request {
-            uid: Text::default(),
-            kind: Kind {
-                group: text(group),
-                kind: text(kind),
-            },
-            resource: Resource {
-                group: text(group),
-                resource: text(resource),
-            },
-            sub_resource: Text::default(),
-            name: text(name),
-            namespace: text(namespace),
-            operation: text("CREATE"),
-            user_info: UserInfo::default(),
-            object: Some(Object::Held(object)),
-            old_object: None,
-            dry_run: None,
-        };
+        let request = creation.request(Object::Held(creation.object));
         match Target::parse(&request) {
             Ok(target) => Ok(Self { request, target }),
             Err(cause) => Err(Denial {
                 subject: request.subject(),
-                causes: vec![cause],
+                causes: vec![creation.place().unwrap_or(cause)],
             }),
         }
     }
@@ -357,9 +332,43 @@ impl<'a> Review<'a> {
         match &self.target {
             Target::Agent(_) => "Agent",
             Target::Nothing => "none",
-            Target::Pod(..) => "Pod",
+            Target::Pod(..) | Target::SettledPod => "Pod",
             Target::Tool(_) => "Tool",
         }
+    }
+}
+
+impl<'a> Creation<'a> {
+    fn request(self, object: Object<'a>) -> Request<'a> {
+        let text = |text: &'a str| Text(Cow::Borrowed(text));
+        Request {
+            uid: Text::default(),
+            kind: Kind {
+                group: text(self.group),
+                kind: text(self.kind),
+            },
+            resource: Resource {
+                group: text(self.group),
+                resource: text(self.resource),
+            },
+            sub_resource: Text::default(),
+            name: text(self.name),
+            namespace: text(self.namespace),
+            operation: text("CREATE"),
+            user_info: UserInfo::default(),
+            object: Some(object),
+            old_object: None,
+            dry_run: None,
+        }
+    }
+
+    /// Why the object cannot be read, with the place: only what is written has lines and columns.
+    fn place(self) -> Option<Cause> {
+        let text = self.object.to_string();
+        let object = serde_json::from_str(&text)
+            .map(Object::Written)
+            .ok()?;
+        Target::parse(&self.request(object)).err()
     }
 }
 
@@ -392,12 +401,12 @@ impl<'a> Target<'a> {
                 Ok(Self::Agent(Change::parse(request.object, old)?))
             }
             (crate::api::GROUP, "tools", _) => Ok(Self::Tool(Change::parse(request.object, old)?)),
-            ("", "pods", "") => Ok(Self::Pod(
-                Box::new(Change::parse(request.object, old)?),
+            ("", "pods", "") => Ok(Self::pod(
+                Change::parse(request.object, old)?,
                 Scope::of_update(update),
             )),
-            ("", "pods", "ephemeralcontainers") => Ok(Self::Pod(
-                Box::new(Change::parse(request.object, old)?),
+            ("", "pods", "ephemeralcontainers") => Ok(Self::pod(
+                Change::parse(request.object, old)?,
                 Scope::Ephemeral,
             )),
             (_, _, sub_resource) => {
@@ -410,6 +419,14 @@ impl<'a> Target<'a> {
                 Err(malformed("request.resource", &format!("agentkube does not serve {asked}"))
                     .hint("register the webhook for agents, tools, pods and pods/ephemeralcontainers only"))
             }
+        }
+    }
+
+    fn pod(pod: Change<PodView<'a>>, scope: Scope) -> Self {
+        if pods::is_settled(&pod, scope) {
+            Self::SettledPod
+        } else {
+            Self::Pod(Box::new(pod.new), scope)
         }
     }
 }
@@ -459,9 +476,9 @@ fn position(error: &serde_json::Error) -> String {
         serde_json::error::Category::Eof => "it ends too early",
         serde_json::error::Category::Io | serde_json::error::Category::Syntax => "it is not JSON",
     };
-    match error.line() {
-        // What was never written has no lines.
-        0 => problem.to_owned(),
-        line => format!("{problem} at line {line} column {}", error.column()),
-    }
+    format!(
+        "{problem} at line {} column {}",
+        error.line(),
+        error.column()
+    )
 }

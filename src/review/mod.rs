@@ -13,6 +13,7 @@
 
 mod cause;
 mod documents;
+mod json;
 mod judge;
 mod junit;
 mod metadata;

@@ -6,7 +6,7 @@ use agentkube::admission::{
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
-use crate::support::{World, agent, review};
+use crate::support::{World, agent, creation, review};
 
 fn unreadable(body: &str) -> String {
     match Review::parse(body.as_bytes()) {
@@ -41,6 +41,9 @@ fn denial(review: &Value) -> Value {
     match Review::parse(review.to_string().as_bytes()) {
         Err(Unreadable::Request(request)) => {
             let UnreadableRequest { uid, denial, .. } = *request;
+            if let Some(creation) = creation(&review["request"]) {
+                assert_eq!(Review::of(creation).expect_err("a denial"), denial);
+            }
             let decision = Decision::deny(denial);
             serde_json::from_slice(&answer(&uid, &decision)).expect("JSON")
         }

@@ -136,11 +136,13 @@ impl World {
 }
 
 /// What a request creates, if it does; without a body the decision must be the same.
-fn creation(request: &Value) -> Option<Creation<'_>> {
+pub(crate) fn creation(request: &Value) -> Option<Creation<'_>> {
     fn text(value: &Value) -> &str {
         value.as_str().unwrap_or_default()
     }
-    let is_creation = request["operation"] == "CREATE" && request["subResource"] == "";
+    let is_creation = request["operation"] == "CREATE"
+        && request["subResource"] == ""
+        && !request["object"].is_null();
     is_creation.then(|| Creation {
         group: text(&request["resource"]["group"]),
         kind: text(&request["kind"]["kind"]),

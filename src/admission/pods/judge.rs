@@ -1,5 +1,5 @@
 use super::{
-    resolve::answer,
+    resolve::Place,
     view::{PodView, Scope, Slot},
 };
 use crate::{
@@ -41,7 +41,7 @@ fn judged(slot: Slot<'_>) -> (&'static str, &str, Option<&str>) {
 pub(in crate::admission) fn judge(
     webhook: Webhook,
     pod: &PodView<'_>,
-    scope: Scope,
+    places: &[Place<'_>],
     owners: Owners<'_>,
     policy: &Policy,
 ) -> Vec<Cause> {
@@ -56,44 +56,49 @@ pub(in crate::admission) fn judge(
     {
         causes.push(missing(Reason::UnknownTool, TOOL_LABEL, name, "a Tool"));
     }
-    for slot in pod.slots(scope) {
+    for place in places {
+        let slot = &place.slot;
         let unresolved = match webhook {
-            Webhook::Mutate => answer(&slot, owners, policy).and_then(Result::err),
+            Webhook::Mutate => match &place.answer {
+                Some(Err(cause)) => Some(cause.clone()),
+                Some(Ok(_)) | None => None,
+            },
             // It does not look at placeholders.
             Webhook::RewriteDefaults => None,
-            Webhook::Validate => left_over(&slot),
+            Webhook::Validate => left_over(slot),
         };
         // A placeholder whose owner does not exist is one problem and not two.
-        causes.extend(unresolved.filter(|_| !waits_for_missing_owner(&slot, pod, owners)));
-        causes.extend(plaintext_token(&slot, pod, owners));
-        causes.extend(registry_not_allowed(&slot, owners, policy));
+        causes.extend(unresolved.filter(|_| !waits_for_missing_owner(slot, pod, owners)));
+        causes.extend(plaintext_token(slot, pod, owners));
+        causes.extend(registry_not_allowed(place, policy));
     }
     causes
 }
 
 /// An image that would run, whether a placeholder becomes it or it is written out.
-fn registry_not_allowed(slot: &Slot<'_>, owners: Owners<'_>, policy: &Policy) -> Option<Cause> {
+fn registry_not_allowed(place: &Place<'_>, policy: &Policy) -> Option<Cause> {
     if policy.allowed_registries.allow_all() {
         return None;
     }
-    let (image, rule) = match answer(slot, owners, policy) {
+    let Place { slot, answer } = place;
+    let (image, rule) = match answer {
         Some(Ok(answer)) => {
             let Resolution {
                 image,
                 source,
                 variable,
                 ..
-            } = answer.resolution;
+            } = &answer.resolution;
             let rule = match source {
                 Source::Resource => "spec.image of its Agent or Tool",
                 Source::Default => "the default",
                 Source::Mirror | Source::Override => variable.unwrap_or_default(),
             };
-            (image, rule)
+            (image.as_str(), rule)
         }
         // It is refused as a placeholder.
         Some(Err(_)) => return None,
-        None => (slot.image?.to_owned(), "the pod itself"),
+        None => (slot.image?, "the pod itself"),
     };
     // What is no reference is the API server's to refuse.
     let reference = image.parse::<ImageReference>().ok()?;
@@ -105,7 +110,7 @@ fn registry_not_allowed(slot: &Slot<'_>, owners: Owners<'_>, policy: &Policy) ->
     }
     Some(Cause::registry_not_allowed(
         slot.field(),
-        &image,
+        image,
         rule,
         policy,
     ))

@@ -11,5 +11,6 @@ mod view;
 
 pub(super) use judge::{is_settled, judge};
 pub(super) use mutate::{Mutation, mutate};
+pub(super) use resolve::{Place, places};
 pub(super) use rewrite::rewrite_defaults;
 pub(super) use view::{PodView, Scope};

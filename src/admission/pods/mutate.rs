@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{
-    resolve::{Answer, answer},
+    resolve::{Answer, Place},
     view::{PodView, Scope, Slot},
 };
 use crate::{
@@ -22,16 +22,17 @@ pub(in crate::admission) struct Mutation {
 pub(in crate::admission) fn mutate(
     pod: &PodView<'_>,
     scope: Scope,
+    places: &[Place<'_>],
     owners: Owners<'_>,
     policy: &Policy,
 ) -> Mutation {
     let mut mutation = Mutation::default();
-    for slot in pod.slots(scope) {
-        if let Some(Ok(answer)) = answer(&slot, owners, policy) {
-            fill(&slot, &answer, scope, owners.agent, &mut mutation.patch);
+    for Place { slot, answer } in places {
+        if let Some(Ok(answer)) = answer {
+            fill(slot, answer, scope, owners.agent, &mut mutation.patch);
             mutation
                 .images
-                .push(ImageDecision::new(slot.name, answer.resolution));
+                .push(ImageDecision::new(slot.name, answer.resolution.clone()));
         }
     }
     if mutation.images.is_empty() {

@@ -1,9 +1,16 @@
-use super::view::Slot;
+use super::view::{PodView, Scope, Slot};
 use crate::{
     admission::{Owners, Placeholder, Policy, Reason, denial::Cause},
     api::{AGENT_LABEL, TOOL_LABEL},
     images::{Component, ImageReference, MATRIX, Resolution, resolve},
 };
+
+/// A place of a pod that holds an image, and what becomes of it.
+pub(in crate::admission) struct Place<'p> {
+    pub(super) slot: Slot<'p>,
+    /// `None` where it holds no placeholder.
+    pub(super) answer: Option<Result<Answer, Cause>>,
+}
 
 /// The image that a placeholder becomes.
 pub(super) struct Answer {
@@ -14,12 +21,22 @@ pub(super) struct Answer {
     pub(super) is_agent: bool,
 }
 
-/// Answers one slot: `None` where it holds no placeholder.
-pub(super) fn answer(
-    slot: &Slot<'_>,
+/// Answers each placeholder of what a request may change.
+pub(in crate::admission) fn places<'p>(
+    pod: &'p PodView<'_>,
+    scope: Scope,
     owners: Owners<'_>,
     policy: &Policy,
-) -> Option<Result<Answer, Cause>> {
+) -> Vec<Place<'p>> {
+    pod.slots(scope)
+        .map(|slot| Place {
+            answer: answer(&slot, owners, policy),
+            slot,
+        })
+        .collect()
+}
+
+fn answer(slot: &Slot<'_>, owners: Owners<'_>, policy: &Policy) -> Option<Result<Answer, Cause>> {
     let image = slot.image?;
     let placeholder = Placeholder::parse(image)?;
     Some(replace(slot, image, placeholder, owners, policy))

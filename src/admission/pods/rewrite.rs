@@ -1,27 +1,21 @@
 use serde_json::json;
 
 use super::{
-    judge::is_settled,
     mutate::{Mutation, record},
     view::{PodView, Scope},
 };
-use crate::{
-    admission::{Policy, review::Change},
-    api::ImageDecision,
-    images::rewrite_default,
-};
+use crate::{admission::Policy, api::ImageDecision, images::rewrite_default};
 
 /// Moves the default images that somebody wrote out to where the levers say, and touches nothing
 /// else. The pod of an Agent or Tool is not concerned: there the placeholder decides, and the image
 /// of its owner stays verbatim even when it equals a default.
 pub(in crate::admission) fn rewrite_defaults(
-    pod: &Change<PodView<'_>>,
+    view: &PodView<'_>,
     scope: Scope,
     policy: &Policy,
 ) -> Mutation {
     let mut mutation = Mutation::default();
-    let view = &pod.new;
-    if is_settled(pod, scope) || view.agent().is_some() || view.tool().is_some() {
+    if view.agent().is_some() || view.tool().is_some() {
         return mutation;
     }
     for slot in view.slots(scope) {
