@@ -34,6 +34,7 @@ pub struct Metrics {
     reviews: Family<ReviewLabels, Counter>,
     reviews_in_flight: Gauge,
     reviews_shed: Counter,
+    reviews_undecided: Counter,
     rewrite_defaults_seconds: Histogram,
     validate_seconds: Histogram,
 }
@@ -56,6 +57,7 @@ impl Metrics {
             reviews: Family::default(),
             reviews_in_flight: Gauge::default(),
             reviews_shed: Counter::default(),
+            reviews_undecided: Counter::default(),
             rewrite_defaults_seconds: durations.get_or_create_owned(&DurationLabels {
                 webhook: Webhook::RewriteDefaults.as_str(),
             }),
@@ -122,6 +124,11 @@ impl Metrics {
             metrics.reviews_shed.clone(),
         );
         registry.register(
+            "reviews_undecided",
+            "Reviews answered with 503 because what they depend on could not be read in time",
+            metrics.reviews_undecided.clone(),
+        );
+        registry.register(
             "tls_handshake_errors",
             "Connections on the webhook port that ended before a session stood",
             metrics
@@ -161,6 +168,11 @@ impl Metrics {
     /// Counts one review that was refused because too many were in flight
     pub fn review_shed(&self) {
         self.reviews_shed.inc();
+    }
+
+    /// Counts one review that could not be decided, and may be tried again
+    pub fn review_undecided(&self) {
+        self.reviews_undecided.inc();
     }
 
     /// Counts one image chosen for a container
@@ -206,7 +218,7 @@ impl Metrics {
 pub struct ReviewLabels {
     /// [`Webhook::as_str`]
     pub webhook: &'static str,
-    /// `Agent`, `Tool`, `Pod`, or `other`
+    /// `Agent`, `Tool`, `Pod`, `none` where nothing is judged, or `other`
     pub kind: &'static str,
     /// `CREATE`, `UPDATE`, or `other`
     pub operation: &'static str,
@@ -346,6 +358,7 @@ mod tests {
         });
         metrics.review_duration(Webhook::Mutate, Duration::from_micros(70));
         metrics.review_shed();
+        metrics.review_undecided();
         metrics.image_decision(&ImageDecisionLabels {
             component: "ClaudeCode",
             source: "mirror",
@@ -373,6 +386,7 @@ mod tests {
             r#"agentkube_reviews_total{webhook="validate",kind="Agent",operation="CREATE",decision="deny",reason="ImageRequired"} 1"#,
             "agentkube_reviews_in_flight 1",
             "agentkube_reviews_shed_total 1",
+            "agentkube_reviews_undecided_total 1",
             "agentkube_tls_handshake_errors_total 1",
         ] {
             assert!(

@@ -147,6 +147,7 @@ impl Webhooks {
                 json(answer(review.uid(), &decision))
             }
             Err(error) => {
+                self.metrics.review_undecided();
                 tracing::warn!(uid = review.uid(), namespace = review.namespace(), %error, "a review could not be decided");
                 json(unavailable(
                     review.uid(),
@@ -354,10 +355,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_of_the_api_server_is_no_refusal() {
-        let (router, _) = webhooks(Some(500));
+    async fn a_failure_of_the_api_server_is_no_refusal_and_is_counted() {
+        let (router, metrics) = webhooks(Some(500));
         let (_, body) = ask(router, request(Method::POST, "/validate", review())).await;
         assert!(body.contains(r#""code":503"#), "{body}");
+        let (_, metrics) = ask(metrics.router(), request(Method::GET, "/metrics", "")).await;
+        assert!(
+            metrics.contains("agentkube_reviews_undecided_total 1\n"),
+            "{metrics}"
+        );
     }
 
     #[tokio::test]
