@@ -71,6 +71,10 @@ async fn api_server(
             name,
             json!({"type": "custom", "image": "quay.io/team/browser:v1"}),
         ),
+        Some((_, "subjectaccessreviews")) => {
+            let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {}, "status": {"allowed": false}});
+            return answer(201, &review);
+        }
         Some((_, "away")) => return Err(io::Error::other("away")),
         _ => {
             let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound", "message": "no"});
@@ -103,6 +107,7 @@ type Session = (
 
 fn sessions() -> [Session; 3] {
     let token = json!({"secretRef": {"name": "Token", "key": "token"}});
+    let theirs = json!({"secretRef": {"name": "theirs", "key": "token"}});
     let literal = json!({"name": "ANTHROPIC_API_KEY", "value": "hunter2"});
     let mut plain = pod("agent", "claude", "agentkube.invalid/agent");
     plain["spec"]["containers"][0]["env"] = json!([literal]);
@@ -118,6 +123,10 @@ fn sessions() -> [Session; 3] {
         (
             "/mutate",
             agent(&json!({"runtime": "Codex", "agentToken": token})),
+        ),
+        (
+            "/mutate",
+            agent(&json!({"runtime": "Codex", "agentToken": theirs})),
         ),
         ("/validate", tool(&json!({"type": "postgres"}))),
         ("/validate", tool(&json!({"type": "postgre"}))),
