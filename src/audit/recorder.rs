@@ -291,12 +291,16 @@ mod tests {
         let recorder = recorder();
         let mut writer = writer(&recorder, &api);
         recorder.record(&refusal("team", "bot", "alice"));
-        for (code, reason) in [
-            (500, "InternalError"),
-            (429, "TooManyRequests"),
-            (403, "Forbidden"),
+        for (code, reason, message) in [
+            (500, "InternalError", "no"),
+            (429, "TooManyRequests", "no"),
+            (
+                403,
+                "Forbidden",
+                "User \"me\" cannot get resource \"rejections\"",
+            ),
         ] {
-            api.on("GET", ONE, Reply::error(code, reason, "no"));
+            api.on("GET", ONE, Reply::error(code, reason, message));
             assert_eq!(writer.batch(true).await, Batch::Fail, "{code}");
             assert_eq!(recorder.pending().len(), 1, "{code}");
             assert_eq!(recorder.metrics.writable.get(), 0, "{code}");

@@ -126,13 +126,11 @@ fn failure(error: kube::Error) -> WriteError {
                 .iter()
                 .any(|cause| cause.reason == "NamespaceTerminating")
         });
-    let is_over_quota = status.code == 403
-        && status
-            .message
-            .contains("exceeded quota");
+    // RBAC knows no namespace's own reasons; quotas and other admission have nothing else.
+    let is_kept_out = status.code == 403 && !status.message.contains(" cannot ");
     let is_refused = matches!(status.code, 400 | 413 | 422);
     let message = status.message.clone();
-    if is_about_namespace && status.code == 404 || is_terminating || is_over_quota || is_refused {
+    if is_about_namespace && status.code == 404 || is_terminating || is_kept_out || is_refused {
         return WriteError::Refused(message);
     }
     let hint = match status.code {
