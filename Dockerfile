@@ -1,11 +1,12 @@
 # syntax=docker/dockerfile:1
-FROM docker.io/library/rust:1-slim-trixie AS build
+# One version of Rust and of Debian: another compiles other bytes.
+FROM docker.io/library/rust:1.95-slim-trixie AS build
 # aws-lc compiles C, and this image has the compiler that Rust links with.
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin agentkube && cp target/release/agentkube /agentkube
+    .ci/release-build && cp target/release/agentkube /agentkube
 
 FROM gcr.io/distroless/cc-debian13:nonroot
 COPY --from=build /agentkube /usr/local/bin/agentkube
