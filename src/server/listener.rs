@@ -1,27 +1,24 @@
-//! From a bound port to answered requests: one task a connection, a cap on how many, and a drain at
-//! the end.
+//! From a bound port to answered requests: one task a connection, a cap on how many, room for who
+//! has waited least in vain, and a drain at the end.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use http::{HeaderValue, Request, header};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::{GracefulShutdown, Watcher},
-};
+use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::{JoinError, JoinSet},
-    time::{sleep, timeout},
+    net::TcpListener,
+    task::{Id, JoinError, JoinSet},
+    time::{Instant, interval, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt;
 
-use crate::server::{Shutdown, metrics::ConnectionMetrics};
+use super::{
+    Shutdown,
+    connection::Connection,
+    metrics::ConnectionMetrics,
+    standing::{Crowd, Place, Standing},
+};
 
 /// Binds a port
 ///
@@ -85,11 +82,17 @@ pub enum BindError {
 /// What a listener allows, and how it ends
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time; when all are taken, no more are accepted until one ends
+    /// Connections at a time
+    ///
+    /// One more ends the connection that is owed least: one that was never answered, and of those
+    /// the one that has kept us waiting longest. While every client waits for us, no more are
+    /// accepted.
     pub connections: usize,
     /// The time from an accepted connection to its TLS session
     pub handshake: Duration,
-    /// The time that a connection may be without a complete request head, between requests as well
+    /// The time from the first byte of a request to the end of its head
+    pub head: Duration,
+    /// The time that a connection may be without a request
     ///
     /// Above the 90 s for which Go's clients, the API server among them, keep an idle connection:
     /// whoever closes first must be the client, or a review that is just being sent meets a closed
@@ -107,8 +110,9 @@ impl Limits {
     #[must_use]
     pub fn webhook(drain: Duration) -> Self {
         Self {
-            connections: 1024,
+            connections: 512,
             handshake: Duration::from_secs(10),
+            head: Duration::from_secs(10),
             idle: Duration::from_secs(120),
             drain: Some(drain),
             grace: Duration::from_secs(10),
@@ -140,36 +144,55 @@ pub async fn serve(
     metrics: ConnectionMetrics,
     shutdown: Shutdown,
 ) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let epoch = Instant::now();
     let graceful = GracefulShutdown::new();
     let tls = tls.map(TlsAcceptor::from);
     let mut connections = JoinSet::new();
+    let mut crowd = Crowd::new(limits);
+    let mut sweep = interval(SWEEP);
     let mut end = std::pin::pin!(end_of_drain(&shutdown, limits.drain));
     let mut failing = false;
+    let mut newcomer = None;
 
     loop {
+        if newcomer.is_some()
+            && let Some(place) = crowd.place()
+            && let Some(stream) = newcomer.take()
+        {
+            if place == Place::Vacated {
+                metrics.evicted();
+            }
+            let standing = Standing::new(epoch);
+            let connection = Connection {
+                tls: tls.clone(),
+                router: router.clone(),
+                limits,
+                metrics: metrics.clone(),
+                shutdown: shutdown.clone(),
+                standing: standing.clone(),
+                // Taken before the task starts: the drain then waits for handshakes too.
+                watcher: graceful.watcher(),
+            };
+            crowd.admit(standing, connections.spawn(connection.run(stream)));
+        }
         let accepted = tokio::select! {
             biased;
             () = &mut end => break,
-            Some(ended) = connections.join_next() => {
-                report_panic(ended);
+            Some(ended) = connections.join_next_with_id() => {
+                crowd.leave(report_panic(ended));
                 continue;
             }
-            accepted = accept(&listener, &slots) => accepted,
+            _ = sweep.tick() => {
+                crowd.end_overdue();
+                continue;
+            }
+            // While one waits for a place, the others wait in the kernel's queue.
+            accepted = listener.accept(), if newcomer.is_none() => accepted,
         };
         match accepted {
-            Ok((stream, slot)) => {
+            Ok((stream, _)) => {
                 failing = false;
-                let connection = Connection {
-                    tls: tls.clone(),
-                    router: router.clone(),
-                    limits,
-                    metrics: metrics.clone(),
-                    shutdown: shutdown.clone(),
-                    // Taken before the task starts: the drain then waits for handshakes too.
-                    watcher: graceful.watcher(),
-                };
-                connections.spawn(connection.run(stream, slot));
+                newcomer = Some(stream);
             }
             Err(error) if is_the_connections_own(&error) => {}
             Err(error) => {
@@ -197,78 +220,16 @@ pub async fn serve(
             "requests were still in flight at the end of the grace period"
         );
     }
-    while let Some(ended) = connections.try_join_next() {
+    while let Some(ended) = connections.try_join_next_with_id() {
         report_panic(ended);
     }
 }
 
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(500);
 
-struct Connection {
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    limits: Limits,
-    metrics: ConnectionMetrics,
-    shutdown: Shutdown,
-    watcher: Watcher,
-}
-
-impl Connection {
-    async fn run(mut self, stream: TcpStream, slot: OwnedSemaphorePermit) {
-        let _slot = slot;
-        let _open = self.metrics.open();
-        // With Nagle's algorithm an answer waits for the client's delayed acknowledgement, 40 ms. A
-        // refusal here means that the connection is gone, which the next read says too.
-        let _ = stream.set_nodelay(true);
-
-        let Some(tls) = self.tls.take() else {
-            return self.speak_http(stream).await;
-        };
-        match timeout(self.limits.handshake, tls.accept(stream)).await {
-            Ok(Ok(session)) => self.speak_http(session).await,
-            Ok(Err(error)) => {
-                self.metrics.handshake_failed();
-                tracing::debug!(%error, "a TLS handshake failed");
-            }
-            Err(_) => {
-                self.metrics.handshake_failed();
-                tracing::debug!("a TLS handshake took too long");
-            }
-        }
-    }
-
-    async fn speak_http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self {
-            tls: _,
-            router,
-            limits,
-            metrics: _,
-            shutdown,
-            watcher,
-        } = self;
-        let service = service_fn(move |request: Request<Incoming>| {
-            let answering = router.clone().oneshot(request);
-            let shutdown = shutdown.clone();
-            async move {
-                let mut response = answering.await?;
-                // Asked after the answer, so that a drain which begins meanwhile is told at once.
-                if shutdown.is_draining() {
-                    response
-                        .headers_mut()
-                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.idle)
-            .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    }
-}
+/// How often connections are ended that are overdue, and how long all of them may be busy before
+/// the listener looks again
+const SWEEP: Duration = Duration::from_millis(500);
 
 async fn end_of_drain(shutdown: &Shutdown, drain: Option<Duration>) {
     let drained = async {
@@ -286,22 +247,6 @@ async fn end_of_drain(shutdown: &Shutdown, drain: Option<Duration>) {
     }
 }
 
-/// A slot first, then a connection: what cannot be served stays in the kernel's queue
-fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> impl Future<Output = io::Result<(TcpStream, OwnedSemaphorePermit)>> {
-    let slots = slots.clone();
-    async move {
-        let slot = slots
-            .acquire_owned()
-            .await
-            .map_err(io::Error::other)?;
-        let (stream, _) = listener.accept().await?;
-        Ok((stream, slot))
-    }
-}
-
 /// Errors of a connection that was gone before it was accepted; the listener is well
 fn is_the_connections_own(error: &io::Error) -> bool {
     matches!(
@@ -312,13 +257,18 @@ fn is_the_connections_own(error: &io::Error) -> bool {
     )
 }
 
-fn report_panic(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(
-            "a request ended in a panic, and its connection with it (hint: please report this, with the lines above)"
-        );
+/// Which task has ended, and a word if that was not as it should be
+fn report_panic(ended: Result<(Id, ()), JoinError>) -> Id {
+    match ended {
+        Ok((id, ())) => id,
+        Err(error) => {
+            if error.is_panic() {
+                tracing::error!(
+                    "a request ended in a panic, and its connection with it (hint: please report this, with the lines above)"
+                );
+            }
+            error.id()
+        }
     }
 }
 

@@ -83,6 +83,11 @@ impl Metrics {
             metrics.connections.open.clone(),
         );
         registry.register(
+            "connections_evicted",
+            "Connections on the webhook port that were ended because others needed their place",
+            metrics.connections.evicted.clone(),
+        );
+        registry.register(
             "image_decisions",
             "Images chosen for containers, by row of the matrix and by the rule that chose",
             metrics.image_decisions.clone(),
@@ -241,12 +246,17 @@ pub struct ImageDecisionLabels {
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionMetrics {
     open: Gauge,
+    evicted: Counter,
     handshake_errors: Counter,
 }
 
 impl ConnectionMetrics {
     pub(super) fn open(&self) -> Up {
         Up::new(&self.open)
+    }
+
+    pub(super) fn evicted(&self) {
+        self.evicted.inc();
     }
 
     pub(super) fn handshake_failed(&self) {
@@ -374,6 +384,7 @@ mod tests {
             r#"agentkube_build_info{version="1.2.3"} 1"#,
             "agentkube_certificate_expiry_timestamp_seconds 1900000000",
             "agentkube_connections 0",
+            "agentkube_connections_evicted_total 0",
             r#"agentkube_image_decisions_total{component="ClaudeCode",source="mirror"} 1"#,
             "agentkube_leader 1",
             r#"agentkube_rejections_total{event="dropped"} 0"#,

@@ -12,11 +12,13 @@
 
 pub mod body;
 pub mod certificates;
+pub mod connection;
 pub mod deadline;
 pub mod listener;
 pub mod metrics;
 pub mod probes;
 pub mod shutdown;
+mod standing;
 pub mod tls;
 mod trail;
 pub mod webhook;

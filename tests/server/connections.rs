@@ -1,8 +1,11 @@
 //! One connection among others: kept, limited, unlucky.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
-use agentkube::server::Limits;
+use agentkube::server::{
+    Limits,
+    connection::{HEAD_LIMIT_BYTES, MOST_HEADERS},
+};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use crate::support::{PATIENCE, Server, eventually, limits};
@@ -64,14 +67,57 @@ async fn a_slow_handshake_holds_nobody_up_and_is_ended() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_cap_wait_for_a_slot() {
+async fn beyond_the_cap_the_one_that_was_never_answered_goes_first() {
+    let server = Server::start(Limits {
+        connections: 2,
+        ..limits()
+    })
+    .await;
+    let mut good = server.connect().await;
+    assert_eq!(good.get("/").await.status, 200);
+    let mut silent = TcpStream::connect(server.address)
+        .await
+        .unwrap();
+    let mut idle = server.connect().await;
+
+    let mut byte = [0];
+    let ended = timeout(PATIENCE, silent.read(&mut byte))
+        .await
+        .unwrap();
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    assert_eq!(
+        server
+            .connect()
+            .await
+            .get("/")
+            .await
+            .status,
+        200
+    );
+    assert!(idle.is_closed().await, "it has a session and nothing else");
+    assert_eq!(good.get("/").await.status, 200);
+    assert_eq!(
+        server
+            .scrape("agentkube_connections_evicted_total")
+            .await,
+        "2"
+    );
+}
+
+#[tokio::test]
+async fn connections_wait_while_all_others_are_being_answered() {
     let server = Server::start(Limits {
         connections: 1,
         ..limits()
     })
     .await;
-    let mut first = server.connect().await;
-    assert_eq!(first.get("/").await.status, 200);
+    let mut busy = server.connect().await;
+    busy.send(b"GET /held HTTP/1.1\r\nHost: webhook\r\n\r\n")
+        .await;
+    eventually("the request's turn", async || {
+        server.held.load(Ordering::Relaxed) == 1
+    })
+    .await;
 
     let second = server.connect();
     tokio::pin!(second);
@@ -81,15 +127,61 @@ async fn connections_beyond_the_cap_wait_for_a_slot() {
             .is_err(),
         "a second connection was taken"
     );
-    assert_eq!(
-        server
-            .scrape("agentkube_connections ")
-            .await,
-        "1"
-    );
 
-    drop(first);
+    server.release.notify_one();
+    assert_eq!(busy.answer().await.status, 200);
     assert_eq!(second.await.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_has_less_time_than_the_pause_before_it() {
+    let server = Server::start(Limits {
+        head: Duration::from_millis(300),
+        ..limits()
+    })
+    .await;
+    let mut pausing = server.connect().await;
+    assert_eq!(pausing.get("/").await.status, 200);
+    let mut slow = server.connect().await;
+    slow.send(b"GET / HTTP/1.1\r\nHost: web")
+        .await;
+    assert!(slow.is_closed().await);
+    assert_eq!(pausing.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_answered() {
+    let server = Server::start(limits()).await;
+    for head in [
+        format!(
+            "GET / HTTP/1.1\r\nHost: webhook\r\nX: {}\r\n\r\n",
+            "x".repeat(HEAD_LIMIT_BYTES)
+        ),
+        format!(
+            "GET / HTTP/1.1\r\nHost: webhook\r\n{}\r\n",
+            "X: x\r\n".repeat(MOST_HEADERS)
+        ),
+    ] {
+        let mut client = server.connect().await;
+        client.send(head.as_bytes()).await;
+        assert_eq!(client.answer().await.status, 431);
+        assert!(client.is_closed().await);
+    }
+}
+
+#[tokio::test]
+async fn requests_in_one_go_are_answered_in_their_order() {
+    let server = Server::start(limits()).await;
+    let mut client = server.connect().await;
+    let requests = "POST /review HTTP/1.1\r\nHost: webhook\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1\
+                    GET / HTTP/1.1\r\nHost: webhook\r\n\r\n";
+    client
+        .send(requests.repeat(20).as_bytes())
+        .await;
+    for _ in 0..20 {
+        assert_eq!(client.answer().await.body, "1");
+        assert_eq!(client.answer().await.body, "hello");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 use std::{
     future::Future,
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -41,6 +44,9 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) authority: Authority,
     pub(crate) metrics: Metrics,
+    /// How many requests for `/held` were begun
+    pub(crate) held: Arc<AtomicUsize>,
+    /// Lets one of them end
     pub(crate) release: Arc<Notify>,
     pub(crate) serving: Arc<ServingCertificate>,
     pub(crate) shutdown: Shutdown,
@@ -55,14 +61,21 @@ impl Server {
         serving.replace(Arc::new(pair(&issue(&authority))));
 
         let release = Arc::new(Notify::new());
-        let held = release.clone();
+        let held = Arc::new(AtomicUsize::new(0));
+        let (counter, ends) = (held.clone(), release.clone());
         let router = Router::new()
             .route("/", get(async || "hello"))
             .route(
                 "/panic",
                 get(async || -> &'static str { panic!("on purpose") }),
             )
-            .route("/held", get(async move || held.notified().await))
+            .route(
+                "/held",
+                get(async move || {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    ends.notified().await;
+                }),
+            )
             .route("/review", post(review));
 
         let listener = bind(([127, 0, 0, 1], 0).into(), "--webhook-port")
@@ -82,6 +95,7 @@ impl Server {
             address,
             authority,
             metrics,
+            held,
             release,
             serving,
             shutdown,
