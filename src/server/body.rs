@@ -1,15 +1,18 @@
-//! Reading a review's body: bounded in size and in time.
+//! Reading a review's body: bounded in size, in time, and in what all bodies take together.
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
 
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use tokio::time::timeout_at;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::server::Deadline;
 
@@ -19,29 +22,78 @@ use crate::server::Deadline;
 /// its own fields: controller-runtime derives the same figure.
 pub const LIMIT_BYTES: usize = 7 * 1024 * 1024;
 
+/// What a body may take of the memory without asking, in bytes
+///
+/// Usual reviews are below, so that they never wait for what large ones take.
+pub const OWN_BYTES: usize = 16 * 1024;
+
+/// What all bodies that are larger may take together, in bytes
+pub const SHARED_BYTES: usize = 16 * 1024 * 1024;
+
+/// The longest time that a body may take, where the request's own timeout is longer
+pub const TIME_LIMIT: Duration = Duration::from_secs(5);
+
+/// The memory that large bodies share
+///
+/// It is taken as a body grows: who only announces a large one keeps nobody else from sending theirs.
+#[derive(Debug)]
+pub struct Room(Semaphore);
+
+impl Room {
+    /// Room for so many bytes, [`SHARED_BYTES`] as a rule
+    #[must_use]
+    pub const fn new(bytes: usize) -> Self {
+        Self(Semaphore::const_new(bytes))
+    }
+}
+
+/// A whole body, and the room that it takes until it is dropped
+#[derive(Debug)]
+pub struct Whole<'r> {
+    bytes: Vec<u8>,
+    room: &'r Room,
+    taken: Option<SemaphorePermit<'r>>,
+}
+
+impl Deref for Whole<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Reads the whole body of a review
 ///
 /// # Errors
 ///
-/// Each error is an answer of its own: 415 for another type than JSON, 413 for a body over
-/// [`LIMIT_BYTES`], 408 when the body is not there at the deadline, 400 when the connection breaks.
-pub async fn read(request: Request<Body>, deadline: Deadline) -> Result<Bytes, BodyError> {
+/// Each error is an answer of its own: 415 for another type than JSON or for one that is
+/// compressed, 413 for a body over [`LIMIT_BYTES`], 503 where there is no [`Room`] for it, 408 when
+/// it is not there at the deadline or after [`TIME_LIMIT`], 400 when the connection breaks.
+pub async fn read(
+    request: Request<Body>,
+    deadline: Deadline,
+    room: &Room,
+) -> Result<Whole<'_>, BodyError> {
     let (head, mut body) = request.into_parts();
     if !is_json(&head.headers) {
         return Err(BodyError::NotJson);
     }
-    let announced = content_length(&head.headers).unwrap_or(0);
-    let outcome = timeout_at(deadline.instant(), async {
-        if announced > LIMIT_BYTES {
+    if is_encoded(&head.headers) {
+        return Err(BodyError::Encoded);
+    }
+    let announced = content_length(&head.headers);
+    let outcome = timeout_at(latest(deadline), async {
+        if announced > Some(LIMIT_BYTES) {
             return Err(BodyError::TooLarge);
         }
-        collect(&mut body, announced).await
+        collect(&mut body, announced, room).await
     })
     .await
     .unwrap_or(Err(BodyError::TooSlow));
 
     // A client that waits for `100 Continue` has sent nothing yet: the answer stops it.
-    if matches!(outcome, Err(BodyError::TooLarge))
+    if matches!(outcome, Err(BodyError::NoRoom | BodyError::TooLarge))
         && !head
             .headers
             .contains_key(header::EXPECT)
@@ -58,6 +110,14 @@ pub enum BodyError {
     /// The connection ended, or its framing is wrong: the client's fault
     #[error("body ended early (hint: send as many bytes as `Content-Length` announces)")]
     Broken,
+    /// Compressed, or otherwise not as it is: the client's fault
+    #[error(
+        "`Content-Encoding` must not be set (hint: send the AdmissionReview as it is, uncompressed)"
+    )]
+    Encoded,
+    /// Other large bodies take all the room: nobody's fault, and it passes
+    #[error("too many large reviews at a time (hint: try again, or add replicas of the manager)")]
+    NoRoom,
     /// Another `Content-Type`: the client's fault
     #[error(
         "`Content-Type` must be `application/json` (hint: this path takes an AdmissionReview as JSON)"
@@ -68,9 +128,9 @@ pub enum BodyError {
         "body is larger than {LIMIT_BYTES} bytes (hint: make the object smaller, for instance by moving long text into a ConfigMap)"
     )]
     TooLarge,
-    /// Not there at the deadline: the client's or the network's fault
+    /// Not there in time: the client's or the network's fault
     #[error(
-        "body did not arrive within the request's timeout (hint: check the network between the API server and the manager)"
+        "body did not arrive in time (hint: check the network between the API server and the manager)"
     )]
     TooSlow,
 }
@@ -81,7 +141,8 @@ impl BodyError {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Broken => StatusCode::BAD_REQUEST,
-            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Encoded | Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
         }
@@ -90,25 +151,91 @@ impl BodyError {
 
 impl IntoResponse for BodyError {
     fn into_response(self) -> Response {
-        (self.status(), format!("{self}\n")).into_response()
+        let mut response = (self.status(), format!("{self}\n")).into_response();
+        if self == Self::NoRoom {
+            // The API server's own client then asks again, within the webhook's timeout.
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 
-async fn collect(body: &mut Body, announced: usize) -> Result<Bytes, BodyError> {
-    // What is announced is not yet there: no more than a usual review is reserved before its bytes
-    // arrive.
-    let mut bytes = BytesMut::with_capacity(announced.min(64 * 1024));
+fn latest(deadline: Deadline) -> Instant {
+    deadline
+        .instant()
+        .min(Instant::now() + TIME_LIMIT)
+}
+
+async fn collect<'r>(
+    body: &mut Body,
+    announced: Option<usize>,
+    room: &'r Room,
+) -> Result<Whole<'r>, BodyError> {
+    let longest = announced.unwrap_or(LIMIT_BYTES);
+    let mut whole = Whole {
+        bytes: Vec::with_capacity(longest.min(OWN_BYTES)),
+        room,
+        taken: None,
+    };
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Broken)?;
-        let Some(data) = frame.data_ref() else {
-            continue;
-        };
-        if bytes.len() + data.len() > LIMIT_BYTES {
+        if let Some(data) = frame.data_ref() {
+            whole.append(data, longest)?;
+        }
+    }
+    Ok(whole)
+}
+
+impl Whole<'_> {
+    fn append(&mut self, data: &[u8], longest: usize) -> Result<(), BodyError> {
+        let needed = self.bytes.len() + data.len();
+        if needed > LIMIT_BYTES {
             return Err(BodyError::TooLarge);
         }
-        bytes.extend_from_slice(data);
+        if needed > self.bytes.capacity() {
+            self.grow(needed, longest)?;
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
     }
-    Ok(bytes.freeze())
+
+    /// Doubles, so that few bytes are copied twice, but not beyond what will come, and where there
+    /// is room for that.
+    fn grow(&mut self, needed: usize, longest: usize) -> Result<(), BodyError> {
+        let doubled = (self.bytes.capacity() * 2)
+            .min(longest)
+            .max(needed);
+        let capacity = if self.take_room(doubled).is_ok() {
+            doubled
+        } else {
+            self.take_room(needed)?;
+            needed
+        };
+        self.bytes
+            .reserve_exact(capacity - self.bytes.len());
+        Ok(())
+    }
+
+    fn take_room(&mut self, capacity: usize) -> Result<(), BodyError> {
+        let held = self
+            .taken
+            .as_ref()
+            .map_or(0, SemaphorePermit::num_permits);
+        let more = capacity.saturating_sub(OWN_BYTES + held);
+        let more = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
+        let more = self
+            .room
+            .0
+            .try_acquire_many(more)
+            .map_err(|_| BodyError::NoRoom)?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            taken @ None => *taken = Some(more),
+        }
+        Ok(())
+    }
 }
 
 /// Reads on for a while without keeping anything
@@ -129,7 +256,7 @@ async fn discard(body: &mut Body, deadline: Deadline) {
     let patience = deadline
         .remaining()
         .min(Duration::from_secs(2));
-    let _ = tokio::time::timeout(patience, reading).await;
+    let _ = timeout(patience, reading).await;
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -141,6 +268,17 @@ fn is_json(headers: &HeaderMap) -> bool {
             media
                 .trim()
                 .eq_ignore_ascii_case("application/json")
+        })
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|value| {
+            !value
+                .as_bytes()
+                .eq_ignore_ascii_case(b"identity")
         })
 }
 
@@ -156,9 +294,24 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use futures::stream;
-    use tokio::time::Instant;
 
     use super::*;
+
+    static ROOM: Room = Room::new(SHARED_BYTES);
+
+    async fn read(request: Request<Body>, deadline: Deadline) -> Result<usize, BodyError> {
+        let whole = super::read(request, deadline, &ROOM).await?;
+        Ok(whole.len())
+    }
+
+    /// A body that comes in these pieces
+    fn pieces(sizes: &[usize]) -> Body {
+        let pieces: Vec<_> = sizes
+            .iter()
+            .map(|size| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; *size])))
+            .collect();
+        Body::from_stream(stream::iter(pieces))
+    }
 
     fn request(content_type: Option<&str>, body: Body) -> Request<Body> {
         let mut builder = Request::builder();
@@ -184,7 +337,7 @@ mod tests {
                 deadline("5s"),
             )
             .await;
-            assert_eq!(bytes.unwrap(), "{}", "{content_type}");
+            assert_eq!(bytes, Ok(2), "{content_type}");
         }
     }
 
@@ -211,18 +364,13 @@ mod tests {
             deadline("5s"),
         )
         .await;
-        assert_eq!(bytes.unwrap().len(), LIMIT_BYTES);
+        assert_eq!(bytes, Ok(LIMIT_BYTES));
     }
 
     #[tokio::test]
     async fn refuses_one_byte_more_when_the_length_is_not_announced() {
-        let chunk = Bytes::from(vec![b' '; LIMIT_BYTES]);
-        let chunks = stream::iter([Ok::<_, std::io::Error>(chunk), Ok(Bytes::from_static(b" "))]);
-        let outcome = read(
-            request(Some("application/json"), Body::from_stream(chunks)),
-            deadline("5s"),
-        )
-        .await;
+        let body = pieces(&[LIMIT_BYTES, 1]);
+        let outcome = read(request(Some("application/json"), body), deadline("5s")).await;
         assert_eq!(outcome, Err(BodyError::TooLarge));
     }
 
@@ -264,9 +412,79 @@ mod tests {
         assert_eq!(outcome, Err(BodyError::Broken));
     }
 
+    #[tokio::test]
+    async fn compression_is_not_understood() {
+        for (encoding, expected) in [
+            ("gzip", Err(BodyError::Encoded)),
+            ("identity", Ok(2)),
+            ("Identity", Ok(2)),
+        ] {
+            let mut request = request(Some("application/json"), Body::from("{}"));
+            request
+                .headers_mut()
+                .insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            assert_eq!(read(request, deadline("5s")).await, expected, "{encoding}");
+        }
+    }
+
+    #[test]
+    fn a_long_timeout_is_no_invitation() {
+        let left = |timeout| latest(deadline(timeout)) - Instant::now();
+        assert!(left("30s") <= TIME_LIMIT, "{:?}", left("30s"));
+        assert!(left("1s") < Duration::from_secs(1), "{:?}", left("1s"));
+    }
+
+    #[tokio::test]
+    async fn large_bodies_share_their_room_and_usual_ones_need_none() {
+        let room = Room::new(64 * 1024);
+        let read = async |body| {
+            super::read(
+                request(Some("application/json"), body),
+                deadline("5s"),
+                &room,
+            )
+            .await
+        };
+
+        let large = read(pieces(&[OWN_BYTES, 40 * 1024]))
+            .await
+            .unwrap();
+        let full = read(pieces(&[OWN_BYTES, 40 * 1024])).await;
+        assert_eq!(full.err(), Some(BodyError::NoRoom));
+        let usual = read(pieces(&[OWN_BYTES])).await;
+        assert_eq!(usual.unwrap().len(), OWN_BYTES);
+
+        drop(large);
+        for _ in 0..3 {
+            let again = read(pieces(&[1, 40 * 1024, OWN_BYTES - 1])).await;
+            assert_eq!(again.unwrap().len(), OWN_BYTES + 40 * 1024);
+        }
+        assert_eq!(room.0.available_permits(), 64 * 1024, "all is given back");
+    }
+
+    #[tokio::test]
+    async fn no_more_is_taken_than_was_announced() {
+        let room = Room::new(LIMIT_BYTES);
+        let mut request = request(Some("application/json"), pieces(&[3_000_000, 3_000_000]));
+        request
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, 6_000_000.into());
+        let whole = super::read(request, deadline("5s"), &room)
+            .await
+            .unwrap();
+        assert_eq!(
+            LIMIT_BYTES - room.0.available_permits(),
+            whole.len() - OWN_BYTES
+        );
+    }
+
     #[test]
     fn answers_name_the_limit_and_the_remedy() {
         insta::assert_snapshot!(BodyError::TooLarge, @"body is larger than 7340032 bytes (hint: make the object smaller, for instance by moving long text into a ConfigMap)");
+        let crowded = BodyError::NoRoom.into_response();
+        assert_eq!(crowded.status(), 503);
+        assert_eq!(crowded.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(BodyError::Encoded.status(), 415);
         assert_eq!(BodyError::TooLarge.status(), 413);
         assert_eq!(BodyError::TooSlow.status(), 408);
         assert_eq!(BodyError::NotJson.status(), 415);

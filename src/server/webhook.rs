@@ -1,7 +1,7 @@
 //! `/mutate`, `/rewrite-defaults` and `/validate`: reviews of the API server, answered.
 //!
 //! ```text
-//! [ request ] -> slot -> body -> [ Review ] -> [ Known ] -> [ Decision ] -> answer
+//! [ request ] -> body -> slot -> [ Review ] -> [ Known ] -> [ Decision ] -> answer
 //! ```
 //!
 //! After the body is read nothing is awaited, except where a pod's Agent or Tool is not in the
@@ -17,14 +17,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use bytes::Bytes;
 use http::{StatusCode, header};
 use kube::Client;
 use thiserror::Error;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    Deadline, Metrics, body,
+    Deadline, Metrics,
+    body::{self, BodyError, Room},
     trail::{Asked, Trail},
 };
 use crate::{
@@ -38,8 +38,12 @@ use crate::{
 };
 
 /// Reviews that are answered at a time; more are turned away at once, because a queue would only
-/// answer all of them too late.
-const CONCURRENT_REVIEWS: usize = 512;
+/// answer all of them too late
+///
+/// Only whole bodies count: who is slow to send one takes no place of those who are not. Less than
+/// the connections of [`Limits::webhook`](super::Limits::webhook), so that there is always a
+/// connection that may be ended for a new one.
+pub const CONCURRENT_REVIEWS: usize = 256;
 
 /// Everything that a review is answered with.
 pub struct Webhooks {
@@ -49,6 +53,7 @@ pub struct Webhooks {
     client: Client,
     metrics: Metrics,
     trail: Trail,
+    room: Room,
     slots: Semaphore,
 }
 
@@ -74,6 +79,7 @@ impl Webhooks {
             client,
             trail: Trail::new(metrics.clone(), recorder),
             metrics,
+            room: Room::new(body::SHARED_BYTES),
             slots,
         }
     }
@@ -96,29 +102,33 @@ impl Webhooks {
     async fn serve(&self, webhook: Webhook, request: Request) -> Response {
         let arrival = Instant::now();
         let deadline = Deadline::from_query(arrival, request.uri().query());
+        let body = match body::read(request, deadline, &self.room).await {
+            Ok(body) => body,
+            Err(error) => {
+                if error == BodyError::NoRoom {
+                    self.metrics.review_shed();
+                }
+                return error.into_response();
+            }
+        };
         let Ok(_slot) = self.slots.try_acquire() else {
             self.metrics.review_shed();
             return overloaded();
         };
         let _in_flight = self.metrics.review_in_flight();
-        match body::read(request, deadline).await {
-            Ok(body) => {
-                let start = Instant::now();
-                let response = self
-                    .answer(webhook, &body, start, deadline)
-                    .await;
-                self.metrics
-                    .review_duration(webhook, start.elapsed());
-                response
-            }
-            Err(error) => error.into_response(),
-        }
+        let start = Instant::now();
+        let response = self
+            .answer(webhook, &body, start, deadline)
+            .await;
+        self.metrics
+            .review_duration(webhook, start.elapsed());
+        response
     }
 
     async fn answer(
         &self,
         webhook: Webhook,
-        body: &Bytes,
+        body: &[u8],
         start: Instant,
         deadline: Deadline,
     ) -> Response {
@@ -244,6 +254,7 @@ fn overloaded() -> Response {
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
     use http::Method;
     use serde_json::{Value, json};
     use tower::ServiceExt;
@@ -384,17 +395,15 @@ mod tests {
 
     #[tokio::test]
     async fn reviews_beyond_the_cap_are_turned_away_at_once() {
-        let (router, metrics) = webhooks(Some(404));
-        // Bodies that never come hold every slot.
+        // An API server that never answers holds every slot.
+        let (router, metrics) = webhooks(None);
         let mut slow = tokio::task::JoinSet::new();
         for _ in 0..CONCURRENT_REVIEWS {
-            let body =
-                Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
-            slow.spawn(
-                router
-                    .clone()
-                    .oneshot(request(Method::POST, "/mutate?timeout=30s", body)),
-            );
+            slow.spawn(router.clone().oneshot(request(
+                Method::POST,
+                "/mutate?timeout=30s",
+                review(),
+            )));
         }
         let full = format!("agentkube_reviews_in_flight {CONCURRENT_REVIEWS}\n");
         let filled = async {
@@ -417,7 +426,30 @@ mod tests {
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
         slow.shutdown().await;
+        let (status, _) = ask(
+            router,
+            request(Method::POST, "/mutate?timeout=200ms", review()),
+        )
+        .await;
+        assert_eq!(status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn bodies_that_do_not_come_take_no_place_of_those_that_do() {
+        let (router, _) = webhooks(Some(404));
+        let mut slow = tokio::task::JoinSet::new();
+        for _ in 0..=CONCURRENT_REVIEWS {
+            let body = Body::from_stream(futures::stream::pending::<std::io::Result<Bytes>>());
+            slow.spawn(
+                router
+                    .clone()
+                    .oneshot(request(Method::POST, "/mutate?timeout=30s", body)),
+            );
+            tokio::task::yield_now().await;
+        }
         let (status, _) = ask(router, request(Method::POST, "/mutate", review())).await;
         assert_eq!(status, StatusCode::OK);
+        assert_eq!(slow.len(), CONCURRENT_REVIEWS + 1);
+        slow.shutdown().await;
     }
 }
