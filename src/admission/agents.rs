@@ -4,20 +4,15 @@ use serde_json::Value;
 use super::{
     Policy, Reason,
     denial::Cause,
-    fields::{
-        Findings, Metadata, Spec, judge_image, judge_key_ref, judge_pull_secrets, quote, text,
-    },
+    fields::{Findings, Metadata, judge_image, judge_key_ref, judge_pull_secrets, quote, text},
     references::{Reference, ReferenceKind, named, pull_secrets},
     review::Change,
+    spec::Spec,
 };
 use crate::images::{Runtime, UnknownRuntime, runtimes};
 
 /// The fields that the rules look at, apart from references.
 const JUDGED: [&str; 4] = ["agentToken", "image", "imagePullSecrets", "runtime"];
-
-/// What may be switched without becoming the author of what runs: everybody who may update an Agent
-/// can stop it.
-const HARMLESS: [&str; 1] = ["paused"];
 
 /// What is looked at of an Agent.
 #[derive(Debug, Deserialize)]
@@ -52,7 +47,7 @@ pub(super) fn references<'r>(agent: &'r Change<AgentView<'_>>) -> Vec<Reference<
     let is_unchanged = agent
         .old
         .as_ref()
-        .is_some_and(|old| spec.is_same_but_for(&old.spec, &HARMLESS));
+        .is_some_and(|old| spec.steers_the_same_as(&old.spec));
     if is_unchanged || agent.new.metadata.is_being_deleted() {
         return Vec::new();
     }

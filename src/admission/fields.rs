@@ -1,7 +1,7 @@
 //! What the judges of Agents and of Tools share: single fields, of whatever type they come.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Policy, Reason, credential, denial::Cause, names, review::Text};
 use crate::images::ImageReference;
@@ -36,35 +36,6 @@ impl Metadata<'_> {
     /// its namespace, from ever going.
     pub(super) fn is_being_deleted(&self) -> bool {
         self.deletion_timestamp.is_some()
-    }
-}
-
-/// The `spec` of an Agent or Tool, whatever the types of its fields: the API server calls before it
-/// validates the schema.
-#[derive(Debug, Default, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Spec(Map<String, Value>);
-
-impl Spec {
-    /// A field; null where it is not set.
-    pub(super) fn field(&self, name: &str) -> &Value {
-        self.0.get(name).unwrap_or(&Value::Null)
-    }
-
-    /// Whether these fields are the same in both.
-    pub(super) fn is_same_in(&self, other: &Self, names: &[&str]) -> bool {
-        names
-            .iter()
-            .all(|name| self.field(name) == other.field(name))
-    }
-
-    /// Whether all fields but these are the same in both.
-    pub(super) fn is_same_but_for(&self, other: &Self, names: &[&str]) -> bool {
-        self.0
-            .keys()
-            .chain(other.0.keys())
-            .filter(|name| !names.contains(&name.as_str()))
-            .all(|name| self.field(name) == other.field(name))
     }
 }
 

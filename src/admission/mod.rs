@@ -8,6 +8,7 @@
 
 mod agents;
 mod answer;
+mod bounded;
 pub(crate) mod credential;
 mod decide;
 mod denial;
@@ -22,9 +23,11 @@ mod reason;
 mod references;
 mod registries;
 mod review;
+mod spec;
 mod tools;
 
 pub use answer::{answer, unavailable};
+pub use bounded::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES};
 pub use credential::{hide_credentials, looks_like_credential};
 pub use decide::{Decision, Outcome, Wanted, Wants, Webhook, decide};
 pub use denial::{Cause, Denial, Subject};

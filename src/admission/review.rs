@@ -9,6 +9,7 @@ use serde_json::{Value, value::RawValue};
 use super::{
     Denial, Reason, Subject,
     agents::AgentView,
+    bounded::{MOST_ENTRIES, TOO_MUCH},
     denial::Cause,
     pods::{self, PodView, Scope},
     tools::ToolView,
@@ -476,6 +477,14 @@ fn position(error: &serde_json::Error) -> String {
         serde_json::error::Category::Eof => "it ends too early",
         serde_json::error::Category::Io | serde_json::error::Category::Syntax => "it is not JSON",
     };
+    // These are words of our own; serde's begin otherwise.
+    if error.to_string().starts_with(TOO_MUCH) {
+        return format!(
+            "a list has more than {MOST_ENTRIES} entries, or a field is too long, at line {} column {}",
+            error.line(),
+            error.column()
+        );
+    }
     format!(
         "{problem} at line {} column {}",
         error.line(),

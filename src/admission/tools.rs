@@ -4,17 +4,15 @@ use serde_json::Value;
 use super::{
     Policy, Reason,
     denial::Cause,
-    fields::{Findings, Metadata, Spec, judge_image, judge_key_ref, quote, text},
+    fields::{Findings, Metadata, judge_image, judge_key_ref, quote, text},
     references::{Reference, ReferenceKind, named},
     review::Change,
+    spec::Spec,
 };
 use crate::{api::ToolType, images::nearest};
 
 /// The fields that the rules look at, apart from the reference.
 const JUDGED: [&str; 2] = ["image", "type"];
-
-/// What steers nothing that runs.
-const HARMLESS: [&str; 2] = ["description", "tags"];
 
 const CREDENTIALS: &str = "spec.config.credentialsRef";
 
@@ -52,7 +50,7 @@ pub(super) fn references<'r>(tool: &'r Change<ToolView<'_>>) -> Vec<Reference<'r
     let is_unchanged = tool
         .old
         .as_ref()
-        .is_some_and(|old| spec.is_same_but_for(&old.spec, &HARMLESS));
+        .is_some_and(|old| spec.steers_the_same_as(&old.spec));
     if is_unchanged || tool.new.metadata.is_being_deleted() {
         return Vec::new();
     }

@@ -1,6 +1,6 @@
 //! Agents and Tools.
 
-use agentkube::admission::Webhook;
+use agentkube::admission::{Review, Webhook};
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
@@ -176,4 +176,26 @@ fn an_object_that_is_being_deleted_is_admitted() {
         World::default().causes(Webhook::Mutate, &review),
         Vec::<String>::new()
     );
+}
+
+#[test]
+fn a_field_that_is_too_long_to_be_judged_is_refused() {
+    for spec in [
+        json!({"runtime": vec![json!({"": 0}); 1_000]}),
+        json!({"runtime": "Codex", "image": "x".repeat(5_000)}),
+        json!({"runtime": "Codex", "imagePullSecrets": vec![json!({"name": "n"}); 4_000]}),
+    ] {
+        let body = review("agents", "CREATE", &agent(&spec), None).to_string();
+        assert!(Review::parse(body.as_bytes()).is_err(), "{:.80}", body);
+    }
+    // As many secrets as the schema allows, with names as long as they can be.
+    let secrets = vec![json!({"name": "n".repeat(253)}); 64];
+    let body = review(
+        "agents",
+        "CREATE",
+        &agent(&json!({"runtime": "Codex", "imagePullSecrets": secrets})),
+        None,
+    )
+    .to_string();
+    assert!(Review::parse(body.as_bytes()).is_ok());
 }

@@ -1,6 +1,6 @@
 //! Pods: placeholders, tokens, pull policies, pull secrets, the record.
 
-use agentkube::admission::{Review, Webhook};
+use agentkube::admission::{MOST_ENTRIES, Review, Unreadable, Webhook};
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
@@ -382,5 +382,42 @@ fn default_images_that_somebody_wrote_follow_the_levers_where_it_is_asked_for() 
         rewritten(&world, &owned),
         owned,
         "an Agent's own image stays verbatim"
+    );
+}
+
+/// The pod of an Agent with so many containers.
+fn crowded(containers: usize) -> Value {
+    let mut pod = agent_pod();
+    pod["spec"]["containers"] = (0..containers)
+        .map(|index| json!({"name": format!("c{index}"), "image": "agentkube.invalid/agent"}))
+        .collect();
+    pod
+}
+
+#[test]
+fn a_thousand_containers_are_filled_in() {
+    let (pod, _) = World::default()
+        .agent(&claude())
+        .mutate(&create(&crowded(1_000)));
+    let images = images(&pod);
+    assert_eq!(images.len(), 1_001);
+    assert!(
+        images
+            .iter()
+            .all(|image| image.contains("docker.io/adaptivelive/")),
+        "{images:?}"
+    );
+}
+
+#[test]
+fn more_containers_than_are_read_are_refused_with_the_limit() {
+    let body = create(&crowded(MOST_ENTRIES + 1)).to_string();
+    let Err(Unreadable::Request(refused)) = Review::parse(body.as_bytes()) else {
+        panic!("it is read");
+    };
+    let message = refused.denial.message();
+    assert!(
+        message.contains("the object cannot be read: a list has more than 1024 entries"),
+        "{message}"
     );
 }

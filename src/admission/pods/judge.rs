@@ -152,7 +152,8 @@ fn plaintext_token(slot: &Slot<'_>, pod: &PodView<'_>, owners: Owners<'_>) -> Op
     let index = slot
         .env?
         .iter()
-        .position(|variable| variable.name.as_str() == token && variable.value_from.is_none())?;
+        .find(|variable| variable.name.as_str() == token && !variable.has_source)?
+        .index;
     Some(
         Cause::forbidden(
             Reason::PlaintextToken,

@@ -1,16 +1,14 @@
-use std::collections::BTreeMap;
-
 use jsonptr::PointerBuf;
 use serde::Deserialize;
 
 use crate::{
-    admission::{patch::Patch, review::Text},
+    admission::{
+        bounded::{Few, Known, MIRROR_POD, TokenVariable, Tokens},
+        patch::Patch,
+        review::Text,
+    },
     api::{AGENT_LABEL, TOOL_LABEL},
 };
-
-/// The annotation of a pod that the kubelet made from a file: such a mirror pod is only shown by
-/// the API server, and changing it would change nothing that runs.
-const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 
 /// Which part of a pod a request may change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,9 +40,9 @@ pub(in crate::admission) struct PodView<'a> {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodMetadata<'a> {
     #[serde(borrow)]
-    pub(super) labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    pub(super) labels: Option<Known<'a>>,
     #[serde(borrow)]
-    pub(super) annotations: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    pub(super) annotations: Option<Known<'a>>,
     #[serde(borrow)]
     pub(super) deletion_timestamp: Option<Text<'a>>,
 }
@@ -53,15 +51,15 @@ pub(super) struct PodMetadata<'a> {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodSpec<'a> {
     #[serde(borrow)]
-    pub(super) containers: Option<Vec<Container<'a>>>,
+    pub(super) containers: Option<Few<Container<'a>>>,
     #[serde(borrow)]
-    pub(super) init_containers: Option<Vec<Container<'a>>>,
+    pub(super) init_containers: Option<Few<Container<'a>>>,
     #[serde(borrow)]
-    pub(super) ephemeral_containers: Option<Vec<Container<'a>>>,
+    pub(super) ephemeral_containers: Option<Few<Container<'a>>>,
     #[serde(borrow)]
-    pub(super) volumes: Option<Vec<Volume<'a>>>,
+    pub(super) volumes: Option<Few<Volume<'a>>>,
     #[serde(borrow)]
-    pub(super) image_pull_secrets: Option<Vec<SecretName<'a>>>,
+    pub(super) image_pull_secrets: Option<Few<SecretName<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,15 +72,7 @@ pub(super) struct Container<'a> {
     #[serde(borrow)]
     pub(super) image_pull_policy: Option<Text<'a>>,
     #[serde(borrow)]
-    pub(super) env: Option<Vec<EnvVar<'a>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct EnvVar<'a> {
-    #[serde(borrow)]
-    pub(super) name: Text<'a>,
-    pub(super) value_from: Option<serde::de::IgnoredAny>,
+    pub(super) env: Option<Tokens<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -123,8 +113,8 @@ pub(super) struct Slot<'p> {
     pub(super) image: Option<&'p str>,
     /// The pull policy, as the API server defaulted it.
     pub(super) pull_policy: Option<&'p str>,
-    /// The container's environment; a volume has none.
-    pub(super) env: Option<&'p [EnvVar<'p>]>,
+    /// The tokens in the container's environment, `None` where it has no environment.
+    pub(super) env: Option<&'p [TokenVariable<'p>]>,
 }
 
 impl Slot<'_> {
@@ -188,11 +178,18 @@ impl PodView<'_> {
     }
 
     pub(super) fn annotation(&self, name: &str) -> Option<&str> {
-        entry(self.metadata.annotations.as_ref(), name)
+        self.metadata
+            .annotations
+            .as_ref()?
+            .value(name)
     }
 
     fn label(&self, name: &str) -> Option<&str> {
-        entry(self.metadata.labels.as_ref(), name).filter(|value| !value.is_empty())
+        self.metadata
+            .labels
+            .as_ref()?
+            .value(name)
+            .filter(|value| !value.is_empty())
     }
 
     pub(super) fn is_mirror_pod(&self) -> bool {
@@ -240,10 +237,6 @@ impl PodView<'_> {
             .flatten()
             .chain(ephemeral_slots.into_iter().flatten())
     }
-}
-
-fn entry<'p>(map: Option<&'p BTreeMap<Text<'_>, Text<'_>>>, name: &str) -> Option<&'p str> {
-    map?.get(name).map(Text::as_str)
 }
 
 fn container<'p>(list: &'static str, (index, container): (usize, &'p Container<'_>)) -> Slot<'p> {

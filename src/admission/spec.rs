@@ -1,0 +1,295 @@
+//! The spec of an Agent or Tool as it is read: the fields that are judged, and of all others only
+//! whether they are the same as before.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState},
+    sync::LazyLock,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value};
+
+use super::{
+    bounded::{short, short_list},
+    review::Text,
+};
+
+/// Fields that are kept, if they are short.
+const SHORT: [&str; 5] = [
+    "agentToken",
+    "image",
+    "runtime",
+    "serviceAccountName",
+    "type",
+];
+/// A list that is kept, if it is short.
+const LIST: &str = "imagePullSecrets";
+/// Fields of which one member is kept: what it refers to.
+const PARTS: [(&str, &str); 2] = [("config", "credentialsRef"), ("goal", "configMapKeyRef")];
+/// What steers nothing that runs. Everybody who may update an Agent can stop it, and does not become
+/// the author of what runs by it.
+const HARMLESS: [&str; 3] = ["description", "paused", "tags"];
+
+/// Secret to this process, so that nobody can look for two specs with one fingerprint.
+static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// The `spec` of an Agent or Tool, whatever the types of its fields: the API server calls before it
+/// validates the schema.
+#[derive(Debug, Default)]
+pub(super) struct Spec {
+    kept: Map<String, Value>,
+    /// A fingerprint of everything else, but for what steers nothing that runs.
+    rest: u64,
+}
+
+impl Spec {
+    /// A field that is judged; null where it is not set.
+    pub(super) fn field(&self, name: &str) -> &Value {
+        self.kept
+            .get(name)
+            .unwrap_or(&Value::Null)
+    }
+
+    /// Whether these fields are the same in both.
+    pub(super) fn is_same_in(&self, other: &Self, names: &[&str]) -> bool {
+        names
+            .iter()
+            .all(|name| self.field(name) == other.field(name))
+    }
+
+    /// Whether all that steers what runs is the same in both.
+    pub(super) fn steers_the_same_as(&self, other: &Self) -> bool {
+        self.kept == other.kept && self.rest == other.rest
+    }
+}
+
+impl<'de> Deserialize<'de> for Spec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Spec;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Spec, A::Error> {
+        let mut kept = Map::new();
+        let mut hasher = KEYS.build_hasher();
+        while let Some(name) = members.next_key::<Text<'de>>()? {
+            let name = name.as_str();
+            let part = PARTS
+                .iter()
+                .find_map(|(field, member)| (*field == name).then_some(*member));
+            let value = if SHORT.contains(&name) {
+                members.next_value_seed(Short)?
+            } else if name == LIST {
+                members.next_value_seed(ShortList)?
+            } else if HARMLESS.contains(&name) {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            } else {
+                name.hash(&mut hasher);
+                let mut referred = Value::Null;
+                members.next_value_seed(Fingerprint {
+                    hasher: &mut hasher,
+                    keep: part.map(|member| (member, &mut referred)),
+                })?;
+                let Some(member) = part.filter(|_| !referred.is_null()) else {
+                    continue;
+                };
+                Value::Object(Map::from_iter([(member.to_owned(), referred)]))
+            };
+            kept.insert(name.to_owned(), value);
+        }
+        Ok(Spec {
+            kept,
+            rest: hasher.finish(),
+        })
+    }
+}
+
+/// A value of any type that is short.
+struct Short;
+
+impl<'de> DeserializeSeed<'de> for Short {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        short(deserializer)
+    }
+}
+
+/// A list that is short.
+struct ShortList;
+
+impl<'de> DeserializeSeed<'de> for ShortList {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        short_list(deserializer)
+    }
+}
+
+/// Goes through a value and keeps nothing of it but, of a map, one member.
+struct Fingerprint<'h> {
+    hasher: &'h mut DefaultHasher,
+    keep: Option<(&'static str, &'h mut Value)>,
+}
+
+impl<'de> DeserializeSeed<'de> for Fingerprint<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Fingerprint<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        0_u8.hash(self.hasher);
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        (1_u8, value).hash(self.hasher);
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        (2_u8, value).hash(self.hasher);
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        (3_u8, value).hash(self.hasher);
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        (4_u8, value.to_bits()).hash(self.hasher);
+        Ok(())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        (5_u8, value).hash(self.hasher);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let hasher = self.hasher;
+        6_u8.hash(hasher);
+        while items
+            .next_element_seed(Fingerprint {
+                hasher: &mut *hasher,
+                keep: None,
+            })?
+            .is_some()
+        {}
+        7_u8.hash(hasher);
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let Self { hasher, mut keep } = self;
+        8_u8.hash(hasher);
+        while let Some(name) = members.next_key::<Text<'de>>()? {
+            match &mut keep {
+                Some((member, kept)) if *member == name.as_str() => {
+                    **kept = members.next_value_seed(Short)?;
+                }
+                _ => {
+                    name.as_str().hash(hasher);
+                    members.next_value_seed(Fingerprint {
+                        hasher: &mut *hasher,
+                        keep: None,
+                    })?;
+                }
+            }
+        }
+        9_u8.hash(hasher);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec(value: &Value) -> Spec {
+        let read = Spec::deserialize(value).unwrap();
+        let written: Spec = serde_json::from_str(&value.to_string()).unwrap();
+        assert!(read.steers_the_same_as(&written), "{value}");
+        read
+    }
+
+    #[test]
+    fn what_is_judged_is_kept_and_nothing_else() {
+        let spec = spec(&json!({
+            "runtime": "Codex", "paused": false, "nodeSelector": {"a": "b"},
+            "goal": {"inline": "x", "configMapKeyRef": {"name": "n", "key": "k"}},
+            "config": {"hostname": "h"},
+        }));
+        assert_eq!(spec.field("runtime"), "Codex");
+        assert_eq!(
+            spec.field("goal"),
+            &json!({"configMapKeyRef": {"name": "n", "key": "k"}})
+        );
+        for name in ["config", "image", "nodeSelector", "paused"] {
+            assert!(spec.field(name).is_null(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_change_shows_but_what_steers_nothing() {
+        let base = json!({
+            "runtime": "Codex", "goal": {"inline": "x"}, "tools": [{"name": "a"}, {"name": "b"}],
+            "resources": {"limits": {"cpu": 1}}, "paused": true,
+        });
+        let with = |pointer: &str, value: Value| {
+            let mut changed = base.clone();
+            *changed.pointer_mut(pointer).unwrap() = value;
+            spec(&base).steers_the_same_as(&spec(&changed))
+        };
+        assert!(with("/paused", json!(false)));
+        for (pointer, value) in [
+            ("/runtime", json!("Goose")),
+            ("/goal/inline", json!("y")),
+            (
+                "/goal",
+                json!({"configMapKeyRef": {"name": "n", "key": "k"}}),
+            ),
+            ("/tools", json!([{"name": "a"}])),
+            ("/tools", json!([{"name": "b"}, {"name": "a"}])),
+            ("/resources/limits/cpu", json!("1")),
+            ("/resources/limits/cpu", json!(null)),
+            ("/resources", json!([])),
+        ] {
+            assert!(!with(pointer, value.clone()), "{pointer} {value}");
+        }
+    }
+
+    #[test]
+    fn a_judged_field_that_is_too_long_is_an_error_and_others_may_be_long() {
+        let long = "x".repeat(100_000);
+        assert!(Spec::deserialize(&json!({"image": long})).is_err());
+        assert!(Spec::deserialize(&json!({"goal": {"inline": long}, "tags": [long]})).is_ok());
+    }
+}
