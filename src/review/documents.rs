@@ -436,6 +436,12 @@ mod tests {
         assert!(read(&deep, Format::Yaml)[0].is_err());
         assert!(read(&deep, Format::Json)[0].is_err());
 
+        let many = "x: 1\n---\n".repeat(MOST_DOCUMENTS + 1);
+        assert_eq!(
+            seen(&many, Format::Yaml),
+            ["f: more than 100000 documents (hint: split it into several files)"]
+        );
+
         let longer = format!(
             "apiVersion: v1\nkind: A\nx: {}",
             "y".repeat(LONGEST_DOCUMENT)
