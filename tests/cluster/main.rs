@@ -11,6 +11,7 @@
 )]
 
 mod admission;
+mod attack;
 mod audit;
 mod authority;
 mod certificates;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     harness::run(
         [
             admission::tests(),
+            attack::tests(),
             audit::tests(),
             authority::tests(),
             certificates::tests(),
