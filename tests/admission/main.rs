@@ -7,6 +7,7 @@
 )]
 
 mod agents;
+mod arbitrary;
 mod pods;
 mod policy;
 mod properties;

@@ -2,7 +2,8 @@
 
 use agentkube::{
     admission::{
-        AgentFacts, Authority, Creation, Owners, Policy, Review, ToolFacts, Webhook, answer, decide,
+        AgentFacts, Authority, Creation, Decision, Owners, Policy, Review, ToolFacts, Unreadable,
+        Webhook, answer, decide,
     },
     api::{Agent, Tool},
 };
@@ -45,7 +46,7 @@ pub(crate) fn review(
 }
 
 /// The objects and settings that a decision is made with.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) agent: Option<AgentFacts>,
     pub(crate) tool: Option<ToolFacts>,
@@ -75,25 +76,50 @@ impl World {
 
     /// The response of one webhook.
     pub(crate) fn ask(&self, webhook: Webhook, review: &Value) -> Value {
-        let request = &review["request"];
-        let body = review.to_string();
-        let review = Review::parse(body.as_bytes()).expect("the review is served");
+        let answer = self.answer(webhook, review.to_string().as_bytes());
+        let answer: Value = serde_json::from_slice(&answer).expect("the answer is JSON");
+        answer["response"].clone()
+    }
+
+    /// The answer of one webhook, as it is sent.
+    pub(crate) fn answer(&self, webhook: Webhook, body: &[u8]) -> Vec<u8> {
+        match Review::parse(body) {
+            Ok(review) => {
+                let owners = Owners {
+                    agent: self.agent.as_ref(),
+                    tool: self.tool.as_ref(),
+                };
+                let decision = decide(webhook, &review, owners, Authority::Unasked, &self.policy);
+                self.expect_the_same_without_a_body(webhook, body, &review, &decision);
+                answer(review.uid(), &decision)
+            }
+            Err(Unreadable::Request(request)) => {
+                answer(&request.uid, &Decision::deny(request.denial))
+            }
+            Err(Unreadable::Body(message)) => panic!("{message}"),
+        }
+    }
+
+    /// A creation is decided the same where the object is held and no body was written.
+    fn expect_the_same_without_a_body(
+        &self,
+        webhook: Webhook,
+        body: &[u8],
+        review: &Review<'_>,
+        decision: &Decision,
+    ) {
+        let body: Value = serde_json::from_slice(body).expect("the body is JSON");
+        let Some(creation) = creation(&body["request"]) else {
+            return;
+        };
         let owners = Owners {
             agent: self.agent.as_ref(),
             tool: self.tool.as_ref(),
         };
-        let decision = decide(webhook, &review, owners, Authority::Unasked, &self.policy);
-        if let Some(creation) = creation(request) {
-            let held = Review::of(creation).expect("the review is served");
-            assert_eq!(held.wants(webhook), review.wants(webhook));
-            assert_eq!(
-                decide(webhook, &held, owners, Authority::Unasked, &self.policy),
-                decision
-            );
-        }
-        let answer: Value =
-            serde_json::from_slice(&answer(review.uid(), &decision)).expect("the answer is JSON");
-        answer["response"].clone()
+        let held = Review::of(creation).expect("the review is served");
+        assert_eq!(held.wants(webhook), review.wants(webhook));
+        let same = decide(webhook, &held, owners, Authority::Unasked, &self.policy);
+        assert_eq!(&same, decision);
     }
 
     /// The object after mutation, with the response that made it.
