@@ -5,9 +5,13 @@ use crate::images::REGISTRY_VARIABLE;
 /// levers too: the row's override, or the mirror's form of it with its own tag and digest kept.
 ///
 /// `None` where neither lever is set for it, and for whatever is no default image. A reference that
-/// is already where it would be moved to is no default image any more, or comes out as it is.
+/// is already where it would be moved to is no default image any more, or comes out as it is; an
+/// override is verbatim, even where it is the default of another row.
 #[must_use]
 pub fn rewrite_default(image: &str, settings: &ImageSettings) -> Option<Resolution> {
+    if settings.is_override(image) {
+        return None;
+    }
     let reference = image.parse::<ImageReference>().ok()?;
     let row = rows().find(|row| {
         reference.host() == DEFAULT_REGISTRY && row.repository == Some(reference.path())
@@ -90,7 +94,22 @@ mod tests {
         ];
         let first = rewritten("adaptivelive/codex:v1", &settings).unwrap();
         assert_eq!(first, "docker.io/adaptivelive/codex:v9");
-        assert_eq!(rewritten(&first, &settings).unwrap(), first);
+        assert_eq!(rewritten(&first, &settings), None);
+    }
+
+    #[test]
+    fn an_override_that_is_another_rows_default_is_not_rewritten_again() {
+        let settings = [
+            ("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/m"),
+            ("AGENTKUBE_IMAGE_CODEX", "adaptivelive/aider:v9"),
+            ("AGENTKUBE_IMAGE_CLINE", "adaptivelive/goose:v1"),
+            ("AGENTKUBE_IMAGE_GOOSE", "adaptivelive/cline:v1"),
+        ];
+        for image in ["codex:v1", "cline:v1", "cline:v2", "goose:v2"] {
+            let image = format!("adaptivelive/{image}");
+            let once = rewritten(&image, &settings).unwrap_or(image);
+            assert_eq!(rewritten(&once, &settings), None, "{once}");
+        }
     }
 
     #[test]

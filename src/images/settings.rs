@@ -85,6 +85,14 @@ impl ImageSettings {
             .map(ImageReference::as_str)
     }
 
+    /// Whether the image, word for word, is what some component is overridden with.
+    #[must_use]
+    pub(super) fn is_override(&self, image: &str) -> bool {
+        self.overrides
+            .values()
+            .any(|reference| reference.as_str() == image)
+    }
+
     fn read_override(&mut self, variable: &str, value: &str) -> Result<(), Complaint> {
         let row = rows()
             .find(|row| row.variable == Some(variable))
