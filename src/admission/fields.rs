@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Policy, Reason, credential, denial::Cause, names, review::Text};
+use super::{Placeholder, Policy, Reason, credential, denial::Cause, names, review::Text};
 use crate::images::ImageReference;
 
 /// What judging an object has found.
@@ -78,6 +78,18 @@ pub(super) fn judge_image(value: &Value, policy: &Policy, findings: &mut Finding
             .iter()
             .any(|cause| cause.reason == Reason::ImageRequired)
     {
+        return;
+    }
+    if Placeholder::parse(image).is_some() {
+        findings.refuse(
+            Cause::invalid(
+                Reason::InvalidImage,
+                FIELD,
+                image,
+                "must be an image, and this is a placeholder for one",
+            )
+            .hint("name the image that should run"),
+        );
         return;
     }
     match image.parse::<ImageReference>() {

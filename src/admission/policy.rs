@@ -1,6 +1,6 @@
 use crate::{
     admission::{
-        credential, names,
+        Placeholder, credential, names,
         registries::{self, AllowedRegistries},
     },
     images::{Component, ImageReference, ImageSettings, Problem, nearest, resolve, rows},
@@ -116,6 +116,7 @@ impl Policy {
             }
         }
         if let Some(images) = &images {
+            problems.extend(unresolvable(images));
             problems.extend(contradictions(images, &allowed_registries));
         }
         match images {
@@ -160,6 +161,28 @@ fn parse_pull_secrets(value: &str) -> Result<Vec<String>, Problem> {
         }
     }
     Ok(secrets)
+}
+
+/// A lever that points at a placeholder: what it serves would have to be replaced again.
+fn unresolvable(images: &ImageSettings) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    let levers = rows().filter_map(|row| lever(images, row.component));
+    for (variable, image) in levers {
+        let is_known = problems
+            .iter()
+            .any(|problem| problem.variable == variable);
+        if Placeholder::parse(&image).is_some() && !is_known {
+            problems.push(Problem {
+                variable: variable.to_owned(),
+                message: format!(
+                    "{} is a placeholder, which can never be pulled",
+                    credential::plain(&image)
+                ),
+                hint: Some("name the image, or the registry, that it should come from".to_owned()),
+            });
+        }
+    }
+    problems
 }
 
 /// A lever that points outside the allowed registries: nothing that it serves could ever run.
@@ -328,6 +351,18 @@ mod tests {
         for value in ["no", "False", "0", " false"] {
             let problems = authorizes(value).unwrap_err();
             assert_eq!(problems.len(), 1, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn no_lever_points_at_a_placeholder() {
+        for (variable, value) in [
+            ("AGENTKUBE_IMAGE_CODEX", "agentkube.invalid/agent"),
+            ("AGENTKUBE_IMAGE_REGISTRY", "agentkube.invalid/mirror"),
+        ] {
+            let problems = Policy::parse([(variable, value)]).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert_eq!(problems[0].variable, variable);
         }
     }
 

@@ -76,6 +76,7 @@ fn an_image_must_be_a_reference() {
         json!("nginx@sha256:short"),
         json!(5),
         json!("a b"),
+        json!("agentkube.invalid/codex"),
     ] {
         let causes = causes(
             "agents",

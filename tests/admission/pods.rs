@@ -261,7 +261,10 @@ fn a_placeholder_that_cannot_be_replaced_is_refused() {
     let custom = World::default().agent(&json!({"runtime": "Custom"}));
     assert_snapshot!(refused(custom, "agentkube.invalid/agent", agent.clone()));
     let invalid = World::default().agent(&json!({"runtime": "Custom", "image": "A B"}));
-    assert_snapshot!(refused(invalid, "agentkube.invalid/agent", agent));
+    assert_snapshot!(refused(invalid, "agentkube.invalid/agent", agent.clone()));
+    let circle = json!({"runtime": "Custom", "image": "agentkube.invalid/codex"});
+    let circle = World::default().agent(&circle);
+    assert_snapshot!(refused(circle, "agentkube.invalid/agent", agent));
 }
 
 #[test]

@@ -9,12 +9,14 @@ use crate::{
     support::{World, agent, review, tool},
 };
 
-/// Settings, Agents and Tools of several kinds, all of whose images are on the mirror.
+/// Settings, Agents and Tools of several kinds, all of whose images are on the mirror; one Agent
+/// that nothing can run.
 fn world() -> impl Strategy<Value = World> {
     let agents = select(vec![
         json!({"runtime": "Codex", "agentToken": {"secretRef": {"name": "t", "key": "k"}}}),
         json!({"runtime": "Codex", "imagePullPolicy": "Never", "imagePullSecrets": [{"name": " own "}, {"name": ""}]}),
         json!({"runtime": "Custom", "image": "registry.example.com/mirror/adaptivelive/own"}),
+        json!({"runtime": "Custom", "image": "agentkube.invalid/codex"}),
     ]);
     let layouts = select(vec!["repository", "name"]);
     (agents, layouts).prop_map(|(agent, layout)| {

@@ -1,6 +1,6 @@
 use super::view::{PodView, Scope, Slot};
 use crate::{
-    admission::{Owners, Placeholder, Policy, Reason, denial::Cause},
+    admission::{Owners, Placeholder, Policy, Reason, credential, denial::Cause},
     api::{AGENT_LABEL, TOOL_LABEL},
     images::{Component, ImageReference, MATRIX, Resolution, resolve},
 };
@@ -106,6 +106,16 @@ fn replace(
             &format!("set spec.image of the {owner}"),
         );
     };
+    // A second pass would take it for another image than this one.
+    if Placeholder::parse(&resolution.image).is_some() {
+        return unresolved(
+            &format!(
+                "the image that replaces it, {}, is a placeholder itself",
+                credential::plain(&resolution.image)
+            ),
+            &format!("set spec.image of the {owner} to an image"),
+        );
+    }
     match resolution
         .image
         .parse::<ImageReference>()
