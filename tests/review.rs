@@ -340,6 +340,20 @@ fn credentials_are_never_repeated() {
 }
 
 #[test]
+fn what_a_terminal_would_obey_is_not_shown() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: { name: \"a\\e[2J\" }\nspec: { containers: \
+                [{ name: \"b\\r\\e\", image: agentkube.invalid/codex }] }\n---\n\
+                {\"\\e[31m\": 1, \"\\e[31m\": 2}\n";
+    let folder = Folder::new(&[("a.yaml", text)]);
+    let output = folder.review(&["a.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    for talk in [out(&output), err(&output)] {
+        let is_obeyed = |character: char| character.is_control() && character != '\n';
+        assert!(!talk.is_empty() && !talk.contains(is_obeyed), "{talk:?}");
+    }
+}
+
+#[test]
 fn the_shipped_samples_are_decided_as_they_are_meant() {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/samples");
     let output = Folder::new(&[]).review(&["-o", "json", &samples.display().to_string()]);

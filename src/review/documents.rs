@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::{json::json, parallel::parallel};
+use super::{json::json, parallel::parallel, text::printable};
 
 /// The longest document that is read, in bytes: the API server takes no longer request.
 pub const LONGEST_DOCUMENT: usize = 3 * 1024 * 1024;
@@ -57,6 +57,7 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, at, message } = self;
+        let message = printable(message);
         match at {
             Some((line, column)) => write!(formatter, "{file}:{line}:{column}: {message}"),
             None => write!(formatter, "{file}: {message}"),

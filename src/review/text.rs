@@ -41,10 +41,12 @@ fn block(text: &mut String, verdict: &Verdict, paint: Paint) {
     } else {
         paint.green("allowed")
     };
+    let [kind, namespace, name] = [kind, namespace, name].map(|text| printable(text));
     let _ = writeln!(text, "{file}:{line}: {kind} {namespace}/{name}: {decision}");
     for (image, lower) in images.iter().zip(alternatives) {
         let rule = rule(image.source, image.variable.as_deref());
-        let _ = writeln!(text, "  {}: {} ({rule})", image.container, image.image);
+        let container = printable(&image.container);
+        let _ = writeln!(text, "  {container}: {} ({rule})", printable(&image.image));
         for other in lower {
             let rule = self::rule(other.source, other.variable);
             let line = format!("    else {} ({rule})", other.image);
@@ -52,22 +54,29 @@ fn block(text: &mut String, verdict: &Verdict, paint: Paint) {
         }
     }
     for warning in warnings {
+        let warning = printable(warning);
         let _ = writeln!(text, "  {}: {warning}", paint.yellow("warning"));
     }
     if let Some(message) = &decided.message {
         if decided.causes.len() < 2 {
-            let _ = writeln!(text, "  {message}");
+            let _ = writeln!(text, "  {}", printable(message));
         } else {
             let subject = message
                 .split_once(": ")
                 .map_or(message.as_str(), |(subject, _)| subject);
-            let _ = writeln!(text, "  {subject}:");
+            let _ = writeln!(text, "  {}:", printable(subject));
             for cause in &decided.causes {
-                let _ = writeln!(text, "  * {}: {}", cause.field, cause.message);
+                let cause = format!("{}: {}", cause.field, cause.message);
+                let _ = writeln!(text, "  * {}", printable(&cause));
             }
         }
     }
     text.push('\n');
+}
+
+/// What a manifest says, as a terminal shows it: what it would obey is replaced.
+pub(super) fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// The rule that chose an image, as it is written behind it.
