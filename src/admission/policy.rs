@@ -176,7 +176,7 @@ fn unresolvable(images: &ImageSettings) -> Vec<Problem> {
                 variable: variable.to_owned(),
                 message: format!(
                     "{} is a placeholder, which can never be pulled",
-                    credential::plain(&image)
+                    credential::shown(&image)
                 ),
                 hint: Some("name the image, or the registry, that it should come from".to_owned()),
             });

@@ -111,7 +111,7 @@ fn replace(
         return unresolved(
             &format!(
                 "the image that replaces it, {}, is a placeholder itself",
-                credential::plain(&resolution.image)
+                credential::shown(&resolution.image)
             ),
             &format!("set spec.image of the {owner} to an image"),
         );
