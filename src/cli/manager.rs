@@ -116,9 +116,9 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         max_age: rejections_max_age,
     };
     let ports = Ports {
-        webhook: bind(webhook_address, "--webhook-address").await?,
-        metrics: bind(metrics_address, "--metrics-address").await?,
-        probes: bind(probe_address, "--probe-address").await?,
+        webhook: bind(webhook_address, "--webhook-address")?,
+        metrics: bind(metrics_address, "--metrics-address")?,
+        probes: bind(probe_address, "--probe-address")?,
     };
     let mut replica = Replica::new(client().await?, Arc::new(policy), retention);
     if let Some(directory) = tls_dir {

@@ -1,6 +1,6 @@
 //! Reading a review's body: bounded in size, in time, and in what all bodies take together.
 
-use std::{ops::Deref, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -36,26 +36,26 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The memory that large bodies share
 ///
 /// It is taken as a body grows: who only announces a large one keeps nobody else from sending theirs.
-#[derive(Debug)]
-pub struct Room(Semaphore);
+#[derive(Clone, Debug)]
+pub struct Room(Arc<Semaphore>);
 
 impl Room {
     /// Room for so many bytes, [`SHARED_BYTES`] as a rule
     #[must_use]
-    pub const fn new(bytes: usize) -> Self {
-        Self(Semaphore::const_new(bytes))
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes)))
     }
 }
 
 /// A whole body, and the room that it takes until it is dropped
 #[derive(Debug)]
-pub struct Whole<'r> {
+pub struct Whole {
     bytes: Vec<u8>,
-    room: &'r Room,
-    taken: Option<SemaphorePermit<'r>>,
+    room: Room,
+    taken: Option<OwnedSemaphorePermit>,
 }
 
-impl Deref for Whole<'_> {
+impl Deref for Whole {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -74,7 +74,7 @@ pub async fn read(
     request: Request<Body>,
     deadline: Deadline,
     room: &Room,
-) -> Result<Whole<'_>, BodyError> {
+) -> Result<Whole, BodyError> {
     let (head, mut body) = request.into_parts();
     if !is_json(&head.headers) {
         return Err(BodyError::NotJson);
@@ -168,15 +168,15 @@ fn latest(deadline: Deadline) -> Instant {
         .min(Instant::now() + TIME_LIMIT)
 }
 
-async fn collect<'r>(
+async fn collect(
     body: &mut Body,
     announced: Option<usize>,
-    room: &'r Room,
-) -> Result<Whole<'r>, BodyError> {
+    room: &Room,
+) -> Result<Whole, BodyError> {
     let longest = announced.unwrap_or(LIMIT_BYTES);
     let mut whole = Whole {
         bytes: Vec::with_capacity(longest.min(OWN_BYTES)),
-        room,
+        room: room.clone(),
         taken: None,
     };
     while let Some(frame) = body.frame().await {
@@ -188,7 +188,7 @@ async fn collect<'r>(
     Ok(whole)
 }
 
-impl Whole<'_> {
+impl Whole {
     fn append(&mut self, data: &[u8], longest: usize) -> Result<(), BodyError> {
         let needed = self.bytes.len() + data.len();
         if needed > LIMIT_BYTES {
@@ -222,13 +222,14 @@ impl Whole<'_> {
         let held = self
             .taken
             .as_ref()
-            .map_or(0, SemaphorePermit::num_permits);
+            .map_or(0, OwnedSemaphorePermit::num_permits);
         let more = capacity.saturating_sub(OWN_BYTES + held);
         let more = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
         let more = self
             .room
             .0
-            .try_acquire_many(more)
+            .clone()
+            .try_acquire_many_owned(more)
             .map_err(|_| BodyError::NoRoom)?;
         match &mut self.taken {
             Some(taken) => taken.merge(more),
@@ -297,10 +298,8 @@ mod tests {
 
     use super::*;
 
-    static ROOM: Room = Room::new(SHARED_BYTES);
-
     async fn read(request: Request<Body>, deadline: Deadline) -> Result<usize, BodyError> {
-        let whole = super::read(request, deadline, &ROOM).await?;
+        let whole = super::read(request, deadline, &Room::new(SHARED_BYTES)).await?;
         Ok(whole.len())
     }
 

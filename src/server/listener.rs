@@ -7,7 +7,7 @@ use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     task::{Id, JoinError, JoinSet},
     time::{Instant, interval, sleep, timeout},
 };
@@ -20,21 +20,33 @@ use super::{
     standing::{Crowd, Place, Standing},
 };
 
+/// How many connections wait in the kernel's queue, as far as it allows: what comes beyond that is
+/// dropped, and tried again by its client only after a second
+const BACKLOG: u32 = 4096;
+
 /// Binds a port
 ///
 /// # Errors
 ///
 /// The text names the address and what to do; `flag` is the option that chooses another port, for
 /// instance `--webhook-port`.
-pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse { address, flag },
-            io::ErrorKind::AddrNotAvailable => BindError::NotOurs { address },
-            io::ErrorKind::PermissionDenied => BindError::NotPermitted { address, flag },
-            _ => BindError::Other { address, source },
-        })
+pub fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        // A replica that starts again need not wait for the connections of the one before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { address, flag },
+        io::ErrorKind::AddrNotAvailable => BindError::NotOurs { address },
+        io::ErrorKind::PermissionDenied => BindError::NotPermitted { address, flag },
+        _ => BindError::Other { address, source },
+    })
 }
 
 /// Why a port could not be bound
@@ -278,13 +290,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_named_with_the_way_out() {
-        let taken = bind(([127, 0, 0, 1], 0).into(), "--webhook-port")
-            .await
-            .unwrap();
+        let taken = bind(([127, 0, 0, 1], 0).into(), "--webhook-port").unwrap();
         let address = taken.local_addr().unwrap();
-        let error = bind(address, "--webhook-port")
-            .await
-            .unwrap_err();
+        let error = bind(address, "--webhook-port").unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -296,9 +304,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_of_another_machine_is_named() {
         // TEST-NET-1, which no machine has.
-        let error = bind(([192, 0, 2, 1], 9443).into(), "--webhook-port")
-            .await
-            .unwrap_err();
+        let error = bind(([192, 0, 2, 1], 9443).into(), "--webhook-port").unwrap_err();
         insta::assert_snapshot!(error, @"address 192.0.2.1:9443 does not belong to this machine (hint: use 0.0.0.0 for all of its addresses)");
     }
 }

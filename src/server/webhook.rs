@@ -8,7 +8,7 @@
 //! index yet, or where an Agent or Tool names what its author has to have a right to. What is
 //! refused is counted, logged and recorded in one place, the module `trail`.
 
-use std::sync::Arc;
+use std::{panic::resume_unwind, sync::Arc};
 
 use axum::{
     Router,
@@ -20,11 +20,16 @@ use axum::{
 use http::{StatusCode, header};
 use kube::Client;
 use thiserror::Error;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     Deadline, Metrics,
-    body::{self, BodyError, Room},
+    body::{self, BodyError, Room, Whole},
     trail::{Asked, Trail},
 };
 use crate::{
@@ -45,6 +50,13 @@ use crate::{
 /// connection that may be ended for a new one.
 pub const CONCURRENT_REVIEWS: usize = 256;
 
+/// From which size on a review is answered on a thread of its own, in bytes: reading it takes so
+/// long that others would notice.
+const LARGE_BYTES: usize = 128 * 1024;
+
+/// How many of those threads there are; further large reviews wait for one.
+const LARGE_REVIEWS: usize = 2;
+
 /// Everything that a review is answered with.
 pub struct Webhooks {
     policy: Arc<Policy>,
@@ -55,6 +67,7 @@ pub struct Webhooks {
     trail: Trail,
     room: Room,
     slots: Semaphore,
+    large: Arc<Semaphore>,
 }
 
 impl Webhooks {
@@ -81,6 +94,7 @@ impl Webhooks {
             metrics,
             room: Room::new(body::SHARED_BYTES),
             slots,
+            large: Arc::new(Semaphore::new(LARGE_REVIEWS)),
         }
     }
 
@@ -99,7 +113,7 @@ impl Webhooks {
             .with_state(Arc::new(self))
     }
 
-    async fn serve(&self, webhook: Webhook, request: Request) -> Response {
+    async fn serve(self: Arc<Self>, webhook: Webhook, request: Request) -> Response {
         let arrival = Instant::now();
         let deadline = Deadline::from_query(arrival, request.uri().query());
         let body = match body::read(request, deadline, &self.room).await {
@@ -117,12 +131,45 @@ impl Webhooks {
         };
         let _in_flight = self.metrics.review_in_flight();
         let start = Instant::now();
-        let response = self
-            .answer(webhook, &body, start, deadline)
-            .await;
+        let response = if body.len() > LARGE_BYTES {
+            self.clone()
+                .answer_aside(webhook, body, start, deadline)
+                .await
+        } else {
+            self.answer(webhook, &body, start, deadline)
+                .await
+        };
         self.metrics
             .review_duration(webhook, start.elapsed());
         response
+    }
+
+    /// Answers on a thread that no other review waits for.
+    async fn answer_aside(
+        self: Arc<Self>,
+        webhook: Webhook,
+        body: Whole,
+        start: Instant,
+        deadline: Deadline,
+    ) -> Response {
+        let turn = self.large.clone().acquire_owned();
+        let Ok(Ok(turn)) = timeout_at(deadline.instant(), turn).await else {
+            self.metrics.review_shed();
+            return overloaded();
+        };
+        let runtime = Handle::current();
+        let answering = spawn_blocking(move || {
+            let _turn = turn;
+            runtime.block_on(self.answer(webhook, &body, start, deadline))
+        });
+        match answering.await {
+            Ok(response) => response,
+            // As it would have ended here.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => overloaded(),
+            },
+        }
     }
 
     async fn answer(
@@ -432,6 +479,15 @@ mod tests {
         )
         .await;
         assert_eq!(status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn large_reviews_are_answered_like_others() {
+        let (router, _) = webhooks(Some(404));
+        let mut body = review();
+        body.push_str(&" ".repeat(LARGE_BYTES));
+        let (_, answer) = ask(router, request(Method::POST, "/mutate", body)).await;
+        assert!(answer.contains("UnknownAgent"), "{answer}");
     }
 
     #[tokio::test]

@@ -92,9 +92,7 @@ async fn the_grace_period_ends_requests_that_do_not() {
 
 #[tokio::test]
 async fn a_plain_listener_serves_until_the_shutdown_has_finished() {
-    let listener = bind(([127, 0, 0, 1], 0).into(), "--probes-port")
-        .await
-        .unwrap();
+    let listener = bind(([127, 0, 0, 1], 0).into(), "--probes-port").unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::new();
     let router = Router::new().route("/healthz", get(async || "ok"));

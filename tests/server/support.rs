@@ -4,7 +4,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -78,9 +78,7 @@ impl Server {
             )
             .route("/review", post(review));
 
-        let listener = bind(([127, 0, 0, 1], 0).into(), "--webhook-port")
-            .await
-            .unwrap();
+        let listener = bind(([127, 0, 0, 1], 0).into(), "--webhook-port").unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
         let task = tokio::spawn(serve(
@@ -162,7 +160,7 @@ impl Server {
     }
 }
 
-static ROOM: body::Room = body::Room::new(body::SHARED_BYTES);
+static ROOM: LazyLock<body::Room> = LazyLock::new(|| body::Room::new(body::SHARED_BYTES));
 
 async fn review(request: Request<Body>) -> Result<String, body::BodyError> {
     let deadline = Deadline::from_query(tokio::time::Instant::now(), request.uri().query());

@@ -160,7 +160,7 @@ pub(super) async fn requests_that_are_not_ours(cluster: &Cluster) -> anyhow::Res
 
 /// Clients that ask and ask, and never read an answer.
 pub(super) async fn unread_answers(cluster: &Cluster) -> anyhow::Result<()> {
-    const CLIENTS: usize = 500;
+    const CLIENTS: usize = 100;
 
     let siege = Siege::start(cluster).await?;
     let requests = "GET /x HTTP/1.1\r\nHost: w\r\n\r\n".repeat(300);

@@ -29,10 +29,11 @@ const BINARY: &str = "AGENTKUBE_BINARY";
 const MOST_KIB: u64 = 64 * 1024;
 const MOST_GROWTH_KIB: u64 = 48 * 1024;
 
-/// The good client's p99, for a release build. A debug build, on a machine that does other things,
-/// may take five times as long, or five times what it takes without an attack.
+/// The good client's p99, for a release build.
 const P99: Duration = Duration::from_millis(50);
-const DEBUG_FACTOR: u32 = 5;
+/// The same for a debug build, on a machine that does other things: well before an API server gives
+/// up.
+const P99_DEBUG: Duration = Duration::from_secs(3);
 
 /// The pauses of the good client: between two reviews, and between two new connections.
 const PACE: Duration = Duration::from_millis(10);
@@ -116,11 +117,7 @@ impl Siege {
             "{attack}: memory grew to {peak} KiB, from {} KiB at rest",
             self.at_rest
         );
-        let p99 = if self.is_release {
-            P99
-        } else {
-            DEBUG_FACTOR * P99.max(self.calm.kept.p99())
-        };
+        let p99 = if self.is_release { P99 } else { P99_DEBUG };
         ensure!(
             good.kept.p99() < p99,
             "{attack}: the good client's p99 is {}, {} without an attack",
