@@ -1,6 +1,13 @@
 //! Every direct dependency is justified in CONTRIBUTING.md, and every build script that may run is
 //! described in docs/supply-chain.md.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected has failed"
+)]
+
 use std::{collections::BTreeSet, path::Path, process::Command};
 
 use serde_json::Value;

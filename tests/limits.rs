@@ -14,7 +14,7 @@ use agentkube::{
     server::{
         Limits, body,
         connection::{HEAD_LIMIT_BYTES, MOST_HEADERS, UNREAD_LIMIT_BYTES},
-        webhook::CONCURRENT_REVIEWS,
+        webhook::{CONCURRENT_REVIEWS, LARGE_REVIEWS},
     },
 };
 
@@ -94,6 +94,10 @@ fn every_value_is_the_one_in_the_source() {
         ("a body's own memory", size(body::OWN_BYTES)),
         ("memory that larger bodies share", size(body::SHARED_BYTES)),
         ("reviews being answered", CONCURRENT_REVIEWS.to_string()),
+        (
+            "reviews of more than 128 KiB being answered",
+            LARGE_REVIEWS.to_string(),
+        ),
         ("answers that are not read", size(UNREAD_LIMIT_BYTES)),
         (
             "containers, init containers, ephemeral containers, volumes, pull secrets of a pod",

@@ -97,21 +97,7 @@ impl Metrics {
             "1 if this replica leads, else 0",
             metrics.leader.clone(),
         );
-        registry.register(
-            "rejections",
-            "Rejections written, evicted and expired, and denials folded into one or dropped, by event",
-            metrics.rejections.events.clone(),
-        );
-        registry.register(
-            "rejections_pending",
-            "Rejections that wait to be written",
-            metrics.rejections.pending.clone(),
-        );
-        registry.register(
-            "rejections_writable",
-            "1 while the API server takes Rejections, else 0",
-            metrics.rejections.writable.clone(),
-        );
+        register_rejections(&mut registry, &metrics.rejections);
         registry.register(
             "review_duration_seconds",
             "Time from a whole body to its answer",
@@ -299,6 +285,24 @@ struct BuildLabels {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct DurationLabels {
     webhook: &'static str,
+}
+
+fn register_rejections(registry: &mut Registry, rejections: &RejectionMetrics) {
+    registry.register(
+        "rejections",
+        "Rejections written, evicted and expired, and denials folded into one or dropped, by event",
+        rejections.events.clone(),
+    );
+    registry.register(
+        "rejections_pending",
+        "Rejections that wait to be written",
+        rejections.pending.clone(),
+    );
+    registry.register(
+        "rejections_writable",
+        "1 while the API server takes Rejections, else 0",
+        rejections.writable.clone(),
+    );
 }
 
 /// From 50 µs, a usual answer, to 1 s, where an operator should have been told long ago

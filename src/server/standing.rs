@@ -247,9 +247,9 @@ mod tests {
         let second = Duration::from_secs(1);
         let [slow, in_time, gone, idle, busy] = [
             (Phase::Head, limits.head + second),
-            (Phase::Head, limits.head - second),
+            (Phase::Head, limits.head / 2),
             (Phase::Idle, limits.idle + second),
-            (Phase::Idle, limits.idle - second),
+            (Phase::Idle, limits.idle / 2),
             (Phase::Answer, limits.idle * 2),
         ]
         .map(|(phase, ago)| admit(&mut crowd, standing(phase, true, ago)));

@@ -55,7 +55,7 @@ pub const CONCURRENT_REVIEWS: usize = 256;
 const LARGE_BYTES: usize = 128 * 1024;
 
 /// How many of those threads there are; further large reviews wait for one.
-const LARGE_REVIEWS: usize = 2;
+pub const LARGE_REVIEWS: usize = 2;
 
 /// Everything that a review is answered with.
 pub struct Webhooks {

@@ -187,7 +187,7 @@ fn a_field_that_is_too_long_to_be_judged_is_refused() {
         json!({"runtime": "Codex", "imagePullSecrets": vec![json!({"name": "n"}); 4_000]}),
     ] {
         let body = review("agents", "CREATE", &agent(&spec), None).to_string();
-        assert!(Review::parse(body.as_bytes()).is_err(), "{:.80}", body);
+        assert!(Review::parse(body.as_bytes()).is_err(), "{body:.80}");
     }
     // As many secrets as the schema allows, with names as long as they can be.
     let secrets = vec![json!({"name": "n".repeat(253)}); 64];

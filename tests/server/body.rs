@@ -13,7 +13,7 @@ fn head(content_type: &str, length: usize, query: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_body_of_the_limit_is_read_and_one_byte_more_is_answered() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let mut client = server.connect().await;
     client
         .send(&head("application/json", body::LIMIT_BYTES, ""))
@@ -46,7 +46,7 @@ async fn a_body_of_the_limit_is_read_and_one_byte_more_is_answered() {
 
 #[tokio::test]
 async fn a_client_that_asks_first_is_refused_before_it_sends() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let mut client = server.connect().await;
     let head = String::from_utf8(head("application/json", body::LIMIT_BYTES * 100, "")).unwrap();
     let head = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
@@ -56,7 +56,7 @@ async fn a_client_that_asks_first_is_refused_before_it_sends() {
 
 #[tokio::test]
 async fn a_chunked_body_over_the_limit_is_answered() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let mut client = server.connect().await;
     client
         .send(b"POST /review HTTP/1.1\r\nHost: webhook\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -75,7 +75,7 @@ async fn a_chunked_body_over_the_limit_is_answered() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up_at_the_requests_timeout() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let mut client = server.connect().await;
     let start = Instant::now();
     client
@@ -93,7 +93,7 @@ async fn a_body_that_does_not_come_is_given_up_at_the_requests_timeout() {
 
 #[tokio::test]
 async fn another_content_type_is_refused_with_a_sentence() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let mut client = server.connect().await;
     client
         .send(&head("text/yaml", 2, ""))

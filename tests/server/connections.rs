@@ -12,7 +12,7 @@ use crate::support::{PATIENCE, Server, eventually, limits};
 
 #[tokio::test]
 async fn speaks_http_1_over_tls_and_keeps_the_connection() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let mut client = server.connect().await;
     assert_eq!(
         client
@@ -37,7 +37,7 @@ async fn a_slow_handshake_holds_nobody_up_and_is_ended() {
         handshake: Duration::from_secs(2),
         ..limits()
     };
-    let server = Server::start(limits).await;
+    let server = Server::start(limits);
     let mut silent = TcpStream::connect(server.address)
         .await
         .unwrap();
@@ -71,8 +71,7 @@ async fn beyond_the_cap_the_one_that_was_never_answered_goes_first() {
     let server = Server::start(Limits {
         connections: 2,
         ..limits()
-    })
-    .await;
+    });
     let mut good = server.connect().await;
     assert_eq!(good.get("/").await.status, 200);
     let mut silent = TcpStream::connect(server.address)
@@ -109,8 +108,7 @@ async fn connections_wait_while_all_others_are_being_answered() {
     let server = Server::start(Limits {
         connections: 1,
         ..limits()
-    })
-    .await;
+    });
     let mut busy = server.connect().await;
     busy.send(b"GET /held HTTP/1.1\r\nHost: webhook\r\n\r\n")
         .await;
@@ -138,8 +136,7 @@ async fn a_head_has_less_time_than_the_pause_before_it() {
     let server = Server::start(Limits {
         head: Duration::from_millis(300),
         ..limits()
-    })
-    .await;
+    });
     let mut pausing = server.connect().await;
     assert_eq!(pausing.get("/").await.status, 200);
     let mut slow = server.connect().await;
@@ -151,7 +148,7 @@ async fn a_head_has_less_time_than_the_pause_before_it() {
 
 #[tokio::test]
 async fn a_head_that_is_too_long_is_answered() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     for head in [
         format!(
             "GET / HTTP/1.1\r\nHost: webhook\r\nX: {}\r\n\r\n",
@@ -171,7 +168,7 @@ async fn a_head_that_is_too_long_is_answered() {
 
 #[tokio::test]
 async fn requests_in_one_go_are_answered_in_their_order() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let mut client = server.connect().await;
     let requests = "POST /review HTTP/1.1\r\nHost: webhook\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1\
                     GET / HTTP/1.1\r\nHost: webhook\r\n\r\n";
@@ -186,7 +183,7 @@ async fn requests_in_one_go_are_answered_in_their_order() {
 
 #[tokio::test]
 async fn a_panic_ends_its_own_connection_only() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let mut calm = server.connect().await;
     let mut unlucky = server.connect().await;
     unlucky

@@ -15,7 +15,7 @@ use crate::support::{PATIENCE, Server, limits};
 #[tokio::test]
 async fn a_drain_answers_with_connection_close_and_finishes_what_is_in_flight() {
     let drain = Duration::from_millis(1500);
-    let server = Server::start(Limits::webhook(drain)).await;
+    let server = Server::start(Limits::webhook(drain));
     let mut kept = server.connect().await;
     let mut idle = server.connect().await;
     assert!(!kept.get("/").await.closes);
@@ -64,8 +64,7 @@ async fn the_grace_period_ends_requests_that_do_not() {
     let server = Server::start(Limits {
         grace: Duration::from_millis(200),
         ..limits()
-    })
-    .await;
+    });
     let mut stuck = server.connect().await;
     stuck
         .send(b"GET /held HTTP/1.1\r\nHost: webhook\r\n\r\n")

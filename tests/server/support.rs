@@ -54,7 +54,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(limits: Limits) -> Self {
+    pub(crate) fn start(limits: Limits) -> Self {
         let authority = Authority::new(HOUR, Timestamp::now()).unwrap();
         let metrics = Metrics::new("test");
         let serving = Arc::new(ServingCertificate::new(metrics.certificate_expiry()));

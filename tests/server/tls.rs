@@ -12,7 +12,7 @@ use crate::support::{HOUR, Server, eventually, issue, limits, pair};
 
 #[tokio::test]
 async fn a_client_with_another_authority_is_counted() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let stranger = Authority::new(HOUR, Timestamp::now()).unwrap();
     assert!(
         server
@@ -31,7 +31,7 @@ async fn a_client_with_another_authority_is_counted() {
 
 #[tokio::test]
 async fn a_swapped_certificate_is_seen_by_the_next_handshake() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let mut before = server.connect().await;
     assert_eq!(before.get("/").await.status, 200);
 
@@ -68,7 +68,7 @@ fn mount(directory: &Path, generation: &str, chain: &str, key: &str) {
 
 #[tokio::test]
 async fn a_directory_is_followed_through_link_swaps_and_bad_pairs() {
-    let server = Server::start(limits()).await;
+    let server = Server::start(limits());
     let directory = tempfile::tempdir().unwrap();
     let [first, second, third] = [0; 3].map(|_| issue(&server.authority));
     mount(directory.path(), "..1", &first.chain_pem, &first.key_pem);

@@ -24,7 +24,7 @@ pub(super) async fn bodies_without_end_or_with_a_wrong_length(
                 let mut wire = target.connect().await?;
                 wire.send(&head("/mutate", "Transfer-Encoding: chunked\r\n"))
                     .await?;
-                let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+                let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 0x10000], b"\r\n"].concat();
                 // 64 MiB, of which nobody reads a quarter.
                 for _ in 0..1024 {
                     if wire.send(&chunk).await.is_err() {

@@ -19,12 +19,60 @@ const HOLE: &str = "@@@";
 
 pub(super) async fn json_that_is_made_to_hurt(cluster: &Cluster) -> anyhow::Result<()> {
     let siege = Siege::start(cluster).await?;
+    for (attack, body) in hurtful() {
+        let ends = siege
+            .withstand(attack, async |target| {
+                Ends::of(40, 8, async |_| {
+                    let mut wire = target.connect().await?;
+                    wire.post("/mutate?timeout=5s", &body)
+                        .await?;
+                    let answer = wire.answer().await?;
+                    // What is not understood is not repeated at length.
+                    ensure!(answer.body.len() < 4096, "{} bytes", answer.body.len());
+                    let verdict = if answer
+                        .body
+                        .contains(r#""allowed":false"#)
+                    {
+                        " (denied)"
+                    } else {
+                        ""
+                    };
+                    Ok(format!("{}{verdict}", answer.status))
+                })
+                .await
+            })
+            .await?;
+        ends.only(&["200", "200 (denied)", "400"])?;
+        ends.within(Duration::from_secs(1))?;
+    }
+
+    let ends = siege
+        .withstand("gzip", async |target| {
+            Ends::of(40, 8, async |_| {
+                let mut wire = target.connect().await?;
+                let mut request = head(
+                    "/mutate",
+                    "Content-Encoding: gzip\r\nContent-Length: 20\r\n",
+                );
+                request.extend([
+                    0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                ]);
+                wire.send(&request).await?;
+                Ok(wire.end().await)
+            })
+            .await
+        })
+        .await?;
+    ends.only(&["415"])
+}
+
+fn hurtful() -> Vec<(&'static str, Vec<u8>)> {
     let lists = "[".repeat(LEVELS) + &"]".repeat(LEVELS);
     let objects = "{\"a\":".repeat(LEVELS) + "1" + &"}".repeat(LEVELS);
     let digits = "9".repeat(100_000);
-    let usual_text = String::from_utf8(usual())?;
+    let usual_text = String::from_utf8(usual()).expect("a review is UTF-8");
     let spec = |value: &str| agent(&format!(r#"{{"runtime":"Codex","unknown":{value}}}"#));
-    let attacks: Vec<(&str, Vec<u8>)> = vec![
+    vec![
         ("100,000 lists and nothing else", lists.clone().into_bytes()),
         (
             "100,000 objects in an unknown field of an Agent",
@@ -87,52 +135,7 @@ pub(super) async fn json_that_is_made_to_hurt(cluster: &Cluster) -> anyhow::Resu
             agent(r#"{"runtime":"\u0000\u0000"}"#),
         ),
         ("nothing", Vec::new()),
-    ];
-    for (attack, body) in attacks {
-        let ends = siege
-            .withstand(attack, async |target| {
-                Ends::of(40, 8, async |_| {
-                    let mut wire = target.connect().await?;
-                    wire.post("/mutate?timeout=5s", &body)
-                        .await?;
-                    let answer = wire.answer().await?;
-                    // What is not understood is not repeated at length.
-                    ensure!(answer.body.len() < 4096, "{} bytes", answer.body.len());
-                    let verdict = if answer
-                        .body
-                        .contains(r#""allowed":false"#)
-                    {
-                        " (denied)"
-                    } else {
-                        ""
-                    };
-                    Ok(format!("{}{verdict}", answer.status))
-                })
-                .await
-            })
-            .await?;
-        ends.only(&["200", "200 (denied)", "400"])?;
-        ends.within(Duration::from_secs(1))?;
-    }
-
-    let ends = siege
-        .withstand("gzip", async |target| {
-            Ends::of(40, 8, async |_| {
-                let mut wire = target.connect().await?;
-                let mut request = head(
-                    "/mutate",
-                    "Content-Encoding: gzip\r\nContent-Length: 20\r\n",
-                );
-                request.extend([
-                    0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                ]);
-                wire.send(&request).await?;
-                Ok(wire.end().await)
-            })
-            .await
-        })
-        .await?;
-    ends.only(&["415"])
+    ]
 }
 
 /// The manager keeps some facts of what it reads, and a client may choose how many there are.

@@ -20,7 +20,9 @@ pub(crate) fn tests() -> Vec<Test> {
     use bodies::{bodies_without_end_or_with_a_wrong_length, many_bodies_of_the_largest_size};
     use handshakes::{half_open_handshakes, old_and_odd_handshakes};
     use json::{json_that_is_made_to_hurt, large_json_that_grows_in_memory};
-    use protocol::{requests_that_are_not_ours, unread_answers};
+    use protocol::{
+        requests_that_are_not_ours, reviews_in_one_go_and_by_another_name, unread_answers,
+    };
     use slow::{slow_bodies, slow_heads_and_idle_sessions};
 
     tests![ControlPlane:
@@ -33,6 +35,7 @@ pub(crate) fn tests() -> Vec<Test> {
         json_that_is_made_to_hurt,
         large_json_that_grows_in_memory,
         requests_that_are_not_ours,
+        reviews_in_one_go_and_by_another_name,
         unread_answers,
     ]
 }

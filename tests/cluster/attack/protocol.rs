@@ -95,8 +95,11 @@ pub(super) async fn requests_that_are_not_ours(cluster: &Cluster) -> anyhow::Res
             .await
         })
         .await?;
-    ends.only(&["closed"])?;
+    ends.only(&["closed"])
+}
 
+pub(super) async fn reviews_in_one_go_and_by_another_name(cluster: &Cluster) -> anyhow::Result<()> {
+    let siege = Siege::start(cluster).await?;
     let ends = siege
         .withstand("200 reviews in one go, 20 times", async |target| {
             let mut request = head("/mutate", &format!("Content-Length: {}\r\n", usual().len()));
