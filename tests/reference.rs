@@ -3,6 +3,9 @@
 //! `tests/reference-oracle` is that library behind a pipe. Its corpus, and random mutations of it,
 //! must be read alike on both sides: accepted or refused, host, path, tag and digest.
 //! `REFERENCE_SEED=<number>` repeats a run or tries another one.
+//!
+//! What the library says of the corpus, and of what fuzzing came up with, is recorded in
+//! `answers.txt` beside it, where a fuzz target can look it up; `REFERENCE_RECORD=1` records it anew.
 
 #![expect(
     clippy::indexing_slicing,
@@ -19,7 +22,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use agentkube::images::ImageReference;
 
@@ -74,6 +77,31 @@ fn the_parser_reads_the_corpus_and_its_mutations_as_go_does() {
 }
 
 #[test]
+fn the_recorded_answers_are_those_of_go() {
+    let Some(oracle) = build_oracle() else { return };
+    let mut texts = corpus();
+    texts.extend(fuzzed());
+    texts.sort_unstable();
+    texts.dedup();
+    let answers = ask(&oracle, &texts.iter().collect::<Vec<_>>());
+    assert_eq!(answers.len(), texts.len());
+
+    let mut lines = String::new();
+    for (text, answer) in texts.into_iter().zip(answers) {
+        lines += &serde_json::to_string(&Recorded { text, answer }).unwrap();
+        lines += "\n";
+    }
+    let path = module().join("answers.txt");
+    if env::var_os("REFERENCE_RECORD").is_some() {
+        fs::write(&path, &lines).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap() == lines,
+        "answers.txt is not what Go answers\nhint: run this test with REFERENCE_RECORD=1"
+    );
+}
+
+#[test]
 fn the_corpus_is_large_and_without_repetitions() {
     let mut corpus = corpus();
     let lines = corpus.len();
@@ -84,13 +112,20 @@ fn the_corpus_is_large_and_without_repetitions() {
 }
 
 /// What one side makes of a reference. All texts are empty where it is refused.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 struct Answer {
     accepted: bool,
     host: String,
     path: String,
     tag: String,
     digest: String,
+}
+
+#[derive(Serialize)]
+struct Recorded {
+    text: String,
+    #[serde(flatten)]
+    answer: Answer,
 }
 
 fn read(text: &str) -> Answer {
@@ -121,6 +156,15 @@ fn corpus() -> Vec<String> {
     let text = fs::read_to_string(module().join("corpus.txt")).unwrap();
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// What the fuzz target's corpus holds of texts.
+fn fuzzed() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/reference");
+    fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|file| fs::read_to_string(file.unwrap().path()).ok())
         .collect()
 }
 
