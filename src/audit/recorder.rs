@@ -88,9 +88,15 @@ impl Recorder {
             is_failing: false,
             backoff: BACKOFF.0,
         };
-        tokio::select! {
-            () = writer.run() => {}
-            () = shutdown => {}
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let start = Instant::now();
+            // Never dropped half-way: what it has taken is nowhere else.
+            let came = writer.batch(false).await;
+            tokio::select! {
+                () = writer.rest(came, start) => {}
+                () = &mut shutdown => break,
+            }
         }
         let last = async { while writer.batch(true).await == Batch::Written {} };
         let in_time = timeout(LAST_WRITES, last).await;
@@ -138,20 +144,19 @@ enum Batch {
 }
 
 impl Writer<'_> {
-    async fn run(&mut self) {
-        loop {
-            let start = Instant::now();
-            match self.batch(false).await {
-                Batch::Written => {
-                    self.backoff = BACKOFF.0;
-                    sleep_until(start + BATCH_PERIOD).await;
-                }
-                Batch::Fail => {
-                    sleep(self.backoff).await;
-                    self.backoff = BACKOFF.1.min(self.backoff * 2);
-                }
-                Batch::Nothing => self.wait().await,
+    /// Waits until the next batch may be written.
+    async fn rest(&mut self, came: Batch, start: Instant) {
+        match came {
+            Batch::Written => {
+                self.backoff = BACKOFF.0;
+                sleep_until(start + BATCH_PERIOD).await;
             }
+            Batch::Fail => {
+                let pause = self.backoff;
+                self.backoff = BACKOFF.1.min(pause * 2);
+                sleep(pause).await;
+            }
+            Batch::Nothing => self.wait().await,
         }
     }
 
