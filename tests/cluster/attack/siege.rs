@@ -16,6 +16,7 @@ use anyhow::{Context, ensure};
 use futures::{StreamExt, stream};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::wire::{Target, Wire};
 use crate::{cluster::Cluster, direct::creation};
@@ -64,6 +65,7 @@ impl Siege {
             .await?;
         let target = Target::of(cluster, &manager).await?;
         let calm = GoodClient::start(&target)
+            .await
             .after(Duration::from_secs(1))
             .await?;
         ensure!(
@@ -91,7 +93,7 @@ impl Siege {
         // From here on the peak is counted anew.
         std::fs::write(format!("/proc/{}/clear_refs", self.manager.id()), "5")?;
         let before = memory(&self.manager, "VmRSS:")?;
-        let good = GoodClient::start(&self.target);
+        let good = GoodClient::start(&self.target).await;
         let start = Instant::now();
         let ends = run(&self.target).await?;
         let took = start.elapsed();
@@ -264,15 +266,19 @@ struct Latencies {
 struct Quantiles(Vec<Duration>);
 
 impl GoodClient {
-    fn start(target: &Target) -> Self {
+    /// Returns once it has had its first answer: an API server is there before the attack is.
+    async fn start(target: &Target) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (target, stopped) = (target.clone(), stop.clone());
+        let (ready, is_ready) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?
-                .block_on(Self::work(&target, &stopped))
+                .block_on(Self::work(&target, &stopped, ready))
         });
+        // One that has failed says so in the end.
+        let _ = is_ready.await;
         Self { stop, thread }
     }
 
@@ -285,10 +291,15 @@ impl GoodClient {
             .context("the good client panicked")?
     }
 
-    async fn work(target: &Target, stopped: &AtomicBool) -> anyhow::Result<Latencies> {
+    async fn work(
+        target: &Target,
+        stopped: &AtomicBool,
+        ready: oneshot::Sender<()>,
+    ) -> anyhow::Result<Latencies> {
         let mut seen = Latencies::default();
         let mut kept = target.connect().await?;
         kept.review(&usual()).await?;
+        let _ = ready.send(());
         while !stopped.load(Ordering::Relaxed) {
             for _ in 0..REVIEWS_PER_CONNECTION {
                 let start = Instant::now();
