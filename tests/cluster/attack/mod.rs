@@ -25,6 +25,11 @@ pub(crate) fn tests() -> Vec<Test> {
     };
     use slow::{slow_bodies, slow_heads_and_idle_sessions};
 
+    // What is demanded of memory and of times is meant for a release build, which these tests do not
+    // make; a debug build on a busy machine misses it now and then.
+    if std::env::var_os(siege::BINARY).is_none() {
+        return Vec::new();
+    }
     tests![ControlPlane:
         half_open_handshakes,
         old_and_odd_handshakes,

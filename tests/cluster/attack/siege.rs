@@ -23,7 +23,7 @@ use crate::{cluster::Cluster, direct::creation};
 
 /// A program that is attacked instead of the one that was built for the tests, a release build for
 /// instance.
-const BINARY: &str = "AGENTKUBE_BINARY";
+pub(super) const BINARY: &str = "AGENTKUBE_BINARY";
 
 /// The most memory that a release build may take, and the most that any build may take more than
 /// at rest.
