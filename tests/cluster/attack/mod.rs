@@ -3,8 +3,7 @@
 //! Everything runs against a manager of its own on the loopback, is bounded in count and in time,
 //! and prints a line of a table. `AGENTKUBE_BINARY=target/release/agentkube cargo test --test
 //! cluster -- attack --test-threads 1 --nocapture` measures a release build, and holds it to the
-//! limits that are stated in `docs/limits.md`; a debug build is slower and takes more memory, and is
-//! held to a growth in memory and to a multiple of the latency.
+//! limits that are stated in `docs/limits.md`. Without that variable nothing is attacked.
 
 mod bodies;
 mod handshakes;

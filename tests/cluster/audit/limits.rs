@@ -311,7 +311,7 @@ async fn a_flood_of_denials_costs_neither_latency_nor_memory_nor_counts(
         "memory grew from {memory} KiB to {later} KiB"
     );
     ensure!(
-        quantile(&rest, 99) < 3 * quantile(&first, 99).max(Duration::from_millis(5)),
+        quantile(&rest, 99) < 3 * quantile(&first, 99).max(Duration::from_millis(25)),
         "the p99 grew from {:?} to {:?}",
         quantile(&first, 99),
         quantile(&rest, 99)
