@@ -95,7 +95,7 @@ fn every_value_is_the_one_in_the_source() {
         ("memory that larger bodies share", size(body::SHARED_BYTES)),
         ("reviews being answered", CONCURRENT_REVIEWS.to_string()),
         (
-            "reviews of more than 128 KiB being answered",
+            "reviews of more than 64 KiB being answered",
             LARGE_REVIEWS.to_string(),
         ),
         ("answers that are not read", size(UNREAD_LIMIT_BYTES)),

@@ -52,7 +52,7 @@ pub const CONCURRENT_REVIEWS: usize = 256;
 
 /// From which size on a review is answered on a thread of its own, in bytes: reading it takes so
 /// long that others would notice.
-const LARGE_BYTES: usize = 128 * 1024;
+const LARGE_BYTES: usize = 64 * 1024;
 
 /// How many of those threads there are; further large reviews wait for one.
 pub const LARGE_REVIEWS: usize = 2;
