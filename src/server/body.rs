@@ -30,6 +30,9 @@ pub const OWN_BYTES: usize = 16 * 1024;
 /// What all bodies that are larger may take together, in bytes
 pub const SHARED_BYTES: usize = 16 * 1024 * 1024;
 
+/// How much of it is taken at a time, in bytes
+const STEP_BYTES: usize = 64 * 1024;
+
 /// The longest time that a body may take, where the request's own timeout is longer
 pub const TIME_LIMIT: Duration = Duration::from_secs(5);
 
@@ -173,57 +176,60 @@ async fn collect(
     announced: Option<usize>,
     room: &Room,
 ) -> Result<Whole, BodyError> {
-    let longest = announced.unwrap_or(LIMIT_BYTES);
     let mut whole = Whole {
-        bytes: Vec::with_capacity(longest.min(OWN_BYTES)),
+        bytes: Vec::with_capacity(
+            announced
+                .unwrap_or(OWN_BYTES)
+                .min(OWN_BYTES),
+        ),
         room: room.clone(),
         taken: None,
     };
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Broken)?;
         if let Some(data) = frame.data_ref() {
-            whole.append(data, longest)?;
+            whole.append(data, announced)?;
         }
     }
     Ok(whole)
 }
 
 impl Whole {
-    fn append(&mut self, data: &[u8], longest: usize) -> Result<(), BodyError> {
+    fn append(&mut self, data: &[u8], announced: Option<usize>) -> Result<(), BodyError> {
         let needed = self.bytes.len() + data.len();
         if needed > LIMIT_BYTES {
             return Err(BodyError::TooLarge);
         }
+        // In steps, so that it is not asked for with each piece; the last one where it is.
+        let step = needed.next_multiple_of(STEP_BYTES).min(
+            announced
+                .unwrap_or(LIMIT_BYTES)
+                .max(needed),
+        );
+        if self.take_room(step).is_err() {
+            self.take_room(needed)?;
+        }
         if needed > self.bytes.capacity() {
-            self.grow(needed, longest)?;
+            // Memory that nothing is written to costs nothing. Where it is not known how much will
+            // come, it is doubled, so that few bytes are copied twice.
+            let capacity = announced.unwrap_or((self.bytes.capacity() * 2).min(LIMIT_BYTES));
+            self.bytes
+                .reserve_exact(capacity.max(needed) - self.bytes.len());
         }
         self.bytes.extend_from_slice(data);
         Ok(())
     }
 
-    /// Doubles, so that few bytes are copied twice, but not beyond what will come, and where there
-    /// is room for that.
-    fn grow(&mut self, needed: usize, longest: usize) -> Result<(), BodyError> {
-        let doubled = (self.bytes.capacity() * 2)
-            .min(longest)
-            .max(needed);
-        let capacity = if self.take_room(doubled).is_ok() {
-            doubled
-        } else {
-            self.take_room(needed)?;
-            needed
-        };
-        self.bytes
-            .reserve_exact(capacity - self.bytes.len());
-        Ok(())
-    }
-
-    fn take_room(&mut self, capacity: usize) -> Result<(), BodyError> {
+    /// Takes what a body of so many bytes needs of the room, and has not yet.
+    fn take_room(&mut self, bytes: usize) -> Result<(), BodyError> {
         let held = self
             .taken
             .as_ref()
             .map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = capacity.saturating_sub(OWN_BYTES + held);
+        let more = bytes.saturating_sub(OWN_BYTES + held);
+        if more == 0 {
+            return Ok(());
+        }
         let more = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
         let more = self
             .room
