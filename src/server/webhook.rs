@@ -54,8 +54,9 @@ pub const CONCURRENT_REVIEWS: usize = 256;
 /// long that others would notice.
 const LARGE_BYTES: usize = 64 * 1024;
 
-/// How many of those threads there are; further large reviews wait for one.
-pub const LARGE_REVIEWS: usize = 2;
+/// How many of those threads there are; further large reviews wait for one. On two processors a
+/// second one would be noticed.
+pub const LARGE_REVIEWS: usize = 1;
 
 /// Everything that a review is answered with.
 pub struct Webhooks {
