@@ -99,7 +99,7 @@ impl Siege {
         let took = start.elapsed();
         // Some reviews more, so that there are enough of them for a p99.
         let good = good
-            .after(Duration::from_secs(1))
+            .after(Duration::from_secs(3))
             .await?;
         let peak = memory(&self.manager, "VmHWM:")?;
         let after = memory(&self.manager, "VmRSS:")?;
