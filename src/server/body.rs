@@ -1,6 +1,6 @@
 //! Reading a review's body: bounded in size, in time, and in what all bodies take together.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::Body,
@@ -9,12 +9,12 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::server::Deadline;
+use crate::server::{
+    Deadline,
+    room::{Room, Whole},
+};
 
 /// The longest body that is read, in bytes
 ///
@@ -22,49 +22,8 @@ use crate::server::Deadline;
 /// its own fields: controller-runtime derives the same figure.
 pub const LIMIT_BYTES: usize = 7 * 1024 * 1024;
 
-/// What a body may take of the memory without asking, in bytes
-///
-/// Usual reviews are below, so that they never wait for what large ones take.
-pub const OWN_BYTES: usize = 16 * 1024;
-
-/// What all bodies that are larger may take together, in bytes
-pub const SHARED_BYTES: usize = 16 * 1024 * 1024;
-
-/// How much of it is taken at a time, in bytes
-const STEP_BYTES: usize = 64 * 1024;
-
 /// The longest time that a body may take, where the request's own timeout is longer
 pub const TIME_LIMIT: Duration = Duration::from_secs(5);
-
-/// The memory that large bodies share
-///
-/// It is taken as a body grows: who only announces a large one keeps nobody else from sending theirs.
-#[derive(Clone, Debug)]
-pub struct Room(Arc<Semaphore>);
-
-impl Room {
-    /// Room for so many bytes, [`SHARED_BYTES`] as a rule
-    #[must_use]
-    pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes)))
-    }
-}
-
-/// A whole body, and the room that it takes until it is dropped
-#[derive(Debug)]
-pub struct Whole {
-    bytes: Vec<u8>,
-    room: Room,
-    taken: Option<OwnedSemaphorePermit>,
-}
-
-impl Deref for Whole {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
 
 /// Reads the whole body of a review
 ///
@@ -176,73 +135,14 @@ async fn collect(
     announced: Option<usize>,
     room: &Room,
 ) -> Result<Whole, BodyError> {
-    let mut whole = Whole {
-        bytes: Vec::with_capacity(
-            announced
-                .unwrap_or(OWN_BYTES)
-                .min(OWN_BYTES),
-        ),
-        room: room.clone(),
-        taken: None,
-    };
+    let mut whole = room.body(announced);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Broken)?;
         if let Some(data) = frame.data_ref() {
-            whole.append(data, announced)?;
+            whole.append(data)?;
         }
     }
     Ok(whole)
-}
-
-impl Whole {
-    fn append(&mut self, data: &[u8], announced: Option<usize>) -> Result<(), BodyError> {
-        let needed = self.bytes.len() + data.len();
-        if needed > LIMIT_BYTES {
-            return Err(BodyError::TooLarge);
-        }
-        // In steps, so that it is not asked for with each piece; the last one where it is.
-        let step = needed.next_multiple_of(STEP_BYTES).min(
-            announced
-                .unwrap_or(LIMIT_BYTES)
-                .max(needed),
-        );
-        if self.take_room(step).is_err() {
-            self.take_room(needed)?;
-        }
-        if needed > self.bytes.capacity() {
-            // Memory that nothing is written to costs nothing. Where it is not known how much will
-            // come, it is doubled, so that few bytes are copied twice.
-            let capacity = announced.unwrap_or((self.bytes.capacity() * 2).min(LIMIT_BYTES));
-            self.bytes
-                .reserve_exact(capacity.max(needed) - self.bytes.len());
-        }
-        self.bytes.extend_from_slice(data);
-        Ok(())
-    }
-
-    /// Takes what a body of so many bytes needs of the room, and has not yet.
-    fn take_room(&mut self, bytes: usize) -> Result<(), BodyError> {
-        let held = self
-            .taken
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = bytes.saturating_sub(OWN_BYTES + held);
-        if more == 0 {
-            return Ok(());
-        }
-        let more = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
-        let more = self
-            .room
-            .0
-            .clone()
-            .try_acquire_many_owned(more)
-            .map_err(|_| BodyError::NoRoom)?;
-        match &mut self.taken {
-            Some(taken) => taken.merge(more),
-            taken @ None => *taken = Some(more),
-        }
-        Ok(())
-    }
 }
 
 /// Reads on for a while without keeping anything
@@ -303,6 +203,7 @@ mod tests {
     use futures::stream;
 
     use super::*;
+    use crate::server::room::{OWN_BYTES, SHARED_BYTES};
 
     async fn read(request: Request<Body>, deadline: Deadline) -> Result<usize, BodyError> {
         let whole = super::read(request, deadline, &Room::new(SHARED_BYTES)).await?;
@@ -464,7 +365,7 @@ mod tests {
             let again = read(pieces(&[1, 40 * 1024, OWN_BYTES - 1])).await;
             assert_eq!(again.unwrap().len(), OWN_BYTES + 40 * 1024);
         }
-        assert_eq!(room.0.available_permits(), 64 * 1024, "all is given back");
+        assert_eq!(room.left(), 64 * 1024, "all is given back");
     }
 
     #[tokio::test]
@@ -477,10 +378,7 @@ mod tests {
         let whole = super::read(request, deadline("5s"), &room)
             .await
             .unwrap();
-        assert_eq!(
-            LIMIT_BYTES - room.0.available_permits(),
-            whole.len() - OWN_BYTES
-        );
+        assert_eq!(LIMIT_BYTES - room.left(), whole.len() - OWN_BYTES);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod deadline;
 pub mod listener;
 pub mod metrics;
 pub mod probes;
+pub mod room;
 pub mod shutdown;
 mod standing;
 pub mod tls;

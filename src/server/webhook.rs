@@ -29,7 +29,8 @@ use tokio::{
 
 use super::{
     Deadline, Metrics,
-    body::{self, BodyError, Room, Whole},
+    body::{self, BodyError},
+    room::{self, Room, Whole},
     trail::{Asked, Trail},
 };
 use crate::{
@@ -93,7 +94,7 @@ impl Webhooks {
             client,
             trail: Trail::new(metrics.clone(), recorder),
             metrics,
-            room: Room::new(body::SHARED_BYTES),
+            room: Room::new(room::SHARED_BYTES),
             slots,
             large: Arc::new(Semaphore::new(LARGE_REVIEWS)),
         }

@@ -13,6 +13,7 @@ use std::{
 use agentkube::server::{
     Deadline, Limits, Metrics, ServingCertificate, Shutdown, bind, body,
     certificates::issue::{Authority, Leaf},
+    room::{self, Room},
     serve,
     tls::{Pair, server_config},
 };
@@ -160,7 +161,7 @@ impl Server {
     }
 }
 
-static ROOM: LazyLock<body::Room> = LazyLock::new(|| body::Room::new(body::SHARED_BYTES));
+static ROOM: LazyLock<Room> = LazyLock::new(|| Room::new(room::SHARED_BYTES));
 
 async fn review(request: Request<Body>) -> Result<String, body::BodyError> {
     let deadline = Deadline::from_query(tokio::time::Instant::now(), request.uri().query());

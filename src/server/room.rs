@@ -1,0 +1,193 @@
+//! The memory that bodies take: bounded for all of them together, and given back at once.
+
+use std::{ops::Deref, sync::Arc};
+
+use memmap2::MmapMut;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::server::body::{BodyError, LIMIT_BYTES};
+
+/// What a body may take of the memory without asking, in bytes
+///
+/// Usual reviews are below, so that they never wait for what large ones take.
+pub const OWN_BYTES: usize = 16 * 1024;
+
+/// What all bodies that are larger may take together, in bytes
+pub const SHARED_BYTES: usize = 16 * 1024 * 1024;
+
+/// How much of it is taken at a time, in bytes
+const STEP_BYTES: usize = 64 * 1024;
+
+/// The memory that large bodies share
+///
+/// It is taken as a body grows: who only announces a large one keeps nobody else from sending theirs.
+#[derive(Clone, Debug)]
+pub struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// Room for so many bytes, [`SHARED_BYTES`] as a rule
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes)))
+    }
+
+    /// A body of which nothing is there yet, and whose head announces so many bytes
+    pub(super) fn body(&self, announced: Option<usize>) -> Whole {
+        Whole {
+            memory: Memory::Heap(Vec::new()),
+            announced,
+            room: self.clone(),
+            taken: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn left(&self) -> usize {
+        self.0.available_permits()
+    }
+}
+
+/// A whole body, and the room that it takes until it is dropped
+#[derive(Debug)]
+pub struct Whole {
+    memory: Memory,
+    announced: Option<usize>,
+    room: Room,
+    taken: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Whole {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.memory {
+            Memory::Heap(bytes) => bytes,
+            Memory::Map { pages, len } => pages.get(..*len).unwrap_or_default(),
+        }
+    }
+}
+
+impl Whole {
+    /// Appends what has come
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::TooLarge`] beyond the limit, [`BodyError::NoRoom`] where others take all of it.
+    pub(super) fn append(&mut self, data: &[u8]) -> Result<(), BodyError> {
+        let needed = self.len() + data.len();
+        if needed > LIMIT_BYTES {
+            return Err(BodyError::TooLarge);
+        }
+        // In steps, so that it is not asked for with each piece; the last one where it is.
+        let most = self
+            .announced
+            .unwrap_or(LIMIT_BYTES)
+            .max(needed);
+        let step = needed
+            .next_multiple_of(STEP_BYTES)
+            .min(most);
+        if self.take_room(step).is_err() {
+            self.take_room(needed)?;
+        }
+        self.memory.append(data, most)
+    }
+
+    /// Takes what a body of so many bytes needs of the room, and has not yet.
+    fn take_room(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let held = self
+            .taken
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = bytes.saturating_sub(OWN_BYTES + held);
+        if more == 0 {
+            return Ok(());
+        }
+        let more = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
+        let more = self
+            .room
+            .0
+            .clone()
+            .try_acquire_many_owned(more)
+            .map_err(|_| BodyError::NoRoom)?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            taken @ None => *taken = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// Where the bytes of a body stand.
+///
+/// An allocator keeps what it is given back, in pieces and for each thread, so that bodies which come
+/// and go in parallel would take several times what they are. Large ones have pages of their own:
+/// such that nothing was written to cost nothing, and dropping them gives them back.
+#[derive(Debug)]
+enum Memory {
+    Heap(Vec<u8>),
+    Map { pages: MmapMut, len: usize },
+}
+
+impl Memory {
+    /// Appends to a body that will have `most` bytes at most.
+    fn append(&mut self, data: &[u8], most: usize) -> Result<(), BodyError> {
+        if let Self::Heap(bytes) = self {
+            let len = bytes.len();
+            let needed = len + data.len();
+            if needed <= STEP_BYTES {
+                // What is reserved is what its room was taken for.
+                let capacity = if needed <= OWN_BYTES {
+                    OWN_BYTES
+                } else {
+                    STEP_BYTES
+                };
+                bytes.reserve_exact(most.min(capacity).saturating_sub(len));
+                bytes.extend_from_slice(data);
+                return Ok(());
+            }
+            let mut pages = MmapMut::map_anon(most).map_err(|_| BodyError::NoRoom)?;
+            copy(bytes, &mut pages, 0)?;
+            *self = Self::Map { pages, len };
+        }
+        if let Self::Map { pages, len } = self {
+            if *len + data.len() > pages.len() {
+                // More than was announced; HTTP does not let that happen.
+                let mut larger = MmapMut::map_anon(most).map_err(|_| BodyError::NoRoom)?;
+                copy(pages, &mut larger, 0)?;
+                *pages = larger;
+            }
+            copy(data, pages, *len)?;
+            *len += data.len();
+        }
+        Ok(())
+    }
+}
+
+fn copy(data: &[u8], pages: &mut MmapMut, offset: usize) -> Result<(), BodyError> {
+    pages
+        .get_mut(offset..offset + data.len())
+        .ok_or(BodyError::TooLarge)?
+        .copy_from_slice(data);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_what_came_however_it_came() {
+        let text: Vec<u8> = (0..300_000_u32)
+            .flat_map(u32::to_le_bytes)
+            .collect();
+        for announced in [None, Some(text.len()), Some(10)] {
+            for piece in [1_000, STEP_BYTES, STEP_BYTES + 1, text.len()] {
+                let mut body = Room::new(SHARED_BYTES).body(announced);
+                for data in text.chunks(piece) {
+                    body.append(data).unwrap();
+                }
+                assert!(*body == *text, "{announced:?}, {piece}");
+            }
+        }
+    }
+}
