@@ -19,6 +19,7 @@ mod redact;
 mod refusal;
 mod retention;
 mod submitted;
+mod weight;
 mod write;
 
 pub use metrics::RejectionMetrics;

@@ -6,11 +6,17 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time::Instant;
 
-use super::identity::Identity;
+use super::{
+    identity::Identity,
+    weight::{slim, weigh},
+};
 use crate::api::RejectionSpec;
 
 /// The most that is remembered of all namespaces together.
 const MOST: usize = 4096;
+/// The most memory that what waits may take, in bytes. Beyond that a Rejection is remembered without
+/// the spec that was submitted, and with its first cause alone.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// How long after it was written a Rejection waits to be written again: what comes meanwhile is
 /// folded.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -21,6 +27,8 @@ pub(super) struct Pending {
     namespaces: HashMap<Box<str>, HashMap<Box<str>, Entry>>,
     /// How many entries there are in all namespaces together.
     known: usize,
+    /// What all that waits takes, in bytes.
+    bytes: usize,
     /// The most entries of one namespace: more would be evicted as soon as they were written.
     per_namespace: usize,
 }
@@ -54,6 +62,7 @@ impl Pending {
         Self {
             namespaces: HashMap::new(),
             known: 0,
+            bytes: 0,
             per_namespace: per_namespace.max(1),
         }
     }
@@ -86,7 +95,15 @@ impl Pending {
 
     /// Adds a denial whose Rejection does not wait yet. Returns how many denials are lost: in a
     /// namespace where everything still waits to be written there is no room for another.
-    pub(super) fn add(&mut self, identity: Identity, record: RejectionSpec, now: Instant) -> u64 {
+    pub(super) fn add(
+        &mut self,
+        identity: Identity,
+        mut record: RejectionSpec,
+        now: Instant,
+    ) -> u64 {
+        if self.bytes + weigh(&record) > MOST_BYTES {
+            slim(&mut record);
+        }
         if self.known >= MOST {
             self.forget(now);
         }
@@ -102,7 +119,10 @@ impl Pending {
                         .count
                         .saturating_add(record.count);
                 }
-                none => *none = Some(Denied(record)),
+                none => {
+                    self.bytes += weigh(&record);
+                    *none = Some(Denied(record));
+                }
             }
             return 0;
         }
@@ -116,6 +136,7 @@ impl Pending {
             return denials(&record);
         }
         self.known += 1;
+        self.bytes += weigh(&record);
         entries.insert(
             identity.name,
             Entry {
@@ -157,6 +178,7 @@ impl Pending {
                 let entry = self.entry(&identity)?;
                 entry.is_busy = true;
                 let denied = entry.denied.take()?;
+                self.bytes -= weigh(&denied.0);
                 Some((identity, denied))
             })
             .collect()
@@ -181,11 +203,15 @@ impl Pending {
         entry.is_busy = false;
         entry.due = now + PAUSE;
         if let Some(Denied(mut record)) = unwritten {
-            if let Some(Denied(later)) = &entry.denied {
+            let put_back = weigh(&record);
+            let later = entry.denied.take();
+            if let Some(Denied(later)) = &later {
                 record.count = record.count.saturating_add(later.count);
                 record.last_seen = later.last_seen.clone();
             }
             entry.denied = Some(Denied(record));
+            self.bytes += put_back;
+            self.bytes -= later.map_or(0, |Denied(later)| weigh(&later));
         }
     }
 
@@ -337,5 +363,42 @@ mod tests {
         }
         assert_eq!(deny(&mut pending, "late", "bot", 2, start + PAUSE), 0);
         assert_eq!(pending.known, 1);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_and_still_says_what_was_refused() {
+        let mut pending = Pending::new(MOST);
+        let start = Instant::now();
+        let heavy = |name: &str| {
+            let refusal = refusal("team", name, "alice");
+            let record = RejectionSpec {
+                count: 1,
+                submitted: Some(serde_json::json!({"list": vec![1; 4096]})),
+                ..refusal.record(Timestamp::UNIX_EPOCH)
+            };
+            (Identity::of(&refusal), record)
+        };
+        for index in 0..MOST {
+            let (identity, record) = heavy(&format!("bot-{index}"));
+            assert_eq!(pending.add(identity, record, start), 0, "none is lost");
+        }
+        let slim =
+            MOST * weigh(&refusal("team", "bot-4095", "alice").record(Timestamp::UNIX_EPOCH));
+        assert!(pending.bytes <= MOST_BYTES + slim, "{}", pending.bytes);
+
+        let taken = pending.take(start, MOST, true);
+        assert_eq!(taken.len(), MOST);
+        assert_eq!(pending.bytes, 0);
+        let cut = taken
+            .iter()
+            .filter(|(_, Denied(record))| record.submitted_truncated)
+            .count();
+        assert!(0 < cut && cut < MOST, "{cut}");
+        for (identity, denied) in taken {
+            pending.settle(&identity, Some(denied), start);
+        }
+        assert!(pending.bytes > 0);
+        pending.take(start + PAUSE, MOST, true);
+        assert_eq!(pending.bytes, 0);
     }
 }
