@@ -16,15 +16,24 @@ use kube::{
 use crate::{
     binaries::Binaries,
     credentials::{self, Credentials},
+    loopback::http_post,
     nodes,
     ports::free_ports,
     process::Process,
+    restartable::Restartable,
     state::{self, StateDirectory},
     wait::until,
 };
 
 /// How long each step of a start may take. A busy machine may need ten times the usual.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a program may take to end. The API server sometimes waits 5 s for a connection that never carried a
+/// request; nothing is lost by not doing so.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long one look whether the API server is ready may take.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How often a start is tried when somebody takes a port that was free a moment ago.
 const ATTEMPTS: usize = 3;
@@ -56,9 +65,11 @@ pub struct ControlPlane {
     kwok: Process,
     scheduler: Process,
     controller_manager: Process,
-    apiserver: Process,
-    etcd: Process,
+    apiserver: Restartable,
+    etcd: Restartable,
     access: Access,
+    /// Where etcd is asked, and asked to forget.
+    etcd_port: u16,
     state: StateDirectory,
 }
 
@@ -155,8 +166,7 @@ impl ControlPlane {
 
     /// Ends everything in order and deletes the directory.
     pub async fn stop(mut self) {
-        // The API server sometimes waits 5 s for a connection that never carried a request. Nothing is lost by not doing so.
-        let grace = Duration::from_secs(2);
+        let grace = GRACE;
         tokio::join!(
             self.kwok.stop(grace),
             self.scheduler.stop(grace),
@@ -164,6 +174,64 @@ impl ControlPlane {
         );
         self.apiserver.stop(grace).await;
         self.etcd.stop(grace).await;
+    }
+
+    /// Ends the API server and starts it again, with nothing remembered of what it told its watchers. Returns once
+    /// it is ready.
+    ///
+    /// # Errors
+    ///
+    /// It does not come back in time.
+    pub async fn restart_apiserver(&self) -> anyhow::Result<()> {
+        self.apiserver.stop(GRACE).await;
+        self.apiserver.start_again().await?;
+        self.until_ready().await
+    }
+
+    /// Ends etcd: nothing is read or written until [`ControlPlane::start_etcd`].
+    pub async fn stop_etcd(&self) {
+        self.etcd.stop(GRACE).await;
+    }
+
+    /// Starts etcd again, with its data, and waits until the API server is ready.
+    ///
+    /// # Errors
+    ///
+    /// They are not in time.
+    pub async fn start_etcd(&self) -> anyhow::Result<()> {
+        self.etcd.start_again().await?;
+        self.until_ready().await
+    }
+
+    /// Has etcd forget everything but how things stand now. Who was told of a revision before, and watches on from
+    /// there after [`ControlPlane::restart_apiserver`], is answered with 410.
+    ///
+    /// # Errors
+    ///
+    /// etcd does not answer, or not as expected.
+    pub async fn compact(&self) -> anyhow::Result<()> {
+        let answer = http_post(self.etcd_port, "/v3/kv/range", r#"{"key":"AA=="}"#).await?;
+        let answer: serde_json::Value = serde_json::from_str(&answer)?;
+        let revision = answer
+            .pointer("/header/revision")
+            .and_then(serde_json::Value::as_str)
+            .context("etcd tells no revision")?;
+        let compaction = format!(r#"{{"revision":"{revision}","physical":true}}"#);
+        http_post(self.etcd_port, "/v3/kv/compaction", &compaction).await?;
+        Ok(())
+    }
+
+    async fn until_ready(&self) -> anyhow::Result<()> {
+        until("the API server to be ready again", LIMIT, async || {
+            self.etcd.expect_running().await?;
+            self.apiserver.expect_running().await?;
+            Ok(self
+                .access
+                .is_ready()
+                .await?
+                .then_some(()))
+        })
+        .await
     }
 
     async fn attempt(binaries: &Binaries, options: &ControlPlaneOptions) -> anyhow::Result<Self> {
@@ -175,23 +243,40 @@ impl ControlPlane {
         let etcd_url = format!("http://127.0.0.1:{client_port}");
 
         let start = |name, command| Process::start(name, command, directory);
-        let mut etcd = start(
-            "etcd",
-            etcd_command(&binaries.etcd, directory, &etcd_url, peer_port),
-        )?;
-        let mut apiserver = start(
-            "kube-apiserver",
-            apiserver_command(binaries, directory, &credentials, &etcd_url, port, options),
-        )?;
+        let etcd = {
+            let (program, directory, url) = (
+                binaries.etcd.clone(),
+                directory.to_owned(),
+                etcd_url.clone(),
+            );
+            Restartable::start("etcd", state.path(), move || {
+                etcd_command(&program, &directory, &url, peer_port)
+            })?
+        };
+        let apiserver = {
+            let (binaries, directory, credentials, options) = (
+                binaries.clone(),
+                directory.to_owned(),
+                credentials.clone(),
+                options.clone(),
+            );
+            Restartable::start("kube-apiserver", state.path(), move || {
+                apiserver_command(
+                    &binaries,
+                    &directory,
+                    &credentials,
+                    &etcd_url,
+                    port,
+                    &options,
+                )
+            })?
+        };
         let access = Access::new(server, credentials, &binaries.kubectl).await?;
         let client = &access.client;
         until("the API server to be ready", LIMIT, async || {
-            etcd.expect_running()?;
-            apiserver.expect_running()?;
-            let ready = client
-                .request_text(http::Request::get("/readyz").body(Vec::new())?)
-                .await;
-            Ok(ready.ok())
+            etcd.expect_running().await?;
+            apiserver.expect_running().await?;
+            Ok(access.is_ready().await?.then_some(()))
         })
         .await?;
 
@@ -211,13 +296,9 @@ impl ControlPlane {
             "the nodes and the ServiceAccount `default`",
             LIMIT,
             async || {
-                for process in [
-                    &mut etcd,
-                    &mut apiserver,
-                    &mut controller_manager,
-                    &mut scheduler,
-                    &mut kwok,
-                ] {
+                etcd.expect_running().await?;
+                apiserver.expect_running().await?;
+                for process in [&mut controller_manager, &mut scheduler, &mut kwok] {
                     process.expect_running()?;
                 }
                 let ready = nodes::are_ready(client, options.nodes).await?
@@ -236,6 +317,7 @@ impl ControlPlane {
             apiserver,
             etcd,
             access,
+            etcd_port: client_port,
             state,
         })
     }
@@ -255,6 +337,12 @@ impl Access {
             server,
             credentials,
         })
+    }
+
+    async fn is_ready(&self) -> anyhow::Result<bool> {
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        let answer = tokio::time::timeout(LOOK, self.client.request_text(request)).await;
+        Ok(matches!(answer, Ok(Ok(_))))
     }
 }
 

@@ -35,7 +35,7 @@ const USERS: [&str; 4] = [
 ];
 
 /// The files, all in the state directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     /// The certificate authority of the API server.
     pub(crate) ca_pem: String,

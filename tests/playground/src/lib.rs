@@ -17,12 +17,14 @@
 mod agents;
 mod applier;
 mod apply;
+mod balancer;
 mod binaries;
 mod controlplane;
 mod credentials;
 mod gobuild;
 mod install;
 mod live;
+mod load;
 mod loopback;
 mod manager;
 mod manager_binary;
@@ -34,7 +36,9 @@ mod ports;
 mod process;
 mod registry;
 mod rejections;
+mod replicas;
 mod report;
+mod restartable;
 mod signals;
 mod small_image;
 mod state;
@@ -44,10 +48,12 @@ mod wait;
 pub use crate::{
     agents::{AgentReport, ConditionReport, ImageReport, agents, settle},
     apply::{Applied, Rejected, Warning, apply},
+    balancer::Balancer,
     binaries::Binaries,
     controlplane::{ControlPlane, ControlPlaneOptions},
     install::Installation,
     live::end_everything,
+    load::{Calls, Failure, Load},
     manager::{Manager, ManagerOptions},
     manager_binary::build_manager,
     manifests::{Manifest, read_manifests},
@@ -57,6 +63,7 @@ pub use crate::{
     process::Process,
     registry::Registry,
     rejections::rejections,
+    replicas::Replicas,
     report::{Report, Seconds},
     signals::Shutdown,
     small_image::SmallImage,

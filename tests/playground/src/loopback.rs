@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,9 +16,27 @@ const LIMIT: Duration = Duration::from_secs(5);
 ///
 /// As HTTP/1.0, whose answers come in one piece and end with the connection: no client is needed for that.
 pub(crate) async fn http_get(port: u16, path: &str) -> anyhow::Result<(u16, String)> {
+    ask(port, path, "GET", "")
+        .await
+        .with_context(|| format!("cannot get http://127.0.0.1:{port}{path}"))
+}
+
+/// `POST`s JSON to a path on 127.0.0.1, and answers with the body.
+pub(crate) async fn http_post(port: u16, path: &str, json: &str) -> anyhow::Result<String> {
+    let answer = ask(port, path, "POST", json).await;
+    match answer.with_context(|| format!("cannot post to http://127.0.0.1:{port}{path}"))? {
+        (200, body) => Ok(body),
+        (code, body) => bail!("http://127.0.0.1:{port}{path} was answered with {code}: {body}"),
+    }
+}
+
+async fn ask(port: u16, path: &str, method: &str, body: &str) -> anyhow::Result<(u16, String)> {
     let exchange = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n");
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
         stream
             .write_all(request.as_bytes())
             .await?;
@@ -40,5 +58,4 @@ pub(crate) async fn http_get(port: u16, path: &str) -> anyhow::Result<(u16, Stri
         .ok()
         .context("no answer in time")
         .flatten()
-        .with_context(|| format!("cannot get http://127.0.0.1:{port}{path}"))
 }

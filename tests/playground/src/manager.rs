@@ -43,6 +43,9 @@ pub struct ManagerOptions {
     pub webhook_port: Option<u16>,
     /// Its settings: variables of its environment, which is empty but for what it needs to run.
     pub env: Vec<(String, String)>,
+    /// For how long it serves on after it was asked to end. Nobody who still has its address has to be waited for, so it
+    /// is zero where no balancer is.
+    pub drain_delay: Duration,
     /// Put behind its own arguments.
     pub args: Vec<String>,
 }
@@ -56,6 +59,7 @@ impl ManagerOptions {
             name: ACCOUNT.to_owned(),
             webhook_port: None,
             env: Vec::new(),
+            drain_delay: Duration::ZERO,
             args: Vec::new(),
         }
     }
@@ -127,6 +131,7 @@ impl Manager {
             name,
             webhook_port,
             env,
+            drain_delay,
             args,
         } = options;
         let [webhook, metrics, probes] = free_ports()?;
@@ -142,8 +147,7 @@ impl Manager {
             .arg("manager")
             .args(ports.arguments())
             .arg("--serving-name=127.0.0.1")
-            // Nobody who still has our address has to be waited for.
-            .arg("--drain-delay=0")
+            .arg(format!("--drain-delay={}", drain_delay.as_secs()))
             .args(args)
             .env_clear()
             .envs(
