@@ -8,8 +8,8 @@ use std::{
 };
 
 use agentkube_playground::{
-    Binaries, ControlPlane, ControlPlaneOptions, Installation, Manager, ManagerOptions, free_ports,
-    until,
+    Binaries, ControlPlane, ControlPlaneOptions, Installation, Manager, ManagerOptions, Replicas,
+    free_ports, until,
 };
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::{
@@ -98,7 +98,28 @@ impl Cluster {
         &self,
         options: ManagerOptions,
     ) -> anyhow::Result<Manager> {
-        // A test before may have pointed them elsewhere, or deleted them.
+        self.prepare().await?;
+        let manager = Manager::start(&self.control_plane, options).await?;
+        self.until_webhooks_answer().await?;
+        Ok(manager)
+    }
+
+    /// Starts replicas behind a balancer, to which the registrations point, and waits until they answer.
+    pub(crate) async fn start_replicas(
+        &self,
+        options: ManagerOptions,
+        count: usize,
+    ) -> anyhow::Result<Replicas> {
+        self.prepare().await?;
+        let replicas =
+            Replicas::start(&self.control_plane, options, self.webhook_port, count).await?;
+        self.until_webhooks_answer().await?;
+        Ok(replicas)
+    }
+
+    /// Undoes what a test before may have left.
+    async fn prepare(&self) -> anyhow::Result<()> {
+        // It may have pointed the registrations elsewhere, or deleted them.
         self.installation
             .lock()
             .await
@@ -109,13 +130,15 @@ impl Cluster {
         let _ = leases
             .delete("agentkube-manager", &DeleteParams::default())
             .await;
-        let manager = Manager::start(&self.control_plane, options).await?;
+        Ok(())
+    }
+
+    async fn until_webhooks_answer(&self) -> anyhow::Result<()> {
         self.installation
             .lock()
             .await
             .until_webhooks_answer()
-            .await?;
-        Ok(manager)
+            .await
     }
 
     /// How a manager with these settings is started, to which the registrations point.

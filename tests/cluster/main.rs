@@ -26,8 +26,10 @@ mod mirror;
 mod policy;
 mod proxy;
 mod reconciler;
+mod recovery;
 mod review;
 mod rights;
+mod rollout;
 mod scan;
 mod secrets;
 mod threats;
@@ -49,8 +51,10 @@ fn main() -> ExitCode {
             mirror::tests(),
             policy::tests(),
             reconciler::tests(),
+            recovery::tests(),
             review::tests(),
             rights::tests(),
+            rollout::tests(),
             scan::tests(),
             secrets::tests(),
             threats::tests(),

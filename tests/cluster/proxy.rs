@@ -1,12 +1,19 @@
 //! An API server whose answers can be held back, in front of the real one.
 
-use std::{future::Future, net::Ipv4Addr, sync::Arc};
+use std::{
+    future::Future,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, AtomicUsize, Ordering},
+    },
+};
 
 use axum::{
     Router,
     body::Body,
     extract::State,
-    http::{Request, Response, StatusCode, header},
+    http::{HeaderValue, Method, Request, Response, StatusCode, header},
 };
 use futures::StreamExt;
 use kube::Client;
@@ -28,12 +35,21 @@ enum Held {
 pub(crate) struct Proxy {
     port: u16,
     held: watch::Sender<Held>,
+    refusal: Arc<Refusal>,
     server: JoinHandle<()>,
 }
 
 struct Upstream {
     client: Client,
     held: watch::Receiver<Held>,
+    refusal: Arc<Refusal>,
+}
+
+/// What is answered to writes in place of the API server; a code of 0 is nothing.
+#[derive(Default)]
+struct Refusal {
+    code: AtomicU16,
+    count: AtomicUsize,
 }
 
 impl Proxy {
@@ -41,9 +57,11 @@ impl Proxy {
         let mut config = cluster.control_plane.config();
         config.auth_info = kube::config::AuthInfo::default();
         let (held, receiver) = watch::channel(Held::Nothing);
+        let refusal = Arc::<Refusal>::default();
         let upstream = Arc::new(Upstream {
             client: Client::try_from(config)?,
             held: receiver,
+            refusal: refusal.clone(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
@@ -60,7 +78,12 @@ impl Proxy {
                 );
             }
         });
-        Ok(Self { port, held, server })
+        Ok(Self {
+            port,
+            held,
+            refusal,
+            server,
+        })
     }
 
     /// A kubeconfig of the manager's ServiceAccount that goes through this proxy.
@@ -97,8 +120,28 @@ impl Proxy {
         self.held.send_replace(Held::Watches);
     }
 
+    /// From now on every write is answered with this code. 429 comes with `Retry-After`, as an API server's does.
+    pub(crate) fn answer_writes_with(&self, code: u16) {
+        self.refusal
+            .count
+            .store(0, Ordering::Relaxed);
+        self.refusal
+            .code
+            .store(code, Ordering::Relaxed);
+    }
+
+    /// How many writes were answered so, of the last code.
+    pub(crate) fn refused(&self) -> usize {
+        self.refusal
+            .count
+            .load(Ordering::Relaxed)
+    }
+
     /// From now on everything passes.
     pub(crate) fn thaw(&self) {
+        self.refusal
+            .code
+            .store(0, Ordering::Relaxed);
         self.held.send_replace(Held::Nothing);
     }
 
@@ -127,8 +170,37 @@ impl Upstream {
     }
 }
 
+impl Refusal {
+    fn answer(&self) -> Option<Response<Body>> {
+        let code = self.code.load(Ordering::Relaxed);
+        let code = StatusCode::from_u16(code).ok()?;
+        self.count
+            .fetch_add(1, Ordering::Relaxed);
+        let failure = serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "this is a test of patience", "reason": "InternalError", "code": code.as_u16(),
+        });
+        let mut response = Response::new(Body::from(failure.to_string()));
+        *response.status_mut() = code;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if code == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Some(response)
+    }
+}
+
 async fn pass_on(State(upstream): State<Arc<Upstream>>, request: Request<Body>) -> Response<Body> {
     upstream.below(Held::Everything).await;
+    if request.method() != Method::GET
+        && let Some(refused) = upstream.refusal.answer()
+    {
+        return refused;
+    }
     let (mut head, body) = request.into_parts();
     let is_watch = head
         .uri
