@@ -3,7 +3,8 @@
 //! Everything runs against a manager of its own on the loopback, is bounded in count and in time,
 //! and prints a line of a table. `AGENTKUBE_BINARY=target/release/agentkube cargo test --test
 //! cluster -- attack --test-threads 1 --nocapture` measures a release build, and holds it to the
-//! limits that are stated in `docs/limits.md`. Without that variable nothing is attacked.
+//! limits that are stated in `docs/limits.md`; `.ci/run` does so. Without that variable nothing is
+//! attacked.
 
 mod bodies;
 mod handshakes;

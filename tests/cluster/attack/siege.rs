@@ -36,6 +36,9 @@ const P99: Duration = Duration::from_millis(50);
 /// up.
 const P99_DEBUG: Duration = Duration::from_secs(3);
 
+/// How often an attack is run at most.
+const RUNS: usize = 3;
+
 /// The pauses of the good client: between two reviews, and between two new connections.
 const PACE: Duration = Duration::from_millis(10);
 const REVIEWS_PER_CONNECTION: usize = 10;
@@ -85,11 +88,36 @@ impl Siege {
 
     /// Lets an attack run beside the good client, and demands that neither the manager nor that
     /// client is any the worse for it. Says in a line what happened.
+    ///
+    /// A machine that does something else for a moment makes that client wait, too: of its p99, the
+    /// best of some runs counts. Everything else has to hold in each.
     pub(super) async fn withstand(
         &self,
         attack: &str,
-        run: impl AsyncFnOnce(&Target) -> anyhow::Result<Ends>,
+        run: impl AsyncFn(&Target) -> anyhow::Result<Ends>,
     ) -> anyhow::Result<Ends> {
+        let limit = if self.is_release { P99 } else { P99_DEBUG };
+        for _ in 1..RUNS {
+            let (ends, good) = self.once(attack, &run).await?;
+            if good.kept.p99() < limit {
+                return Ok(ends);
+            }
+        }
+        let (ends, good) = self.once(attack, &run).await?;
+        ensure!(
+            good.kept.p99() < limit,
+            "{attack}: the good client's p99 is {}, {} without an attack",
+            good.kept,
+            self.calm.kept
+        );
+        Ok(ends)
+    }
+
+    async fn once(
+        &self,
+        attack: &str,
+        run: impl AsyncFn(&Target) -> anyhow::Result<Ends>,
+    ) -> anyhow::Result<(Ends, Latencies)> {
         // From here on the peak is counted anew.
         std::fs::write(format!("/proc/{}/clear_refs", self.manager.id()), "5")?;
         let before = memory(&self.manager, "VmRSS:")?;
@@ -119,14 +147,7 @@ impl Siege {
             "{attack}: memory grew to {peak} KiB, from {} KiB at rest",
             self.at_rest
         );
-        let p99 = if self.is_release { P99 } else { P99_DEBUG };
-        ensure!(
-            good.kept.p99() < p99,
-            "{attack}: the good client's p99 is {}, {} without an attack",
-            good.kept,
-            self.calm.kept
-        );
-        Ok(ends)
+        Ok((ends, good))
     }
 }
 
