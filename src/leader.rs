@@ -115,6 +115,7 @@ impl Candidate {
     async fn hold(&self, sighting: &mut Option<Sighting>) {
         let mut deadline = Instant::now() + RENEW_DEADLINE;
         let mut pause = RENEW_PERIOD;
+        let mut is_failing = false;
         loop {
             sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
             let asked = Instant::now();
@@ -126,10 +127,14 @@ impl Candidate {
                 Ok(Ok(true)) => {
                     deadline = asked + RENEW_DEADLINE;
                     pause = RENEW_PERIOD;
+                    is_failing = false;
                 }
                 Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(error)) => {
-                    warn!(lease = LEASE, %error, "the Lease could not be renewed, trying again");
+                    if !is_failing {
+                        warn!(lease = LEASE, %error, "the Lease could not be renewed, trying again");
+                    }
+                    is_failing = true;
                     pause = POLL_PERIOD;
                 }
             }

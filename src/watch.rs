@@ -11,7 +11,10 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
+
+/// The code that an API server answers with where it no longer knows how things were.
+const GONE: u16 = 410;
 
 /// Hands every event of a watch to `on_event`, after `trim` has dropped what is not read; runs until
 /// it is dropped.
@@ -39,6 +42,10 @@ pub(crate) async fn follow<K>(
                     is_failing = false;
                 }
                 on_event(event);
+            }
+            // The history was compacted: the watcher lists anew, and nothing is lost.
+            Err(watcher::Error::WatchError(status)) if status.code == GONE => {
+                debug!(%kind, "the watch begins anew");
             }
             // The watcher retries by itself; once is enough to say so.
             Err(error) if !is_failing => {

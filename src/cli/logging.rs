@@ -2,8 +2,9 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// What is logged where `RUST_LOG` says nothing.
-const DEFAULT_FILTER: &str = "info,kube=warn,kube_runtime=error,kube_client=error";
+/// What is logged where `RUST_LOG` says nothing. The client says of each request that it failed; so do
+/// we, once, and with what it was for.
+const DEFAULT_FILTER: &str = "info,kube=warn,kube_runtime=error,kube_client=off";
 
 /// What holds whatever `RUST_LOG` says: below this the client prints answers of the API server, and
 /// those repeat what objects hold, a pasted credential among it.

@@ -11,10 +11,21 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 
+/// How long after it was said of one object a trouble is not said of another. An API server that is
+/// away is one trouble, and not one for each object.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// What failed and when it is tried again, for every object of a kind.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
-    failures: Mutex<HashMap<Key, Failure>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failures: HashMap<Key, Failure>,
+    /// What was said of any object, and when.
+    said: HashMap<String, Instant>,
 }
 
 /// Namespace and name.
@@ -33,33 +44,38 @@ struct Failure {
 pub(super) struct Noted {
     /// When to try again, from now.
     pub(super) retry_in: Duration,
-    /// Whether it is another failure than the one before, and worth a word.
+    /// Whether it is another failure than the one before, and not one that others have as well.
     pub(super) is_news: bool,
 }
 
 impl Backoff {
     /// Notes that `generation` of an object failed.
     pub(super) fn fail(&self, key: Key, generation: Option<i64>, message: &str) -> Noted {
-        let mut failures = self.lock();
-        let known = failures.get(&key);
+        let now = Instant::now();
+        let mut state = self.lock();
+        let known = state.failures.get(&key);
         let count = known.map_or(0, |failure| failure.count.saturating_add(1));
-        let is_news = known.is_none_or(|failure| failure.message != message);
+        let is_another = known.is_none_or(|failure| failure.message != message);
         let retry_in = wait(count);
         let failure = Failure {
             count,
             message: message.to_owned(),
             generation,
-            retry_at: Instant::now() + retry_in,
+            retry_at: now + retry_in,
         };
-        failures.insert(key, failure);
-        Noted { retry_in, is_news }
+        state.failures.insert(key, failure);
+        Noted {
+            retry_in,
+            is_news: is_another && state.is_unsaid(message, now),
+        }
     }
 
     /// How long to leave the object alone. A changed object is tried at once: the change may
     /// well be the cure.
     pub(super) fn remaining(&self, key: &Key, generation: Option<i64>) -> Option<Duration> {
-        let failures = self.lock();
-        let failure = failures
+        let state = self.lock();
+        let failure = state
+            .failures
             .get(key)
             .filter(|failure| failure.generation == generation)?;
         failure
@@ -70,14 +86,31 @@ impl Backoff {
 
     /// Forgets the failures of an object: it succeeded, or is gone. Says whether there were any.
     pub(super) fn forget(&self, key: &Key) -> bool {
-        self.lock().remove(key).is_some()
+        self.lock()
+            .failures
+            .remove(key)
+            .is_some()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Failure>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         // Nothing in here is left half-done by a panic.
-        self.failures
+        self.state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether this was said of no object lately; from now on it was.
+    fn is_unsaid(&mut self, message: &str, now: Instant) -> bool {
+        self.said
+            .retain(|_, said| now.duration_since(*said) < QUIET);
+        let is_unsaid = !self.said.contains_key(message);
+        if is_unsaid {
+            self.said
+                .insert(message.to_owned(), now);
+        }
+        is_unsaid
     }
 }
 
@@ -147,5 +180,27 @@ mod tests {
                 .is_some()
         );
         assert_eq!(backoff.remaining(&key(), Some(2)), None);
+    }
+
+    #[test]
+    fn what_many_objects_suffer_from_is_said_once() {
+        let backoff = Backoff::default();
+        let fail = |name: &str, message| {
+            let key = ("team".to_owned(), name.to_owned());
+            backoff
+                .fail(key, Some(1), message)
+                .is_news
+        };
+        assert!(fail("one", "the API server is away"));
+        assert!(!fail("two", "the API server is away"));
+        assert!(fail("two", "quota"));
+    }
+
+    #[test]
+    fn it_is_said_again_after_a_while() {
+        let (mut state, now) = (State::default(), Instant::now());
+        assert!(state.is_unsaid("away", now));
+        assert!(!state.is_unsaid("away", now + QUIET / 2));
+        assert!(state.is_unsaid("away", now + QUIET));
     }
 }
