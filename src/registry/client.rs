@@ -5,6 +5,7 @@ use std::{
 };
 
 use http::StatusCode;
+use hyper_util::client::legacy::connect::Connect;
 use tokio::time::timeout;
 
 use super::{
@@ -65,20 +66,39 @@ impl Client {
     ///
     /// Certificate authorities that are none.
     pub fn new(options: ClientOptions) -> Result<Self, TransportError> {
+        let transport = Transport::new(
+            options.authorities.as_deref(),
+            options.proxies.clone(),
+            options.deadline,
+        )?;
+        Ok(Self::with(transport, options))
+    }
+
+    /// A client that connects in a way of its own. Whom to trust, and what stands between, is for
+    /// the connector to know: `authorities` and `proxies` are not looked at.
+    #[must_use]
+    pub fn over(
+        connector: impl Connect + Clone + Send + Sync + 'static,
+        options: ClientOptions,
+    ) -> Self {
+        Self::with(Transport::over(connector, options.deadline), options)
+    }
+
+    fn with(transport: Transport, options: ClientOptions) -> Self {
         let ClientOptions {
             credentials,
-            authorities,
+            authorities: _,
             plain_http,
-            proxies,
+            proxies: _,
             deadline,
         } = options;
-        Ok(Self {
-            transport: Transport::new(authorities.as_deref(), proxies, deadline)?,
+        Self {
+            transport,
             secrets: Secrets::new(credentials, deadline),
             plain_http,
             deadline,
             schemes: Mutex::default(),
-        })
+        }
     }
 
     /// Asks the image's registry what it holds of it.

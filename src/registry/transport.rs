@@ -1,11 +1,15 @@
 use std::{error::Error, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        self, Client,
+        connect::{Connect, HttpConnector},
+    },
     rt::TokioExecutor,
 };
 use rustls::{
@@ -14,6 +18,7 @@ use rustls::{
 };
 use thiserror::Error;
 use tokio::time::timeout;
+use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use super::{
     AskError,
@@ -28,7 +33,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// HTTP and TLS with a deadline and a limit for everything.
 pub(super) struct Transport {
-    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    client: BoxCloneSyncService<Request<Full<Bytes>>, Response<Incoming>, legacy::Error>,
     deadline: Duration,
 }
 
@@ -76,10 +81,19 @@ impl Transport {
             .https_or_http()
             .enable_http1()
             .wrap_connector(Connector { tcp, proxies });
-        Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+        Ok(Self::over(connector, deadline))
+    }
+
+    /// Over connections of any kind.
+    pub(super) fn over(
+        connector: impl Connect + Clone + Send + Sync + 'static,
+        deadline: Duration,
+    ) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Self {
+            client: BoxCloneSyncService::new(client),
             deadline,
-        })
+        }
     }
 
     /// Gets an address, following nothing.
@@ -117,7 +131,8 @@ impl Transport {
         let exchange = async {
             let response = self
                 .client
-                .request(request)
+                .clone()
+                .oneshot(request)
                 .await
                 .map_err(|error| failure(&error))?;
             let (head, body) = response.into_parts();
