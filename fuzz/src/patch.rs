@@ -40,7 +40,7 @@ fn patch_twice(webhook: Webhook, body: &[u8], world: &World) {
         return;
     }
     for operation in patch.operations().iter() {
-        is_ours(operation);
+        is_ours(operation, &before);
     }
     let mut after = before.clone();
     json_patch::patch(&mut after, patch.operations()).expect("the patch applies");
@@ -79,7 +79,7 @@ fn is_pod(object: &Value) -> bool {
     serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(object.clone()).is_ok()
 }
 
-fn is_ours(operation: &PatchOperation) {
+fn is_ours(operation: &PatchOperation, pod: &Value) {
     let PatchOperation::Add(add) = operation else {
         panic!("{operation:?} adds nothing");
     };
@@ -94,6 +94,7 @@ fn is_ours(operation: &PatchOperation) {
         .collect();
     let is_ours = match path.as_slice() {
         ["metadata", "annotations", name] => *name == "agentkube.io/images",
+        ["metadata"] => pod.get("metadata").is_none(),
         ["metadata", "annotations"] | ["spec", "imagePullSecrets"] => true,
         ["spec", "imagePullSecrets", end] => *end == "-",
         ["spec", "volumes", _, "image", member] => matches!(*member, "reference" | "pullPolicy"),

@@ -268,6 +268,13 @@ fn a_placeholder_that_cannot_be_replaced_is_refused() {
 }
 
 #[test]
+fn a_pod_without_metadata_gets_some_for_the_record() {
+    let pod = json!({"spec": {"containers": [{"name": "a", "image": "agentkube.invalid/codex"}]}});
+    let (patched, _) = World::default().mutate(&create(&pod));
+    assert!(patched["metadata"]["annotations"]["agentkube.io/images"].is_string());
+}
+
+#[test]
 fn a_placeholder_that_is_left_over_is_refused_by_validation() {
     let world = World::default().agent(&claude());
     assert_snapshot!(

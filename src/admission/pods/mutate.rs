@@ -172,9 +172,16 @@ pub(super) fn record(pod: &PodView<'_>, images: &[ImageDecision], patch: &mut Pa
         );
     } else {
         let annotations = BTreeMap::from([(IMAGES_ANNOTATION, text)]);
-        patch.add(
-            Patch::path(&["metadata", "annotations"]),
-            json!(annotations),
-        );
+        if pod.metadata.is_present {
+            patch.add(
+                Patch::path(&["metadata", "annotations"]),
+                json!(annotations),
+            );
+        } else {
+            patch.add(
+                Patch::path(&["metadata"]),
+                json!({"annotations": annotations}),
+            );
+        }
     }
 }

@@ -39,6 +39,9 @@ pub(in crate::admission) struct PodView<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodMetadata<'a> {
+    /// Whether the pod has metadata at all, or these are made up.
+    #[serde(skip, default = "is_read")]
+    pub(super) is_present: bool,
     #[serde(borrow)]
     pub(super) labels: Option<Known<'a>>,
     #[serde(borrow)]
@@ -237,6 +240,10 @@ impl PodView<'_> {
             .flatten()
             .chain(ephemeral_slots.into_iter().flatten())
     }
+}
+
+fn is_read() -> bool {
+    true
 }
 
 fn container<'p>(list: &'static str, (index, container): (usize, &'p Container<'_>)) -> Slot<'p> {
