@@ -20,6 +20,8 @@ mod manifest;
 mod patch;
 #[path = "../fuzz/src/reference.rs"]
 mod reference;
+#[path = "../fuzz/src/registry.rs"]
+mod registry;
 #[path = "../fuzz/src/review.rs"]
 mod review;
 #[path = "../fuzz/src/settings.rs"]
@@ -40,6 +42,11 @@ fn everything_holds_for_patches() {
 #[test]
 fn everything_holds_for_references() {
     replay("reference", reference::check);
+}
+
+#[test]
+fn everything_holds_for_answers_of_registries() {
+    replay("registry", registry::check);
 }
 
 #[test]

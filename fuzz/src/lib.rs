@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod mutation;
 pub mod patch;
 pub mod reference;
+pub mod registry;
 pub mod review;
 pub mod settings;
 pub mod world;
