@@ -23,7 +23,9 @@ pub fn is_kept(text: &str, told: &str) {
     if !looks_like_credential(text) {
         return;
     }
-    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    // Of a user and password in front of a host, everything up to a space is one word.
+    let marks = if text.contains('@') { "-_./" } else { "-_." };
+    let is_word = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
     for quoted in [Value::from(text).to_string(), format!("{text:?}")] {
         let text = quoted.trim_matches('"');
         let stands_alone = told

@@ -1,7 +1,7 @@
 //! The body of a review in, the bytes of an answer out.
 
 use agentkube::admission::{Authority, Decision, Review, Unreadable, Webhook, answer, decide};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     credentials,
@@ -121,8 +121,13 @@ fn keeps_credentials(body: &[u8], response: &Value) {
     let Ok(review) = serde_json::from_slice::<Value>(body) else {
         return;
     };
-    // The subject stands in the status as the API server has named it.
-    let causes = &response["status"]["details"]["causes"];
-    let told = format!("{causes}{}", response["warnings"]);
+    // The subject, and what a registration asks for, are repeated as the API server names them.
+    let causes: Vec<&Value> = response["status"]["details"]["causes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|cause| cause["field"] != "request.resource")
+        .collect();
+    let told = format!("{}{}", json!(causes), response["warnings"]);
     credentials::are_kept(&review["request"]["object"]["spec"], &told);
 }
