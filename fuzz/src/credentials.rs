@@ -23,14 +23,18 @@ pub fn is_kept(text: &str, told: &str) {
     if !looks_like_credential(text) {
         return;
     }
-    // Of a user and password in front of a host, everything up to a space is one word.
-    let marks = if text.contains('@') { "-_./" } else { "-_." };
-    let is_word = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
     for quoted in [Value::from(text).to_string(), format!("{text:?}")] {
         let text = quoted.trim_matches('"');
-        let stands_alone = told
-            .match_indices(text)
-            .any(|(at, _)| !told[..at].ends_with(is_word));
+        let stands_alone = told.match_indices(text).any(|(at, _)| {
+            let (before, behind) = (&told[..at], &told[at + text.len()..]);
+            (before.is_empty() || before.ends_with(is_end))
+                && (behind.is_empty() || behind.starts_with(is_end))
+        });
         assert!(!stands_alone, "{text} stands in {told}");
     }
+}
+
+/// What words end with where people are told of them.
+fn is_end(c: char) -> bool {
+    c.is_whitespace() || "\"'`,;()[]{}".contains(c)
 }
