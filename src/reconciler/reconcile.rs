@@ -108,7 +108,7 @@ struct Context {
 /// Reconciling came to an end before status could be reported.
 #[derive(Debug, Error)]
 enum ReconcileError {
-    #[error("the status could not be written: {0}")]
+    #[error("the status could not be written: {}", message(.0))]
     Status(#[source] Box<kube::Error>),
 }
 
@@ -320,10 +320,30 @@ impl Context {
 }
 
 /// What the API server says for itself, without the client's words around it, and without what it
-/// repeats of the object and nobody should.
+/// repeats of the object and nobody should. The same trouble has the same words, whatever part of a
+/// connection it was seen in.
 fn message(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) => hide_credentials(&status.message).into_owned(),
+        kube::Error::Api(status) => {
+            // Who lacks a right lacks it for every object, and what stands behind it changes while an API
+            // server starts.
+            let said = match status
+                .message
+                .split_once(" is forbidden: User ")
+            {
+                Some((_, lacks)) => {
+                    let (lacks, _) = lacks
+                        .split_once(": RBAC: ")
+                        .unwrap_or((lacks, ""));
+                    format!("forbidden: User {lacks}")
+                }
+                None => status.message.clone(),
+            };
+            hide_credentials(&said).into_owned()
+        }
+        kube::Error::HyperError(_) | kube::Error::Service(_) => {
+            "the API server cannot be reached".to_owned()
+        }
         other => hide_credentials(&other.to_string()).into_owned(),
     }
 }
