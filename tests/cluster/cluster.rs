@@ -438,12 +438,17 @@ impl Namespace {
 
     /// Deletes the namespace, and waits until it is gone.
     pub(crate) async fn delete_all(&self) -> anyhow::Result<()> {
+        self.delete_all_within(GONE_LIMIT).await
+    }
+
+    /// Deletes the namespace with a crowd in it, and waits until it is gone.
+    pub(crate) async fn delete_all_within(&self, limit: Duration) -> anyhow::Result<()> {
         let namespaces: Api<KubeNamespace> = Api::all(self.client.clone());
         namespaces
             .delete(&self.name, &DeleteParams::default())
             .await?;
         let mut last = None;
-        let gone = until(&format!("{} to go", self.name), GONE_LIMIT, async || {
+        let gone = until(&format!("{} to go", self.name), limit, async || {
             last = namespaces.get_opt(&self.name).await?;
             Ok(last.is_none().then_some(()))
         })
