@@ -1,12 +1,13 @@
 //! `cargo playground`: a real Kubernetes control plane on this machine with agentkube in front of it, until Ctrl-C.
 
+mod chaos;
 mod up;
 
 use std::process::ExitCode;
 
 use agentkube_playground::{Shutdown, talk};
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 /// A real Kubernetes control plane on this machine, agentkube in front of it, and Agents that run.
 ///
@@ -16,23 +17,35 @@ use clap::Parser;
 #[command(
     name = "playground",
     bin_name = "cargo playground --",
+    args_conflicts_with_subcommands = true,
     after_help = "\
 Examples:
   cargo playground
   cargo playground -- --once --json
   cargo playground -- --env AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror
-  cargo playground -- --once --apply my-agents/ --apply one-more.yaml"
+  cargo playground -- --once --apply my-agents/ --apply one-more.yaml
+  cargo playground -- chaos --minutes 5"
 )]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     up: up::Args,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    Chaos(chaos::Args),
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { up } = Cli::parse();
+    let Cli { command, up } = Cli::parse();
     let result = match Shutdown::listen().context("cannot listen for Ctrl-C") {
-        Ok(shutdown) => up::run(up, &shutdown).await,
+        Ok(shutdown) => match command {
+            None => up::run(up, &shutdown).await,
+            Some(Command::Chaos(args)) => chaos::run(args, &shutdown).await,
+        },
         Err(error) => Err(error),
     };
     result.unwrap_or_else(|error| {

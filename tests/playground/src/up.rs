@@ -240,7 +240,7 @@ fn is_on_path(program: &str) -> bool {
 }
 
 /// Data, for stdout. A reader that went away (`| head`) is no failure.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
