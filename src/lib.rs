@@ -8,6 +8,7 @@ pub mod admission;
 pub mod api;
 pub mod audit;
 pub mod authority;
+pub mod checks;
 pub mod cli;
 pub mod images;
 pub mod index;

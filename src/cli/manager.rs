@@ -3,7 +3,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use kube::{Client, Config};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use super::{
     duration,
@@ -15,6 +15,7 @@ use crate::{
     admission::Policy,
     api::{MANAGER, MANAGER_NAMESPACE},
     audit::{Recorder, Retention, retain},
+    checks::Check,
     index::Index,
     leader::Candidate,
     reconciler,
@@ -24,6 +25,7 @@ use crate::{
             ca_bundle, directory,
             issue::{Lifetimes, service_names},
             secret::SecretCertificates,
+            trust::Trust,
         },
         metrics::ConnectionMetrics,
         serve, tls,
@@ -73,6 +75,12 @@ pub(super) struct Args {
     /// Serve tls.crt and tls.key of this directory, and make no certificate
     #[arg(long, value_name = "DIR")]
     tls_dir: Option<PathBuf>,
+    /// How long a certificate lives that the manager makes itself; it is renewed at two thirds of it
+    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = duration::parse)]
+    certificate_lifetime: Duration,
+    /// The same for the certificate authority that the manager makes itself
+    #[arg(long, value_name = "TIME", default_value = "3650d", value_parser = duration::parse)]
+    authority_lifetime: Duration,
     /// How long requests are still answered after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain_delay: u64,
@@ -106,6 +114,8 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         identity,
         serving_name,
         tls_dir,
+        certificate_lifetime,
+        authority_lifetime,
         drain_delay,
         rejections_per_namespace,
         rejections_max_age,
@@ -115,6 +125,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         per_namespace: rejections_per_namespace.into(),
         max_age: rejections_max_age,
     };
+    let lifetimes = Lifetimes::new(authority_lifetime, certificate_lifetime)?;
     let ports = Ports {
         webhook: bind(webhook_address, "--webhook-address")?,
         metrics: bind(metrics_address, "--metrics-address")?,
@@ -124,7 +135,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
     if let Some(directory) = tls_dir {
         replica.follow_certificates(directory);
     } else {
-        replica.make_certificates(&namespace, serving_name);
+        replica.make_certificates(&namespace, serving_name, lifetimes);
     }
     replica.follow_index();
     let identity = identity.unwrap_or_else(|| format!("{MANAGER}-{}", std::process::id()));
@@ -195,29 +206,44 @@ impl Replica {
     }
 
     /// Makes the certificate, shares it with the other replicas, and has the API server trust it.
-    fn make_certificates(&mut self, namespace: &str, more_names: Vec<String>) {
+    fn make_certificates(
+        &mut self,
+        namespace: &str,
+        more_names: Vec<String>,
+        lifetimes: Lifetimes,
+    ) {
         let mut names = service_names(MANAGER, namespace);
         names.extend(more_names);
+        let trust = watch::Sender::new(Trust::default());
         let certificates = SecretCertificates::new(
             self.client.clone(),
             namespace,
             names,
-            Lifetimes::default(),
+            lifetimes,
             self.certificate.clone(),
+            trust.subscribe(),
         );
-        let registrations = ca_bundle::keep(
-            self.client.clone(),
-            certificates.authorities(),
-            self.health
-                .flag("mutating-registration", CA_BUNDLE_MISSING),
-            self.health
-                .flag("validating-registration", CA_BUNDLE_MISSING),
-            self.shutdown.clone(),
-        );
+        let mut report = |name| ca_bundle::Report {
+            flag: self
+                .health
+                .flag(name, CA_BUNDLE_MISSING),
+            contested: self.metrics.problem(Check::CaBundle),
+        };
+        let [mutating, validating] =
+            ["mutating-registration", "validating-registration"].map(&mut report);
+        let keeper = ca_bundle::Keepers {
+            client: self.client.clone(),
+            namespace: namespace.to_owned(),
+            authorities: certificates.authorities(),
+            trust,
+            overlap: lifetimes.overlap(),
+            mutating,
+            validating,
+        };
         self.tasks
             .spawn("certificates", certificates.follow(self.shutdown.clone()));
         self.tasks
-            .spawn("registrations", registrations);
+            .spawn("registrations", keeper.keep(self.shutdown.clone()));
     }
 
     /// Keeps the index up to date.

@@ -19,7 +19,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{admission::Webhook, audit::RejectionMetrics};
+use crate::{admission::Webhook, audit::RejectionMetrics, checks::Check};
 
 /// Handles to everything that this process counts; clones are cheap and count the same
 #[derive(Clone, Debug)]
@@ -30,6 +30,7 @@ pub struct Metrics {
     image_decisions: Family<ImageDecisionLabels, Counter>,
     leader: Gauge,
     mutate_seconds: Histogram,
+    problems: Family<ProblemLabels, Gauge>,
     rejections: RejectionMetrics,
     reviews: Family<ReviewLabels, Counter>,
     reviews_in_flight: Gauge,
@@ -53,6 +54,7 @@ impl Metrics {
             mutate_seconds: durations.get_or_create_owned(&DurationLabels {
                 webhook: Webhook::Mutate.as_str(),
             }),
+            problems: Family::default(),
             rejections: RejectionMetrics::default(),
             reviews: Family::default(),
             reviews_in_flight: Gauge::default(),
@@ -96,6 +98,15 @@ impl Metrics {
             "leader",
             "1 if this replica leads, else 0",
             metrics.leader.clone(),
+        );
+        for check in Check::ALL {
+            // A series that is there from the start can be told from one that is missing.
+            let _ = metrics.problem(check);
+        }
+        registry.register(
+            "problems",
+            "What is wrong around this replica, by the check that sees it: 0 where nothing is",
+            metrics.problems.clone(),
         );
         register_rejections(&mut registry, &metrics.rejections);
         registry.register(
@@ -178,6 +189,20 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
+    /// A handle for one who looks for this problem
+    #[must_use]
+    pub fn problem(&self, check: Check) -> Problem {
+        let labels = ProblemLabels {
+            check: check.as_str(),
+        };
+        Problem {
+            gauge: self
+                .problems
+                .get_or_create_owned(&labels),
+            is_there: false,
+        }
+    }
+
     /// The handles of the audit trail
     #[must_use]
     pub fn rejections(&self) -> RejectionMetrics {
@@ -257,6 +282,32 @@ pub struct CertificateExpiry(Gauge);
 impl CertificateExpiry {
     pub(super) fn set(&self, not_after: Timestamp) {
         self.0.set(not_after.as_second());
+    }
+}
+
+/// What is told apart among problems
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ProblemLabels {
+    check: &'static str,
+}
+
+/// One who looks for a problem; the gauge counts those who see it now. The default is registered
+/// nowhere.
+#[derive(Debug, Default)]
+pub struct Problem {
+    gauge: Gauge,
+    is_there: bool,
+}
+
+impl Problem {
+    /// Says whether it is there
+    pub fn set(&mut self, is_there: bool) {
+        match (self.is_there, is_there) {
+            (false, true) => self.gauge.inc(),
+            (true, false) => self.gauge.dec(),
+            _ => return,
+        };
+        self.is_there = is_there;
     }
 }
 

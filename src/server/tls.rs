@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustls::{
     RootCertStore, ServerConfig,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
@@ -37,7 +37,7 @@ impl ServingCertificate {
 
     /// Serves this pair from the next handshake on
     pub fn replace(&self, pair: Arc<Pair>) {
-        self.expiry.set(pair.not_after);
+        self.expiry.set(pair.not_after());
         self.pair.store(Some(pair));
     }
 
@@ -53,22 +53,32 @@ impl ServingCertificate {
         self.pair
             .load()
             .as_ref()
-            .map(|pair| pair.not_after)
+            .map(|pair| pair.not_after())
     }
 
-    /// Readiness: a pair is there and has not expired at `now`
+    /// Readiness: a pair is there, is valid at `now`, and stays so for as long as it takes until
+    /// nobody calls a replica that is not ready
     ///
     /// # Errors
     ///
-    /// Says which of the two does not hold.
+    /// Says which of them does not hold.
     pub fn check(&self, now: Timestamp) -> CheckResult {
-        match self.not_after() {
-            None => Err("waiting for a serving certificate".into()),
-            Some(not_after) if not_after <= now => {
-                Err(format!("the serving certificate expired at {not_after}").into())
-            }
-            Some(_) => Ok(()),
+        let pair = self.pair.load();
+        let Some(pair) = pair.as_ref() else {
+            return Err("waiting for a serving certificate".into());
+        };
+        let Validity { not_after, .. } = pair.validity;
+        pair.validity
+            .check(now)
+            .map_err(|error| format!("the serving certificate cannot be used: {error}"))?;
+        if pair
+            .validity
+            .check(now + pair.validity.share(NOTICE, 10))
+            .is_err()
+        {
+            return Err(format!("the serving certificate expires at {not_after}").into());
         }
+        Ok(())
     }
 }
 
@@ -87,7 +97,7 @@ impl ResolvesServerCert for ServingCertificate {
 #[derive(Debug)]
 pub struct Pair {
     key: Arc<CertifiedKey>,
-    not_after: Timestamp,
+    validity: Validity,
 }
 
 impl Pair {
@@ -103,7 +113,7 @@ impl Pair {
         let leaf = chain
             .first()
             .ok_or(PairError::NoCertificate)?;
-        let not_after = not_after(leaf)?;
+        let validity = Validity::of(leaf)?;
         let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => PairError::Mismatch,
             rustls::Error::InvalidCertificate(_) => PairError::Certificate,
@@ -111,14 +121,20 @@ impl Pair {
         })?;
         Ok(Self {
             key: Arc::new(key),
-            not_after,
+            validity,
         })
     }
 
     /// When the leaf expires
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
-        self.not_after
+        self.validity.not_after
+    }
+
+    /// From when to when the leaf is valid
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// The chain, leaf first, never empty
@@ -139,10 +155,21 @@ impl Pair {
         names: &[String],
         now: Timestamp,
     ) -> Result<(), PairError> {
+        self.verify_under(&certificates(authorities_pem)?, names, now)
+    }
+
+    /// [`Pair::verify`] with authorities that were read already
+    pub(super) fn verify_under(
+        &self,
+        authorities: &[CertificateDer<'static>],
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<(), PairError> {
+        self.validity.check(now)?;
         let mut roots = RootCertStore::empty();
-        for authority in certificates(authorities_pem)? {
+        for authority in authorities {
             roots
-                .add(authority)
+                .add(authority.clone())
                 .map_err(|_| PairError::Certificate)?;
         }
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
@@ -170,6 +197,66 @@ impl Pair {
     }
 }
 
+/// From when to when a certificate is valid
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Validity {
+    /// The first moment
+    pub not_before: Timestamp,
+    /// The last moment
+    pub not_after: Timestamp,
+}
+
+impl Validity {
+    /// Reads both from a certificate
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<Self, PairError> {
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(certificate).map_err(|_| PairError::Certificate)?;
+        // RFC 5280 writes "never" as a moment just past the last that a timestamp can hold.
+        let time = |seconds, beyond| Timestamp::from_second(seconds).unwrap_or(beyond);
+        let validity = parsed.validity();
+        Ok(Self {
+            not_before: time(validity.not_before.timestamp(), Timestamp::MIN),
+            not_after: time(validity.not_after.timestamp(), Timestamp::MAX),
+        })
+    }
+
+    /// Whether it is valid at `now`
+    ///
+    /// # Errors
+    ///
+    /// [`PairError::Expired`] or [`PairError::NotYetValid`].
+    pub fn check(self, now: Timestamp) -> Result<(), PairError> {
+        if now >= self.not_after {
+            return Err(PairError::Expired(self.not_after));
+        }
+        if now < self.not_before {
+            return Err(PairError::NotYetValid(self.not_before));
+        }
+        Ok(())
+    }
+
+    /// The moment at which this share of the life is over
+    pub(super) fn after(self, parts: i32, of: i32) -> Timestamp {
+        self.not_before
+            .checked_add(self.life() * parts / of)
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    /// A span of time, or a part of the life where the life is short
+    pub(super) fn share(self, span: SignedDuration, of: i32) -> SignedDuration {
+        span.min(self.life() / of)
+    }
+
+    fn life(self) -> SignedDuration {
+        self.not_after
+            .duration_since(self.not_before)
+    }
+}
+
+/// How long before its end a certificate is not ready any more: three probes of the kubelet, and
+/// the time that the word takes to every node
+const NOTICE: SignedDuration = SignedDuration::from_secs(30);
+
 /// Why a certificate and key cannot be served
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -177,6 +264,9 @@ pub enum PairError {
     /// Not a certificate, or one that cannot be read: whoever wrote it is at fault
     #[error("the certificate is malformed")]
     Certificate,
+    /// Its time is over
+    #[error("the certificate expired at {0} (hint: whoever issues it has to renew it)")]
+    Expired(Timestamp),
     /// Not a private key, or of a kind that cannot be used
     #[error("the private key is missing or malformed")]
     Key,
@@ -186,6 +276,11 @@ pub enum PairError {
     /// The PEM holds no certificate
     #[error("there is no certificate")]
     NoCertificate,
+    /// Its time is still to come
+    #[error(
+        "the certificate is not valid before {0} (hint: compare the clocks of this node and of whoever issued it)"
+    )]
+    NotYetValid(Timestamp),
     /// A client would refuse it
     #[error("clients would refuse the certificate for `{name}`: {why}")]
     Refused {
@@ -225,14 +320,6 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, P
         return Err(PairError::NoCertificate);
     }
     Ok(found)
-}
-
-fn not_after(certificate: &CertificateDer<'_>) -> Result<Timestamp, PairError> {
-    let (_, parsed) =
-        x509_parser::parse_x509_certificate(certificate).map_err(|_| PairError::Certificate)?;
-    let seconds = parsed.validity().not_after.timestamp();
-    // RFC 5280 writes "never" as a moment just past the last that a timestamp can hold.
-    Ok(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
 }
 
 #[cfg(test)]
@@ -308,8 +395,6 @@ mod tests {
         for (authorities, name, when) in [
             (trusted, "other.test", now),
             (trusted, "127.0.0.2", now),
-            (trusted, "webhook.test", now + HOUR * 3 / 2),
-            (trusted, "webhook.test", now - HOUR),
             (stranger.certificate_pem().as_bytes(), "webhook.test", now),
         ] {
             let error = pair
@@ -319,6 +404,15 @@ mod tests {
                 matches!(error, PairError::Refused { .. }),
                 "{name}: {error}"
             );
+        }
+        for (when, why) in [
+            (now + HOUR * 3 / 2, "the certificate expired at "),
+            (now - HOUR, "the certificate is not valid before "),
+        ] {
+            let error = pair
+                .verify(trusted, &names(), when)
+                .unwrap_err();
+            assert!(error.to_string().starts_with(why), "{error}");
         }
     }
 
@@ -335,11 +429,23 @@ mod tests {
         let pair = Pair::load(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes()).unwrap();
         serving.replace(Arc::new(pair));
         assert_eq!(serving.check(now), Ok(()));
-        assert!(
-            serving
-                .check(now + HOUR * 2)
-                .unwrap_err()
-                .starts_with("the serving certificate expired at ")
-        );
+        for (when, why) in [
+            (
+                now - HOUR,
+                "the serving certificate cannot be used: the certificate is not valid before ",
+            ),
+            // Before it has expired: whoever sends requests here needs a moment to be told.
+            (
+                now + HOUR - Duration::from_secs(20),
+                "the serving certificate expires at ",
+            ),
+            (
+                now + HOUR * 2,
+                "the serving certificate cannot be used: the certificate expired at ",
+            ),
+        ] {
+            let error = serving.check(when).unwrap_err();
+            assert!(error.starts_with(why), "{error}");
+        }
     }
 }

@@ -129,7 +129,16 @@ async fn a_wiped_ca_bundle_comes_back(cluster: &Cluster) -> anyhow::Result<()> {
 async fn a_deleted_secret_is_issued_anew_and_admission_goes_on(
     cluster: &Cluster,
 ) -> anyhow::Result<()> {
-    let manager = cluster.start_manager(&[]).await?;
+    // Short lives, so that the old authority does not stay beside the new one for a minute.
+    let options = ManagerOptions {
+        args: ["--certificate-lifetime=30s", "--authority-lifetime=60s"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..cluster.manager_options(&[])
+    };
+    let manager = cluster
+        .start_manager_with(options)
+        .await?;
     let old = authority(cluster)
         .await?
         .context("no authority")?;

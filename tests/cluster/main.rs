@@ -30,6 +30,7 @@ mod recovery;
 mod review;
 mod rights;
 mod rollout;
+mod rotation;
 mod scan;
 mod secrets;
 mod threats;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
             review::tests(),
             rights::tests(),
             rollout::tests(),
+            rotation::tests(),
             scan::tests(),
             secrets::tests(),
             threats::tests(),

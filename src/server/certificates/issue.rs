@@ -7,16 +7,60 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
+use rustls::pki_types::CertificateDer;
 
-use crate::server::tls::{self, Pair};
+use crate::server::{
+    certificates::bundle::Bundle,
+    tls::{self, Pair, PairError},
+};
 
 /// How long issued certificates are valid, counted from the moment of issue
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
+    authority: Duration,
+    serving: Duration,
+}
+
+impl Lifetimes {
+    /// The shortest life of a certificate. Below this, what is renewed in time could not be known
+    /// in time to everybody.
+    pub const SHORTEST: Duration = Duration::from_secs(10);
+
+    /// Of the authority, and of the serving certificate
+    ///
+    /// # Errors
+    ///
+    /// When one is too short, or the authority would end before a certificate of it.
+    pub fn new(authority: Duration, serving: Duration) -> Result<Self, IssueError> {
+        if serving < Self::SHORTEST {
+            return Err(IssueError::TooShort(serving));
+        }
+        if authority < serving {
+            return Err(IssueError::Outlived { authority, serving });
+        }
+        Ok(Self { authority, serving })
+    }
+
     /// Of the authority: 10 years by default
-    pub authority: Duration,
+    #[must_use]
+    pub fn authority(self) -> Duration {
+        self.authority
+    }
+
     /// Of the serving certificate: one year by default
-    pub serving: Duration,
+    #[must_use]
+    pub fn serving(self) -> Duration {
+        self.serving
+    }
+
+    /// How long a new authority stands in both registrations before a certificate of it is served
+    ///
+    /// An API server learns of a registration within a second as a rule. There may be several, and
+    /// nothing is lost by waiting; only short lives, as tests have them, leave no time for it.
+    #[must_use]
+    pub fn overlap(self) -> Duration {
+        (self.authority / 20).min(Duration::from_secs(30))
+    }
 }
 
 impl Default for Lifetimes {
@@ -30,6 +74,7 @@ impl Default for Lifetimes {
 
 /// A certificate authority with its private key (ECDSA on P-256)
 pub struct Authority {
+    certificate: CertificateDer<'static>,
     certificate_pem: String,
     issuer: Issuer<'static, KeyPair>,
     key_pem: String,
@@ -45,56 +90,73 @@ impl Authority {
     pub fn new(lifetime: Duration, now: Timestamp) -> Result<Self, IssueError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = common_name("agentkube webhook authority");
+        params.distinguished_name = common_name(AUTHORITY_NAME);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let not_after = set_validity(&mut params, now, after(now, lifetime)?);
-        let certificate_pem = params.self_signed(&key)?.pem();
+        let certificate = params.self_signed(&key)?;
         let key_pem = key.serialize_pem();
         Ok(Self {
-            certificate_pem,
+            certificate_pem: certificate.pem(),
+            certificate: certificate.into(),
             issuer: Issuer::new(params, key),
             key_pem,
             not_after,
         })
     }
 
-    /// An authority that was written down before, from a bundle whose first certificate it is
+    /// An authority that was written down before: the certificate of a bundle to which the key
+    /// belongs, wherever it stands in the bundle
     ///
     /// # Errors
     ///
-    /// When certificate and key are malformed or do not belong together, the certificate may not
+    /// When a certificate or the key is malformed or none belongs to it, the certificate may not
     /// sign others, or is out of its time at `now`.
     pub fn from_pem(bundle_pem: &[u8], key_pem: &[u8], now: Timestamp) -> Result<Self, IssueError> {
-        let unusable = IssueError::Unusable;
-        let pair = Pair::load(bundle_pem, key_pem).map_err(|error| unusable(error.to_string()))?;
-        let certificate = pair
-            .chain()
-            .first()
-            .ok_or_else(|| unusable("there is no certificate".to_owned()))?;
-        let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
-            .map_err(|error| unusable(error.to_string()))?;
+        let bundle = Bundle::parse(bundle_pem).map_err(unusable)?;
+        Self::from_bundle(&bundle, key_pem, now)
+    }
+
+    /// [`Authority::from_pem`] with a bundle that was read already
+    pub(super) fn from_bundle(
+        bundle: &Bundle,
+        key_pem: &[u8],
+        now: Timestamp,
+    ) -> Result<Self, IssueError> {
+        let mut outcome = Err(PairError::NoCertificate);
+        for certificate in bundle.certificates() {
+            let one = Bundle::of(certificate.clone()).pem();
+            outcome = Pair::load(one.as_bytes(), key_pem).map(|pair| (certificate, one, pair));
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        let (certificate, certificate_pem, pair) = outcome.map_err(unusable)?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(unusable)?;
         if !parsed.is_ca() {
-            return Err(unusable("it is not an authority's certificate".to_owned()));
+            return Err(unusable("it is not an authority's certificate"));
         }
-        if parsed.validity().not_before.timestamp() > now.as_second() {
-            return Err(unusable("it is not valid yet".to_owned()));
-        }
-        if pair.not_after() <= now {
-            return Err(unusable(format!("it expired at {}", pair.not_after())));
-        }
-        let key_pem = std::str::from_utf8(key_pem).map_err(|error| unusable(error.to_string()))?;
+        pair.validity()
+            .check(now)
+            .map_err(unusable)?;
+        let key_pem = std::str::from_utf8(key_pem).map_err(unusable)?;
         let issuer = Issuer::from_ca_cert_der(certificate, KeyPair::from_pem(key_pem)?)?;
         Ok(Self {
-            certificate_pem: String::from_utf8_lossy(bundle_pem).into_owned(),
+            certificate: certificate.clone(),
+            certificate_pem,
             issuer,
             key_pem: key_pem.to_owned(),
             not_after: pair.not_after(),
         })
     }
 
-    /// What clients have to trust, as PEM: this authority first, and whatever else its bundle
-    /// carries
+    /// What clients have to trust
+    #[must_use]
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// What clients have to trust, as PEM
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
@@ -178,6 +240,23 @@ pub enum IssueError {
     /// The library refused, as it does for a name that is not ASCII
     #[error("a certificate cannot be made: {0}")]
     Make(#[from] rcgen::Error),
+    /// An authority that ends before the certificates that it signs: the settings are at fault
+    #[error(
+        "an authority that lives {} s would end before its certificates, which live {} s (hint: set --authority-lifetime to several times --certificate-lifetime)",
+        authority.as_secs(), serving.as_secs()
+    )]
+    Outlived {
+        /// The authority's life
+        authority: Duration,
+        /// The serving certificate's
+        serving: Duration,
+    },
+    /// A lifetime in which nothing can be renewed: the setting is at fault
+    #[error(
+        "a certificate that lives {} s cannot be renewed in time (hint: set --certificate-lifetime to {} s at least)",
+        .0.as_secs(), Lifetimes::SHORTEST.as_secs()
+    )]
+    TooShort(Duration),
     /// An authority that was written down before cannot be used
     #[error("the authority cannot be used: {0}")]
     Unusable(String),
@@ -217,10 +296,18 @@ pub fn names_in(chain_pem: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// The subject of every authority that is issued here, by which they are known again
+pub(super) const AUTHORITY_NAME: &str = "agentkube webhook authority";
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Clocks of a cluster differ a little, and a certificate from the future is refused
+/// Clocks of a cluster differ a little, and a certificate from the future is refused. Short lives
+/// are dated back by a tenth.
 const SKEW: Duration = Duration::from_secs(5 * 60);
+
+fn unusable(why: impl fmt::Display) -> IssueError {
+    IssueError::Unusable(why.to_string())
+}
 
 fn name(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
     match name {
@@ -253,7 +340,8 @@ fn set_validity(params: &mut CertificateParams, now: Timestamp, until: Timestamp
     let since_epoch =
         |time: Timestamp| Duration::from_secs(u64::try_from(time.as_second()).unwrap_or_default());
     let epoch = date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + since_epoch(now).saturating_sub(SKEW);
+    let life = since_epoch(until).saturating_sub(since_epoch(now));
+    params.not_before = epoch + since_epoch(now).saturating_sub(SKEW.min(life / 10));
     params.not_after = epoch + since_epoch(until);
     until
 }
@@ -324,7 +412,7 @@ mod tests {
                 authority.certificate_pem(),
                 authority.key_pem(),
                 now - HOUR,
-                "not valid yet",
+                "not valid before",
             ),
             ("", authority.key_pem(), now, "no certificate"),
             (authority.certificate_pem(), "", now, "key is missing"),

@@ -9,10 +9,13 @@
 //! share ([`secret`], [`ca_bundle`]), or somebody else puts them into a directory and looks after
 //! the trust as well ([`directory`]).
 
+pub mod bundle;
 pub mod ca_bundle;
 pub mod directory;
 pub mod issue;
+mod rotation;
 pub mod secret;
+pub mod trust;
 
 /// Remembers the last trouble, so that one that lasts is logged once
 #[derive(Debug, Default)]

@@ -1,22 +1,25 @@
 //! Certificates that the manager issues itself and keeps in a Secret, shared by all replicas.
 //!
 //! ```text
-//! [ Secret ] -> examine -> good: serve it
+//! [ Secret ] -> examine -> good: serve it, once the API server trusts it; renew it in time
 //!                       -> absent: create, or take what another replica created first
 //!                       -> flawed: mend it, if nobody else did meanwhile; the last good pair is served until then
 //! ```
 //!
 //! The Secret is the only place where replicas agree. Each write is guarded, a creation by the name
 //! and an update by the `resourceVersion`, so that of several replicas that start at once one wins
-//! and the others read.
+//! and the others read. What is written when is told by [`rotation`] alone.
+//!
+//! Whatever came into the Secret, a replica that serves a pair goes on with it until it has seen the
+//! authority of the new one in both registrations for a while, and asks for both authorities there
+//! until then. So no way to change the Secret, by hand or by deleting it, makes the API server meet
+//! a certificate that it cannot know yet. Only an expired pair is given up at once.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::{StreamExt, pin_mut};
 use jiff::Timestamp;
-use k8s_openapi::{
-    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client,
     api::PostParams,
@@ -25,22 +28,29 @@ use kube::{
         watcher::{self, DefaultBackoff, Event, watcher},
     },
 };
-use tokio::{sync::watch, time::sleep};
+use rustls::pki_types::CertificateDer;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
 
 use crate::server::{
     Shutdown,
     certificates::{
         Said,
-        issue::{Authority, IssueError, Leaf, Lifetimes, names_in},
+        bundle::Bundle,
+        issue::{IssueError, Lifetimes},
+        rotation::{self, Contents, Data, Step},
+        trust::Trust,
     },
-    tls::{Pair, PairError, ServingCertificate},
+    tls::ServingCertificate,
 };
 
 /// The Secret's name, in the manager's namespace
 pub const NAME: &str = "agentkube-webhook-tls";
 
-/// The authorities that clients have to trust, as PEM; `None` until they are known
-pub type Authorities = Option<Arc<[u8]>>;
+/// The authorities that clients have to trust; `None` until they are known
+pub type Authorities = Option<Arc<Bundle>>;
 
 /// Keeps the Secret in order and serves what it holds
 pub struct SecretCertificates {
@@ -49,14 +59,22 @@ pub struct SecretCertificates {
     lifetimes: Lifetimes,
     serving: Arc<ServingCertificate>,
     authorities: watch::Sender<Authorities>,
-    /// What is served, for mending a Secret that has lost it
+    trust: watch::Receiver<Trust>,
+    known: Known,
+    /// The last good contents of the Secret, for mending one that has lost it
     last_good: Option<Contents>,
+    /// The authority of the pair that is served
+    served_issuer: Option<CertificateDer<'static>>,
+    /// After an attempt that failed, when the next may begin
+    pause: Option<Instant>,
+    backoff: DefaultBackoff,
     said: Said,
 }
 
 impl SecretCertificates {
     /// Certificates for these names (DNS names or IP addresses), in the Secret [`NAME`] of this
-    /// namespace
+    /// namespace; `trust` is what [`ca_bundle::keep`](super::ca_bundle::keep) tells of the
+    /// registrations
     #[must_use]
     pub fn new(
         client: Client,
@@ -64,6 +82,7 @@ impl SecretCertificates {
         names: Vec<String>,
         lifetimes: Lifetimes,
         serving: Arc<ServingCertificate>,
+        trust: watch::Receiver<Trust>,
     ) -> Self {
         Self {
             secrets: Api::namespaced(client, namespace),
@@ -71,18 +90,23 @@ impl SecretCertificates {
             lifetimes,
             serving,
             authorities: watch::Sender::new(None),
+            trust,
+            known: Known::Nothing,
             last_good: None,
+            served_issuer: None,
+            pause: None,
+            backoff: DefaultBackoff::default(),
             said: Said::default(),
         }
     }
 
-    /// Follows the authorities that the Secret holds, for the registrations' caBundle
+    /// Follows the authorities that the registrations' caBundle has to hold
     #[must_use]
     pub fn authorities(&self) -> watch::Receiver<Authorities> {
         self.authorities.subscribe()
     }
 
-    /// Bootstraps the Secret and follows it until the shutdown has finished
+    /// Bootstraps the Secret, follows it and renews what it holds until the shutdown has finished
     ///
     /// Trouble is logged once and tried again. A deleted Secret is created anew with a new
     /// authority: deleting it is how an operator asks for that.
@@ -100,104 +124,154 @@ impl SecretCertificates {
         let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
         let events = watcher(self.secrets.clone(), config).default_backoff();
         pin_mut!(events);
+        let mut trust = self.trust.clone();
         let mut listed = false;
-        // The stream never ends: it starts anew after each error.
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Init) => listed = false,
-                Ok(Event::InitApply(secret)) => {
-                    listed = true;
-                    self.settle(Some(secret)).await;
-                }
-                Ok(Event::InitDone) if listed => {}
-                Ok(Event::InitDone | Event::Delete(_)) => {
-                    // Deleted, so its authority is not wanted any more. The pair itself is served
-                    // until there is another.
-                    self.last_good = None;
-                    self.settle(None).await;
-                }
-                Ok(Event::Apply(secret)) => self.settle(Some(secret)).await,
-                Err(error) => self.trouble(&error),
-            }
-        }
-    }
-
-    /// Brings Secret and served pair into order, however long it takes
-    async fn settle(&mut self, mut secret: Option<Secret>) {
-        let mut backoff = DefaultBackoff::default();
+        let mut wake = None;
         loop {
-            let outcome = self.ensure(secret).await;
-            match outcome {
-                Ok(()) => {
-                    if self.said.over() {
-                        tracing::info!(secret = NAME, "the certificate's Secret is in order again");
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(Event::Init)) => {
+                        listed = false;
+                        continue;
                     }
-                    return;
-                }
-                Err(error) => self.trouble(&error),
+                    Some(Ok(Event::InitApply(secret) | Event::Apply(secret))) => {
+                        listed = true;
+                        self.known = Known::Present(Box::new(secret));
+                        // It is news, so that what failed before may succeed.
+                        self.pause = None;
+                    }
+                    Some(Ok(Event::InitDone)) if listed => continue,
+                    Some(Ok(Event::InitDone | Event::Delete(_))) => {
+                        // Deleted, so its authority is not wanted any more. The pair itself is
+                        // served until the API server trusts another.
+                        self.last_good = None;
+                        self.known = Known::Absent;
+                        self.pause = None;
+                    }
+                    Some(Err(error)) => {
+                        self.trouble(&error);
+                        continue;
+                    }
+                    // It never ends: it starts anew after each error.
+                    None => return,
+                },
+                Ok(()) = trust.changed() => {}
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
-            sleep(backoff.next().unwrap_or(LONGEST_PAUSE)).await;
-            secret = loop {
-                match self.secrets.get_opt(NAME).await {
-                    Ok(secret) => break secret,
-                    Err(error) => self.trouble(&error),
-                }
-                sleep(backoff.next().unwrap_or(LONGEST_PAUSE)).await;
-            };
+            if !matches!(self.known, Known::Nothing) || self.pause.is_some() {
+                wake = self.attempt().await;
+            }
         }
     }
 
-    /// One attempt, from what was last read of the Secret
-    async fn ensure(&mut self, mut secret: Option<Secret>) -> Result<(), SecretError> {
+    /// Brings Secret and served pair into order as far as that is possible now, and says when to
+    /// look again
+    async fn attempt(&mut self) -> Option<Instant> {
+        // What is known may still be served while the API server cannot be asked.
+        let is_paused = self
+            .pause
+            .is_some_and(|until| until > Instant::now());
+        if is_paused {
+            let serve = self.serve(Timestamp::now());
+            return earliest([self.pause, serve]);
+        }
+        match self.ensure().await {
+            Ok(until) => {
+                self.pause = None;
+                self.backoff = DefaultBackoff::default();
+                if self.said.over() {
+                    tracing::info!(secret = NAME, "the certificate's Secret is in order again");
+                }
+                until
+            }
+            Err(error) => {
+                self.trouble(&error);
+                // Whatever was known, it may be that it no longer holds.
+                self.known = Known::Nothing;
+                let pause = self
+                    .backoff
+                    .next()
+                    .unwrap_or(LONGEST_PAUSE);
+                self.pause = Some(Instant::now() + pause);
+                let serve = self.serve(Timestamp::now());
+                earliest([self.pause, serve])
+            }
+        }
+    }
+
+    /// One attempt, from what was last known of the Secret
+    async fn ensure(&mut self) -> Result<Option<Instant>, SecretError> {
         let params = PostParams::default();
         for _ in 0..ATTEMPTS {
             let now = Timestamp::now();
+            let secret = match std::mem::take(&mut self.known) {
+                Known::Present(secret) => Some(*secret),
+                Known::Absent => None,
+                Known::Nothing => in_time(self.secrets.get_opt(NAME)).await??,
+            };
             let Some(found) = secret else {
-                let (authority, leaf) = self.issue(None, &self.names, now)?;
-                let wanted = new_secret(data(&authority, leaf));
-                secret = match self
-                    .secrets
-                    .create(&params, &wanted)
-                    .await
-                {
+                let wanted = new_secret(rotation::fresh(self.lifetimes, &self.names, now)?);
+                match in_time(self.secrets.create(&params, &wanted)).await? {
                     Ok(created) => {
                         tracing::info!(
                             secret = NAME,
                             "a new authority and certificate were issued"
                         );
-                        Some(created)
+                        self.known = Known::Present(Box::new(created));
                     }
                     // Another replica was faster: its authority is ours.
-                    Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                        self.secrets.get_opt(NAME).await?
-                    }
+                    Err(kube::Error::Api(status)) if status.is_already_exists() => {}
                     Err(error) => return Err(error.into()),
-                };
+                }
                 continue;
             };
-            let flaw = match examine(&found, &self.names, now) {
+            let empty = Data::new();
+            let data = found.data.as_ref().unwrap_or(&empty);
+            let (wanted, what) = match Contents::examine(data, &self.names, now) {
                 Ok(contents) => {
                     self.adopt(contents);
-                    return Ok(());
+                    let serve = self.serve(now);
+                    match self.step(now)? {
+                        Step::Wait(until) => {
+                            self.known = Known::Present(Box::new(found));
+                            return Ok(earliest([
+                                serve,
+                                self.trust_wake(),
+                                Some(instant(until, now)),
+                            ]));
+                        }
+                        Step::Write { data, what } => (data, what),
+                    }
                 }
-                Err(flaw) => flaw,
+                Err(flaw) => {
+                    if self.said.is_new(&flaw.to_string()) {
+                        let last_good = self.last_good.is_some();
+                        tracing::warn!(secret = NAME, %flaw, last_good, "the certificate's Secret cannot be served and is mended");
+                    }
+                    let last_good = self.last_good.as_ref();
+                    let wanted =
+                        rotation::mended(data, last_good, self.lifetimes, &self.names, now)?;
+                    (wanted, "the certificate's Secret was mended")
+                }
             };
-            if self.said.is_new(&flaw.to_string()) {
-                let last_good = self.last_good.is_some();
-                tracing::warn!(secret = NAME, %flaw, last_good, "the certificate's Secret cannot be served and is mended");
-            }
-            let mended = self.mend(found, now)?;
-            secret = match self
-                .secrets
-                .replace(NAME, &params, &mended)
-                .await
+            let wanted = Secret {
+                data: Some(wanted),
+                ..found
+            };
+            match in_time(
+                self.secrets
+                    .replace(NAME, &params, &wanted),
+            )
+            .await?
             {
-                Ok(mended) => Some(mended),
-                Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
-                    self.secrets.get_opt(NAME).await?
+                Ok(written) => {
+                    tracing::info!(secret = NAME, "{what}");
+                    self.known = Known::Present(Box::new(written));
                 }
+                // Another replica was faster.
+                Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
                 Err(error) => return Err(error.into()),
-            };
+            }
         }
         Err(SecretError::Unsettled)
     }
@@ -206,56 +280,69 @@ impl SecretCertificates {
         if self
             .last_good
             .as_ref()
-            .is_some_and(|last| last.same_as(&contents))
+            .is_none_or(|last| !last.same_as(&contents))
         {
-            return;
+            tracing::debug!(secret = NAME, not_after = %contents.pair.not_after(), "the Secret holds a good certificate");
         }
-        tracing::info!(secret = NAME, not_after = %contents.pair.not_after(), "the certificate of the Secret is served");
-        self.authorities
-            .send_replace(Some(contents.authorities.clone()));
-        self.serving
-            .replace(contents.pair.clone());
         self.last_good = Some(contents);
     }
 
-    /// The same Secret with a certificate that can be served; everything else in it stays
-    fn mend(&self, mut secret: Secret, now: Timestamp) -> Result<Secret, IssueError> {
-        let old = secret.data.take().unwrap_or_default();
-        let authority = authority_in(&old, now).or_else(|| self.last_authority(now));
-        // Names of the old certificate stay: two releases with different names would take turns for
-        // ever.
-        let mut names = self.names.clone();
-        for name in names_in(field(&old, "tls.crt")) {
-            if names.len() < MOST_NAMES && !names.contains(&name) {
-                names.push(name);
-            }
+    /// Serves the last good pair if it may be served by now, says which authorities the
+    /// registrations have to hold, and when to look again
+    fn serve(&mut self, now: Timestamp) -> Option<Instant> {
+        let good = self.last_good.as_ref()?;
+        let served = self.serving.pair();
+        let is_served = served
+            .as_ref()
+            .is_some_and(|served| served.chain() == good.pair.chain());
+        let trusted = self.trusted_from(&good.issuer);
+        let usable = served.is_some_and(|served| served.validity().check(now).is_ok());
+        let is_due = !usable || trusted.is_some_and(|from| from <= Instant::now());
+        if !is_served && is_due {
+            tracing::info!(secret = NAME, not_after = %good.pair.not_after(), "the certificate of the Secret is served");
+            self.serving.replace(good.pair.clone());
         }
-        let (authority, leaf) = self.issue(authority, &names, now)?;
-        secret.data = Some(
-            old.into_iter()
-                .chain(data(&authority, leaf))
-                .collect(),
-        );
-        Ok(secret)
+        if is_served || is_due {
+            self.served_issuer = Some(good.issuer.clone());
+        }
+        let wanted: Bundle = good
+            .bundle
+            .certificates()
+            .iter()
+            .chain(&self.served_issuer)
+            .cloned()
+            .collect();
+        self.authorities
+            .send_if_modified(|authorities| {
+                let differs = authorities.as_deref() != Some(&wanted);
+                if differs {
+                    *authorities = Some(Arc::new(wanted));
+                }
+                differs
+            });
+        if is_served || is_due { None } else { trusted }
     }
 
-    fn issue(
-        &self,
-        authority: Option<Authority>,
-        names: &[String],
-        now: Timestamp,
-    ) -> Result<(Authority, Leaf), IssueError> {
-        let authority = match authority {
-            Some(authority) => authority,
-            None => Authority::new(self.lifetimes.authority, now)?,
+    fn step(&self, now: Timestamp) -> Result<Step, IssueError> {
+        let Some(good) = &self.last_good else {
+            return Ok(Step::Wait(now));
         };
-        let leaf = authority.issue(names, self.lifetimes.serving, now)?;
-        Ok((authority, leaf))
+        let is_trusted = |authority: &CertificateDer<'_>| {
+            self.trusted_from(authority)
+                .is_some_and(|from| from <= Instant::now())
+        };
+        good.step(self.lifetimes, &self.names, is_trusted, now)
     }
 
-    fn last_authority(&self, now: Timestamp) -> Option<Authority> {
-        let last = self.last_good.as_ref()?;
-        Authority::from_pem(&last.authorities, last.authority_key.as_deref()?, now).ok()
+    /// When an announced authority will have been in the registrations for long enough
+    fn trust_wake(&self) -> Option<Instant> {
+        let next = self.last_good.as_ref()?.announced()?;
+        self.trusted_from(next)
+    }
+
+    fn trusted_from(&self, authority: &CertificateDer<'_>) -> Option<Instant> {
+        let since = self.trust.borrow().since(authority)?;
+        Some(since + self.lifetimes.overlap())
     }
 
     fn trouble(&mut self, error: &dyn std::error::Error) {
@@ -270,13 +357,26 @@ impl SecretCertificates {
     }
 }
 
+/// What was last told of the Secret
+#[derive(Debug, Default)]
+enum Known {
+    Absent,
+    /// It has to be read
+    #[default]
+    Nothing,
+    Present(Box<Secret>),
+}
+
 /// How often one attempt meets another replica's write before it pauses
 const ATTEMPTS: usize = 5;
 
-/// More names than any installation has, and a bound on what a hand-made certificate can bring in
-const MOST_NAMES: usize = 32;
-
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A request that takes longer is given up: meanwhile nothing could be served that has come
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The clock may be set meanwhile, and a long sleep would not know of it
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
@@ -284,63 +384,29 @@ enum SecretError {
     Api(#[from] kube::Error),
     #[error(transparent)]
     Issue(#[from] IssueError),
+    #[error("the API server does not answer")]
+    Timeout,
     #[error("Secret `{NAME}` keeps changing (hint: look for another program that writes it)")]
     Unsettled,
 }
 
-/// A Secret that can be served
-struct Contents {
-    pair: Arc<Pair>,
-    authorities: Arc<[u8]>,
-    authority_key: Option<Vec<u8>>,
+async fn in_time<F: Future>(request: F) -> Result<F::Output, SecretError> {
+    timeout(REQUEST_TIMEOUT, request)
+        .await
+        .map_err(|_| SecretError::Timeout)
 }
 
-impl Contents {
-    fn same_as(&self, other: &Self) -> bool {
-        self.pair.chain() == other.pair.chain() && self.authorities == other.authorities
-    }
+fn earliest<const N: usize>(times: [Option<Instant>; N]) -> Option<Instant> {
+    times.into_iter().flatten().min()
 }
 
-/// Asks what the API server would ask of the certificate, for every name that it may use
-///
-/// The authority's key is not asked for: it is needed to issue, not to serve.
-fn examine(secret: &Secret, names: &[String], now: Timestamp) -> Result<Contents, PairError> {
-    let empty = BTreeMap::new();
-    let data = secret.data.as_ref().unwrap_or(&empty);
-    let pair = Pair::load(field(data, "tls.crt"), field(data, "tls.key"))?;
-    let authorities = field(data, "ca.crt");
-    pair.verify(authorities, names, now)?;
-    Ok(Contents {
-        pair: Arc::new(pair),
-        authorities: authorities.into(),
-        authority_key: data
-            .get("ca.key")
-            .map(|key| key.0.clone()),
-    })
+/// When a time of the clock will have come, as far as can be told now
+fn instant(time: Timestamp, now: Timestamp) -> Instant {
+    let pause = Duration::try_from(time.duration_since(now)).unwrap_or_default();
+    Instant::now() + pause.min(LONGEST_SLEEP)
 }
 
-fn authority_in(data: &BTreeMap<String, ByteString>, now: Timestamp) -> Option<Authority> {
-    Authority::from_pem(field(data, "ca.crt"), field(data, "ca.key"), now).ok()
-}
-
-fn field<'a>(data: &'a BTreeMap<String, ByteString>, key: &str) -> &'a [u8] {
-    data.get(key)
-        .map_or(&[], |value| &value.0)
-}
-
-fn data(authority: &Authority, leaf: Leaf) -> BTreeMap<String, ByteString> {
-    [
-        ("ca.crt", authority.certificate_pem().to_owned()),
-        ("ca.key", authority.key_pem().to_owned()),
-        ("tls.crt", leaf.chain_pem),
-        ("tls.key", leaf.key_pem),
-    ]
-    .into_iter()
-    .map(|(key, pem)| (key.to_owned(), ByteString(pem.into_bytes())))
-    .collect()
-}
-
-fn new_secret(data: BTreeMap<String, ByteString>) -> Secret {
+fn new_secret(data: Data) -> Secret {
     let labels = [(
         "app.kubernetes.io/managed-by".to_owned(),
         "agentkube".to_owned(),

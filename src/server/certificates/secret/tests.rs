@@ -6,7 +6,10 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use tower::service_fn;
 
+use k8s_openapi::ByteString;
+
 use super::*;
+use crate::server::certificates::issue::{Authority, names_in};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -119,22 +122,43 @@ fn names() -> Vec<String> {
 }
 
 fn replica(server: &Arc<FakeServer>) -> SecretCertificates {
-    SecretCertificates::new(
+    replica_with(server, Lifetimes::default()).0
+}
+
+fn replica_with(
+    server: &Arc<FakeServer>,
+    lifetimes: Lifetimes,
+) -> (SecretCertificates, watch::Sender<Trust>) {
+    let trust = watch::Sender::new(Trust::default());
+    let replica = SecretCertificates::new(
         server.client(),
         "agentkube-system",
         names(),
-        Lifetimes::default(),
+        lifetimes,
         Arc::default(),
-    )
+        trust.subscribe(),
+    );
+    (replica, trust)
+}
+
+/// One attempt from what the watch told
+async fn ensure(
+    replica: &mut SecretCertificates,
+    known: Option<Secret>,
+) -> Result<Option<Instant>, SecretError> {
+    replica.known = if let Some(secret) = known {
+        Known::Present(Box::new(secret))
+    } else {
+        replica.last_good = None;
+        Known::Absent
+    };
+    replica.ensure().await
 }
 
 fn good_secret(names: &[String]) -> Secret {
     let now = Timestamp::now();
-    let authority = Authority::new(HOUR, now).unwrap();
-    let leaf = authority
-        .issue(names, HOUR, now)
-        .unwrap();
-    new_secret(data(&authority, leaf))
+    let lifetimes = Lifetimes::new(HOUR, HOUR).unwrap();
+    new_secret(rotation::fresh(lifetimes, names, now).unwrap())
 }
 
 fn with_field(mut secret: Secret, key: &str, value: &[u8]) -> Secret {
@@ -144,6 +168,15 @@ fn with_field(mut secret: Secret, key: &str, value: &[u8]) -> Secret {
         .unwrap()
         .insert(key.to_owned(), ByteString(value.to_vec()));
     secret
+}
+
+fn authority_in(data: &Data) -> Option<Authority> {
+    Authority::from_pem(
+        &data.get("ca.crt")?.0,
+        &data.get("ca.key")?.0,
+        Timestamp::now(),
+    )
+    .ok()
 }
 
 fn served(replica: &SecretCertificates) -> Vec<u8> {
@@ -156,7 +189,8 @@ fn trusted(replica: &SecretCertificates) -> Vec<u8> {
         .borrow()
         .as_deref()
         .unwrap()
-        .to_vec()
+        .pem()
+        .into_bytes()
 }
 
 #[tokio::test]
@@ -164,7 +198,9 @@ async fn creates_an_absent_secret_and_serves_it() {
     let server = FakeServer::with(None);
     let mut replica = replica(&server);
 
-    replica.ensure(None).await.unwrap();
+    ensure(&mut replica, None)
+        .await
+        .unwrap();
 
     assert_eq!(server.calls(), ["POST"]);
     let secret = server.current();
@@ -193,7 +229,9 @@ async fn a_replica_that_comes_second_takes_the_first_ones_authority() {
     *server.rival.lock().unwrap() = Some(rival.clone());
     let mut replica = replica(&server);
 
-    replica.ensure(None).await.unwrap();
+    ensure(&mut replica, None)
+        .await
+        .unwrap();
 
     assert_eq!(server.calls(), ["POST", "GET"]);
     assert_eq!(trusted(&replica), rival.data.unwrap()["ca.crt"].0);
@@ -206,7 +244,9 @@ async fn many_replicas_at_once_agree_on_one_authority() {
     for _ in 0..8 {
         let mut replica = replica(&server);
         starting.spawn(async move {
-            replica.ensure(None).await.unwrap();
+            ensure(&mut replica, None)
+                .await
+                .unwrap();
             (served(&replica), trusted(&replica))
         });
     }
@@ -222,8 +262,7 @@ async fn many_replicas_at_once_agree_on_one_authority() {
 async fn a_good_secret_is_served_as_it_is() {
     let server = FakeServer::with(Some(good_secret(&names())));
     let mut replica = replica(&server);
-    replica
-        .ensure(Some(server.current()))
+    ensure(&mut replica, Some(server.current()))
         .await
         .unwrap();
     assert_eq!(server.calls(), Vec::<String>::new());
@@ -238,7 +277,7 @@ async fn a_flawed_secret_is_mended_under_its_own_authority() {
     let foreign_key = stranger.data.unwrap()["tls.key"]
         .0
         .clone();
-    let authority = authority_in(good.data.as_ref().unwrap(), now).unwrap();
+    let authority = authority_in(good.data.as_ref().unwrap()).unwrap();
     let long_ago = now - Duration::from_secs(1800);
     let expired = authority
         .issue(&names(), Duration::from_secs(60), long_ago)
@@ -260,8 +299,7 @@ async fn a_flawed_secret_is_mended_under_its_own_authority() {
         let server = FakeServer::with(Some(with_field(flawed, "note", b"kept")));
         let mut replica = replica(&server);
 
-        replica
-            .ensure(Some(server.current()))
+        ensure(&mut replica, Some(server.current()))
             .await
             .unwrap();
 
@@ -280,8 +318,7 @@ async fn a_certificate_for_other_names_keeps_them() {
     let server = FakeServer::with(Some(good_secret(std::slice::from_ref(&other))));
     let mut replica = replica(&server);
 
-    replica
-        .ensure(Some(server.current()))
+    ensure(&mut replica, Some(server.current()))
         .await
         .unwrap();
 
@@ -303,19 +340,17 @@ async fn an_emptied_secret_gets_a_new_authority() {
     };
     let server = FakeServer::with(Some(empty));
     let mut replica = replica(&server);
-    replica
-        .ensure(Some(server.current()))
+    ensure(&mut replica, Some(server.current()))
         .await
         .unwrap();
-    assert!(authority_in(&server.current().data.unwrap(), Timestamp::now()).is_some());
+    assert!(authority_in(&server.current().data.unwrap()).is_some());
 }
 
 #[tokio::test]
 async fn a_secret_emptied_while_serving_gets_the_last_good_authority_back() {
     let server = FakeServer::with(Some(good_secret(&names())));
     let mut replica = replica(&server);
-    replica
-        .ensure(Some(server.current()))
+    ensure(&mut replica, Some(server.current()))
         .await
         .unwrap();
     let before = trusted(&replica);
@@ -324,8 +359,7 @@ async fn a_secret_emptied_while_serving_gets_the_last_good_authority_back() {
         data: None,
         ..server.current()
     });
-    replica
-        .ensure(Some(emptied))
+    ensure(&mut replica, Some(emptied))
         .await
         .unwrap();
 
@@ -340,8 +374,7 @@ async fn a_secret_that_somebody_else_mended_meanwhile_is_taken() {
     let mended = server.store(good_secret(&names()));
     let mut replica = replica(&server);
 
-    replica
-        .ensure(Some(stale))
+    ensure(&mut replica, Some(stale))
         .await
         .unwrap();
 
@@ -353,8 +386,7 @@ async fn a_secret_that_somebody_else_mended_meanwhile_is_taken() {
 async fn a_flaw_that_cannot_be_mended_leaves_the_last_good_pair() {
     let server = FakeServer::with(Some(good_secret(&names())));
     let mut replica = replica(&server);
-    replica
-        .ensure(Some(server.current()))
+    ensure(&mut replica, Some(server.current()))
         .await
         .unwrap();
     let before = served(&replica);
@@ -362,10 +394,122 @@ async fn a_flaw_that_cannot_be_mended_leaves_the_last_good_pair() {
     // A name that no certificate can carry stands for any failure to issue.
     replica.names.push("näme".to_owned());
     let flawed = with_field(server.current(), "tls.key", b"");
-    replica
-        .ensure(Some(flawed))
+    ensure(&mut replica, Some(flawed))
         .await
         .unwrap_err();
 
     assert_eq!(served(&replica), before);
+}
+
+#[tokio::test]
+async fn a_pair_of_another_authority_is_served_only_once_that_is_trusted() {
+    let server = FakeServer::with(Some(good_secret(&names())));
+    let (mut replica, trust) = replica_with(&server, Lifetimes::default());
+    ensure(&mut replica, Some(server.current()))
+        .await
+        .unwrap();
+    let before = served(&replica);
+    let old = trusted(&replica);
+
+    let other = good_secret(&names());
+    let new = other.data.as_ref().unwrap()["ca.crt"]
+        .0
+        .clone();
+    ensure(&mut replica, Some(other.clone()))
+        .await
+        .unwrap();
+
+    assert_eq!(served(&replica), before);
+    assert_eq!(trusted(&replica), [new.clone(), old].concat());
+
+    // The registrations hold both for long enough by now.
+    let both = Bundle::parse(&trusted(&replica)).unwrap();
+    let long_ago = Instant::now() - Lifetimes::default().overlap();
+    trust.send_modify(|trust| {
+        trust.mutating.update(&both, long_ago);
+        trust.validating.update(&both, long_ago);
+    });
+    ensure(&mut replica, Some(other))
+        .await
+        .unwrap();
+    assert_ne!(served(&replica), before);
+    assert_eq!(trusted(&replica), new);
+}
+
+#[tokio::test]
+async fn a_deleted_secret_leaves_the_served_pair_until_another_is_trusted() {
+    let server = FakeServer::with(Some(good_secret(&names())));
+    let mut replica = replica(&server);
+    ensure(&mut replica, Some(server.current()))
+        .await
+        .unwrap();
+    let before = served(&replica);
+
+    *server.secret.lock().unwrap() = None;
+    ensure(&mut replica, None)
+        .await
+        .unwrap();
+
+    assert_eq!(served(&replica), before);
+    let wanted = Bundle::parse(&trusted(&replica)).unwrap();
+    assert_eq!(wanted.certificates().len(), 2);
+}
+
+#[tokio::test]
+async fn an_expired_pair_gives_way_at_once() {
+    let server = FakeServer::with(Some(good_secret(&names())));
+    let mut replica = replica(&server);
+    let long_ago = Timestamp::now() - HOUR;
+    let expired = Authority::new(HOUR, long_ago)
+        .unwrap()
+        .issue(&names(), HOUR / 2, long_ago)
+        .unwrap();
+    let expired =
+        crate::server::tls::Pair::load(expired.chain_pem.as_bytes(), expired.key_pem.as_bytes());
+    replica
+        .serving
+        .replace(Arc::new(expired.unwrap()));
+
+    ensure(&mut replica, Some(server.current()))
+        .await
+        .unwrap();
+
+    assert!(
+        replica
+            .serving
+            .check(Timestamp::now())
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn what_is_due_is_written_by_one_replica_and_read_by_the_other() {
+    let past = Timestamp::now() - HOUR * 5 / 6;
+    let lifetimes = Lifetimes::new(HOUR * 2, HOUR).unwrap();
+    let due = new_secret(rotation::fresh(lifetimes, &names(), past).unwrap());
+    let server = FakeServer::with(Some(due));
+    let stale = server.current();
+    let [(mut first, _), (mut second, _)] = [0, 1].map(|_| replica_with(&server, lifetimes));
+
+    ensure(&mut first, Some(stale.clone()))
+        .await
+        .unwrap();
+    ensure(&mut second, Some(stale))
+        .await
+        .unwrap();
+
+    assert_eq!(server.calls(), ["PUT", "PUT", "GET"]);
+    let stored = &server.current().data.unwrap()["tls.crt"];
+    for replica in [&mut first, &mut second] {
+        assert_eq!(
+            crate::server::tls::certificates(&stored.0).unwrap()[0].as_ref(),
+            replica
+                .last_good
+                .as_ref()
+                .unwrap()
+                .pair
+                .chain()[0]
+                .as_ref()
+        );
+    }
 }

@@ -1,0 +1,408 @@
+//! How the API server comes to trust our certificate: the authorities, written into both
+//! registrations and kept there.
+//!
+//! What is missing is added at once, and what is too much goes late, because a replica only knows
+//! for certain what it serves itself: nobody ever takes away what another replica needs. A bundle
+//! that holds ours and more is left as it is, if somebody else wrote it.
+
+mod live;
+mod pace;
+
+use std::{fmt::Debug, time::Duration};
+
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::{
+    ClusterResourceScope,
+    api::{
+        admissionregistration::v1::{
+            MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+        },
+        core::v1::Secret,
+    },
+};
+use kube::{
+    Api, Client, Resource,
+    api::{Patch, PatchParams},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use self::{
+    live::{Live, Rival},
+    pace::{Pace, Quarrel},
+};
+use crate::{
+    api::MANAGER,
+    server::{
+        Shutdown,
+        certificates::{
+            Said,
+            bundle::Bundle,
+            secret::{self, Authorities},
+            trust::{Seen, Trust},
+        },
+        metrics::Problem,
+        probes::Flag,
+    },
+};
+
+/// The name of both registrations
+pub const NAME: &str = MANAGER;
+
+/// How one registration is followed up: its readiness, and whether somebody else disputes it
+#[derive(Debug)]
+pub struct Report {
+    /// Passes once the registration has been seen with the authorities in it, and stays: a replica
+    /// that left the Service over a later quarrel would help nobody
+    pub flag: Flag,
+    /// Holds while somebody else keeps writing the bundle
+    pub contested: Problem,
+}
+
+/// Keeps the authorities in both registrations' `caBundle`
+///
+/// Written by server-side apply, and only where one is missing: everything else stays with its
+/// owner. A registration that does not exist is never created, only waited for. A bundle that was
+/// wiped comes back; one that another program keeps writing is left to it after two answers, and so
+/// is one that an annotation asks another program to keep.
+pub struct Keepers {
+    /// Asks the API server
+    pub client: Client,
+    /// Where the Secret is
+    pub namespace: String,
+    /// What the registrations have to hold
+    pub authorities: watch::Receiver<Authorities>,
+    /// Where it is told what both registrations hold
+    pub trust: watch::Sender<Trust>,
+    /// How long replicas wait before they serve a certificate of a new authority. One that is not
+    /// wanted any more leaves after twice as long.
+    pub overlap: Duration,
+    /// Of the mutating webhooks
+    pub mutating: Report,
+    /// Of the validating webhooks
+    pub validating: Report,
+}
+
+impl Keepers {
+    /// Keeps them until the shutdown has finished
+    ///
+    /// Needs RBAC: `list` and `watch` on `mutatingwebhookconfigurations` and
+    /// `validatingwebhookconfigurations`, and `patch` on those named [`NAME`]; `get` on the Secret
+    /// [`secret::NAME`].
+    pub async fn keep(self, shutdown: Shutdown) {
+        let Self {
+            client,
+            namespace,
+            authorities,
+            trust,
+            overlap,
+            mutating,
+            validating,
+        } = self;
+        let secrets = Api::namespaced(client.clone(), &namespace);
+        let mutate = Keeper::<MutatingWebhookConfiguration>::new(
+            client.clone(),
+            secrets.clone(),
+            trust.clone(),
+            overlap,
+            mutating,
+        );
+        let validate = Keeper::<ValidatingWebhookConfiguration>::new(
+            client, secrets, trust, overlap, validating,
+        );
+        let both =
+            futures::future::join(mutate.run(authorities.clone()), validate.run(authorities));
+        tokio::select! {
+            _ = both => {}
+            () = shutdown.finished() => {}
+        }
+    }
+}
+
+/// The two kinds of registrations, which differ in their types alone
+trait Registration:
+    Resource<DynamicType = (), Scope = ClusterResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + 'static
+{
+    /// Each webhook's name, and how it is called
+    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)>;
+
+    /// Where it is told what a registration of this kind holds
+    fn seen(trust: &mut Trust) -> &mut Seen;
+}
+
+impl Registration for MutatingWebhookConfiguration {
+    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)> {
+        self.webhooks
+            .iter()
+            .flatten()
+            .map(|webhook| (webhook.name.as_str(), &webhook.client_config))
+            .collect()
+    }
+
+    fn seen(trust: &mut Trust) -> &mut Seen {
+        &mut trust.mutating
+    }
+}
+
+impl Registration for ValidatingWebhookConfiguration {
+    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)> {
+        self.webhooks
+            .iter()
+            .flatten()
+            .map(|webhook| (webhook.name.as_str(), &webhook.client_config))
+            .collect()
+    }
+
+    fn seen(trust: &mut Trust) -> &mut Seen {
+        &mut trust.validating
+    }
+}
+
+struct Keeper<K> {
+    api: Api<K>,
+    secrets: Api<Secret>,
+    trust: watch::Sender<Trust>,
+    overlap: Duration,
+    report: Report,
+    live: Option<Live>,
+    /// Whether the list that is being read has the registration
+    is_listed: bool,
+    pace: Pace,
+    quarrel: Quarrel,
+    /// What is too much in the registration, and since when
+    surplus: Option<(Bundle, Instant)>,
+    said: Said,
+}
+
+impl<K: Registration> Keeper<K> {
+    fn new(
+        client: Client,
+        secrets: Api<Secret>,
+        trust: watch::Sender<Trust>,
+        overlap: Duration,
+        report: Report,
+    ) -> Self {
+        Self {
+            api: Api::all(client),
+            secrets,
+            trust,
+            overlap,
+            report,
+            live: None,
+            is_listed: false,
+            pace: Pace::default(),
+            quarrel: Quarrel::default(),
+            surplus: None,
+            said: Said::default(),
+        }
+    }
+
+    async fn run(mut self, mut authorities: watch::Receiver<Authorities>) {
+        let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
+        let events = watcher(self.api.clone(), config).default_backoff();
+        pin_mut!(events);
+        let mut retry: Option<Instant> = None;
+        let mut known: Authorities = None;
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => self.see(event),
+                    None => return,
+                },
+                Ok(()) = authorities.changed() => {}
+                () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
+            }
+            let now_known = authorities.borrow_and_update().clone();
+            if now_known != known {
+                // The pace is for quarrels: until new authorities stand there, nobody can call us.
+                self.pace = Pace::default();
+                known = now_known;
+            }
+            retry = match &known {
+                Some(wanted) => {
+                    self.settle(wanted, Instant::now())
+                        .await
+                }
+                None => None,
+            };
+        }
+    }
+
+    fn see(&mut self, event: Result<Event<K>, watcher::Error>) {
+        match event {
+            Ok(Event::Init) => {
+                self.is_listed = false;
+                return;
+            }
+            Ok(Event::InitApply(registration) | Event::Apply(registration)) => {
+                self.is_listed = true;
+                self.live = Some(Live::of(&registration));
+            }
+            Ok(Event::InitDone) if self.is_listed => {}
+            Ok(Event::InitDone | Event::Delete(_)) => {
+                self.live = None;
+                let why = format!(
+                    "{} `{NAME}` does not exist (hint: apply the manifests)",
+                    K::kind(&())
+                );
+                self.trouble(why);
+            }
+            Err(error) => {
+                self.trouble(format!(
+                    "{} `{NAME}` cannot be watched: {error}",
+                    K::kind(&())
+                ));
+                return;
+            }
+        }
+        self.tell();
+    }
+
+    /// Tells what the registration holds
+    fn tell(&self) {
+        let held = self
+            .live
+            .as_ref()
+            .map(Live::carried)
+            .unwrap_or_default();
+        self.trust
+            .send_modify(|trust| K::seen(trust).update(&held, Instant::now()));
+    }
+
+    /// Brings the bundle into order as far as that is ours to do, and says when to look again
+    async fn settle(&mut self, wanted: &Bundle, now: Instant) -> Option<Instant> {
+        let live = self.live.as_ref()?;
+        if live.carries(wanted) {
+            self.report.flag.pass();
+            self.report.contested.set(false);
+            if self.said.over() {
+                tracing::info!(registration = NAME, kind = %K::kind(&()), "caBundle is in order again");
+            }
+            return self.prune(wanted, now).await;
+        }
+        self.surplus = None;
+        if let Some(later) = self.pace.wait_until(now) {
+            return Some(later);
+        }
+        match live.rival() {
+            Some(rival @ Rival::Injector(_)) => return self.give_way(&rival),
+            Some(rival) if self.quarrel.is_lost(now) => return self.give_way(&rival),
+            Some(Rival::Writer(manager)) => {
+                tracing::warn!(registration = NAME, kind = %K::kind(&()), manager, "caBundle was written by somebody else, and is written again");
+                self.quarrel.answered(now);
+            }
+            None => {}
+        }
+        self.report.contested.set(false);
+        let bundle = live.extended(wanted);
+        self.write(&bundle, now).await
+    }
+
+    /// Leaves the bundle to somebody else, and says so
+    fn give_way(&mut self, rival: &Rival) -> Option<Instant> {
+        self.report.contested.set(true);
+        let kind = K::kind(&());
+        self.trouble(match rival {
+            Rival::Injector(injector) => format!(
+                "caBundle of {kind} `{NAME}` is left to {}, because the registration has the annotation `{}` (hint: mount the certificate that belongs to it and set --tls-dir, or remove the annotation)",
+                injector.program, injector.annotation
+            ),
+            Rival::Writer(manager) => format!(
+                "caBundle of {kind} `{NAME}` is written by `{manager}` again and again, and is left to it (hint: stop it from writing caBundle, then remove caBundle or restart the manager; or mount its certificate and set --tls-dir)"
+            ),
+        });
+        None
+    }
+
+    /// Takes away what is too much, once it is certain that nobody needs it
+    async fn prune(&mut self, wanted: &Bundle, now: Instant) -> Option<Instant> {
+        let live = self.live.as_ref()?;
+        let besides = live.besides(wanted);
+        if besides.certificates().is_empty() || live.rival().is_some() {
+            self.surplus = None;
+            return None;
+        }
+        let since = match &self.surplus {
+            Some((known, since)) if *known == besides => *since,
+            _ => now,
+        };
+        self.surplus = Some((besides.clone(), since));
+        let due = since + self.overlap * 2;
+        if now < due {
+            return Some(due);
+        }
+        // Our own watch of the Secret may be the one that is behind.
+        match self.secrets.get_opt(secret::NAME).await {
+            Ok(secret) => {
+                let current = secret
+                    .and_then(|secret| secret.data)
+                    .and_then(|data| Bundle::parse(&data.get("ca.crt")?.0).ok())
+                    .unwrap_or_default();
+                if besides
+                    .certificates()
+                    .iter()
+                    .any(|certificate| current.contains(certificate))
+                {
+                    self.surplus = None;
+                    return Some(now + RECHECK);
+                }
+            }
+            Err(_) => return Some(now + RECHECK),
+        }
+        self.write(wanted, now).await
+    }
+
+    async fn write(&mut self, bundle: &Bundle, now: Instant) -> Option<Instant> {
+        let patch = self.live.as_ref()?.patch::<K>(bundle);
+        let params = PatchParams::apply(NAME).force();
+        self.pace.wrote(now);
+        match self
+            .api
+            .patch(NAME, &params, &Patch::Apply(&patch))
+            .await
+        {
+            Ok(registration) => {
+                tracing::info!(registration = NAME, kind = %K::kind(&()), authorities = bundle.certificates().len(), "caBundle was written");
+                self.live = Some(Live::of(&registration));
+                self.surplus = None;
+                self.report.flag.pass();
+                self.tell();
+                None
+            }
+            Err(error) => {
+                self.trouble(format!(
+                    "caBundle of {} `{NAME}` cannot be written: {error}",
+                    K::kind(&())
+                ));
+                self.pace
+                    .wait_until(Instant::now())
+                    .or(Some(now))
+            }
+        }
+    }
+
+    fn trouble(&mut self, why: String) {
+        if self.said.is_new(&why) {
+            tracing::warn!("{why}");
+        }
+        self.report.flag.fail_unless_passed(why);
+    }
+}
+
+/// How long until it is looked again whether something is too much
+const RECHECK: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,313 @@
+//! Certificates that renew themselves, authority and all, while two replicas are called.
+
+use std::{
+    collections::BTreeSet,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use agentkube_playground::{Manager, ManagerOptions, until};
+use anyhow::{Context, ensure};
+use k8s_openapi::api::{
+    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    core::v1::Secret,
+};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, IpAddr, ServerName, pem::PemObject},
+};
+use serde_json::json;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    cluster::{Cluster, Namespace, agent},
+    harness::{Test, tests},
+};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![ControlPlane: certificates_and_authorities_are_renewed_without_a_failed_call]
+}
+
+const REGISTRATION: &str = "agentkube-manager";
+const SECRET: &str = "agentkube-webhook-tls";
+
+/// An authority is announced after 23 s of its 36, and signs 2 s later.
+const LIFETIMES: [&str; 2] = ["--certificate-lifetime=12s", "--authority-lifetime=36s"];
+
+/// How long it may take until three authorities have signed: twice what it takes.
+const LIMIT: Duration = Duration::from_secs(120);
+
+async fn certificates_and_authorities_are_renewed_without_a_failed_call(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    delete_secret(cluster).await?;
+    let (mut first, mut second) = futures::try_join!(
+        start(cluster, "agentkube-manager-1"),
+        start(cluster, "agentkube-manager-2")
+    )?;
+    let replicas = [first.webhook_port(), second.webhook_port()];
+    let balancer = Balancer::start(replicas).await?;
+    {
+        let mut installation = cluster.installation.lock().await;
+        installation
+            .point_webhooks_at(balancer.port)
+            .await?;
+        installation
+            .until_webhooks_answer()
+            .await?;
+    }
+    let namespace = cluster.namespace("rotation").await?;
+    let calls = AtomicUsize::new(0);
+    let seen = tokio::select! {
+        failed = load(&namespace, &calls) => failed.map(|never| match never {}),
+        seen = watch_handshakes(cluster, replicas) => seen,
+    };
+    let logs = || format!("{}\n{}", first.log(), second.log());
+    let seen = seen.with_context(logs)?;
+    println!(
+        "{} calls and {} handshakes without a failure, over {} certificates of {} authorities",
+        calls.load(Ordering::Relaxed),
+        seen.handshakes,
+        seen.leaves.len(),
+        seen.authorities.len(),
+    );
+    ensure!(calls.load(Ordering::Relaxed) > 500, "hardly any call");
+    ensure!(seen.leaves.len() >= 5, "{} leaves", seen.leaves.len());
+    // The first authority has gone, from the Secret and from the registrations.
+    let oldest = seen
+        .authorities
+        .first()
+        .context("no authority")?
+        .clone();
+    until("the oldest authority to go", LIMIT, async || {
+        let held = bundles(cluster).await?;
+        let is_gone = held
+            .iter()
+            .all(|bundle| !bundle.contains(&oldest));
+        Ok(is_gone.then_some(()))
+    })
+    .await
+    .with_context(logs)?;
+    for manager in [&mut first, &mut second] {
+        manager.expect_running()?;
+        let warnings: Vec<_> = manager
+            .log()
+            .lines()
+            .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+            .map(str::to_owned)
+            .collect();
+        ensure!(warnings.is_empty(), "{}", warnings.join("\n"));
+    }
+    Ok(())
+}
+
+async fn start(cluster: &Cluster, name: &str) -> anyhow::Result<Manager> {
+    let options = ManagerOptions {
+        name: name.to_owned(),
+        webhook_port: None,
+        args: LIFETIMES.map(str::to_owned).to_vec(),
+        ..cluster.manager_options(&[])
+    };
+    Manager::start(&cluster.control_plane, options).await
+}
+
+/// Calls both webhooks through the API server, four at a time, until one fails.
+async fn load(
+    namespace: &Namespace,
+    calls: &AtomicUsize,
+) -> anyhow::Result<std::convert::Infallible> {
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let caller = async |number: usize| -> anyhow::Result<std::convert::Infallible> {
+        let object = agent(&format!("agent-{number}"), &json!({"runtime": "Codex"}));
+        let object = serde_json::from_value(object)?;
+        let api = namespace.api("Agent");
+        loop {
+            api.create(&dry_run, &object)
+                .await
+                .with_context(|| format!("after {} calls", calls.load(Ordering::Relaxed)))?;
+            calls.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        failed = caller(1) => failed,
+        failed = caller(2) => failed,
+        failed = caller(3) => failed,
+        failed = caller(4) => failed,
+    }
+}
+
+/// What was served.
+#[derive(Default)]
+struct Seen {
+    handshakes: usize,
+    leaves: BTreeSet<Vec<u8>>,
+    /// In the order in which they signed.
+    authorities: Vec<CertificateDer<'static>>,
+}
+
+/// Opens new connections to both replicas as an API server would that learns of a registration only
+/// after a second, until three authorities have signed.
+async fn watch_handshakes(cluster: &Cluster, replicas: [u16; 2]) -> anyhow::Result<Seen> {
+    let mut seen = Seen::default();
+    let mut trusted = bundles(cluster).await?;
+    let mut read = Instant::now();
+    let deadline = Instant::now() + LIMIT;
+    let mut ticks = interval(Duration::from_millis(50));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while seen.authorities.len() < 3 {
+        ensure!(
+            Instant::now() < deadline,
+            "only {} authorities have signed",
+            seen.authorities.len()
+        );
+        ticks.tick().await;
+        for port in replicas {
+            for bundle in &trusted {
+                let leaf = handshake(port, bundle)
+                    .await
+                    .with_context(|| format!("handshake {} with port {port}", seen.handshakes))?;
+                seen.handshakes += 1;
+                if seen.leaves.insert(leaf.to_vec()) {
+                    for authority in bundle {
+                        let alone = std::slice::from_ref(authority);
+                        if !seen.authorities.contains(authority)
+                            && handshake(port, alone).await.is_ok()
+                        {
+                            seen.authorities.push(authority.clone());
+                        }
+                    }
+                }
+            }
+        }
+        if read.elapsed() > Duration::from_secs(1) {
+            trusted = bundles(cluster).await?;
+            read = Instant::now();
+        }
+    }
+    Ok(seen)
+}
+
+/// The certificate that is served, if a client that trusts these authorities accepts it.
+async fn handshake(
+    port: u16,
+    trusted: &[CertificateDer<'static>],
+) -> anyhow::Result<CertificateDer<'static>> {
+    let mut roots = RootCertStore::empty();
+    for authority in trusted {
+        roots.add(authority.clone())?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    let name = ServerName::IpAddress(IpAddr::from(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    let session = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?;
+    let (_, connection) = session.get_ref();
+    let leaf = connection
+        .peer_certificates()
+        .and_then(<[_]>::first)
+        .context("no certificate")?;
+    Ok(leaf.clone().into_owned())
+}
+
+/// The authorities of each registration's first webhook.
+async fn bundles(cluster: &Cluster) -> anyhow::Result<[Vec<CertificateDer<'static>>; 2]> {
+    let mutating: Api<MutatingWebhookConfiguration> = Api::all(cluster.client());
+    let validating: Api<ValidatingWebhookConfiguration> = Api::all(cluster.client());
+    let mutating = mutating
+        .get(REGISTRATION)
+        .await?
+        .webhooks
+        .into_iter()
+        .flatten()
+        .next()
+        .context("no webhook")?;
+    let validating = validating
+        .get(REGISTRATION)
+        .await?
+        .webhooks
+        .into_iter()
+        .flatten()
+        .next()
+        .context("no webhook")?;
+    let read = |config: k8s_openapi::api::admissionregistration::v1::WebhookClientConfig| {
+        let bundle = config
+            .ca_bundle
+            .context("no caBundle")?;
+        Ok::<_, anyhow::Error>(
+            CertificateDer::pem_slice_iter(&bundle.0).collect::<Result<Vec<_>, _>>()?,
+        )
+    };
+    Ok([
+        read(mutating.client_config)?,
+        read(validating.client_config)?,
+    ])
+}
+
+async fn delete_secret(cluster: &Cluster) -> anyhow::Result<()> {
+    let secrets: Api<Secret> = Api::namespaced(cluster.client(), "agentkube-system");
+    match secrets
+        .delete(SECRET, &DeleteParams::default())
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A Service before two replicas: each connection goes to the next.
+struct Balancer {
+    port: u16,
+    task: JoinHandle<()>,
+}
+
+impl Balancer {
+    async fn start(replicas: [u16; 2]) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            for replica in replicas.iter().cycle().copied() {
+                let Ok((mut client, _)) = listener.accept().await else {
+                    return;
+                };
+                connections.spawn(async move {
+                    if let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, replica)).await
+                    {
+                        let _ = copy_bidirectional(&mut client, &mut server).await;
+                    }
+                });
+            }
+        });
+        Ok(Self { port, task })
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
