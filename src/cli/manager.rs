@@ -27,6 +27,7 @@ use crate::{
             secret::SecretCertificates,
             trust::Trust,
         },
+        client_auth::ClientAuthorities,
         metrics::ConnectionMetrics,
         serve, tls,
         webhook::Webhooks,
@@ -81,6 +82,12 @@ pub(super) struct Args {
     /// The same for the certificate authority that the manager makes itself
     #[arg(long, value_name = "TIME", default_value = "3650d", value_parser = duration::parse)]
     authority_lifetime: Duration,
+    /// Answer only clients of the webhook port that show a certificate of the authorities in this file
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// A name that such a certificate has to carry, as its common name or a DNS name; any if not given
+    #[arg(long, value_name = "NAME", requires = "client_ca")]
+    client_name: Vec<String>,
     /// How long requests are still answered after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain_delay: u64,
@@ -116,6 +123,8 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         tls_dir,
         certificate_lifetime,
         authority_lifetime,
+        client_ca,
+        client_name,
         drain_delay,
         rejections_per_namespace,
         rejections_max_age,
@@ -136,6 +145,11 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         replica.follow_certificates(directory);
     } else {
         replica.make_certificates(&namespace, serving_name, lifetimes);
+    }
+    if let Some(file) = client_ca {
+        replica
+            .authenticate_clients(file, client_name)
+            .await?;
     }
     replica.follow_index();
     let identity = identity.unwrap_or_else(|| format!("{MANAGER}-{}", std::process::id()));
@@ -171,6 +185,7 @@ struct Replica {
     retention: Retention,
     index: Arc<Index>,
     certificate: Arc<ServingCertificate>,
+    clients: Option<Arc<ClientAuthorities>>,
     health: Health,
     metrics: Metrics,
     shutdown: Shutdown,
@@ -191,6 +206,7 @@ impl Replica {
             retention,
             index: Arc::default(),
             certificate,
+            clients: None,
             health,
             metrics,
             shutdown,
@@ -246,6 +262,23 @@ impl Replica {
             .spawn("registrations", keeper.keep(self.shutdown.clone()));
     }
 
+    /// Turns away whoever shows no certificate of the authorities in a file.
+    async fn authenticate_clients(
+        &mut self,
+        file: PathBuf,
+        names: Vec<String>,
+    ) -> anyhow::Result<()> {
+        let clients = Arc::new(ClientAuthorities::new(names));
+        clients.load(&file).await?;
+        let follow = clients
+            .clone()
+            .follow(file, directory::INTERVAL, self.shutdown.clone());
+        self.tasks
+            .spawn("client-authorities", follow);
+        self.clients = Some(clients);
+        Ok(())
+    }
+
     /// Keeps the index up to date.
     fn follow_index(&mut self) {
         let index = self.index.clone();
@@ -283,6 +316,7 @@ impl Replica {
             retention,
             index,
             certificate,
+            clients,
             health,
             metrics,
             shutdown,
@@ -302,7 +336,7 @@ impl Replica {
             "webhooks",
             serve(
                 ports.webhook,
-                Some(tls::server_config(certificate)?),
+                Some(tls::server_config(certificate, clients)?),
                 webhooks.router(),
                 Limits::webhook(drain),
                 metrics.connections(),

@@ -69,6 +69,9 @@ impl Connection {
             Ok(Ok(session)) => self.speak_http(session).await,
             Ok(Err(error)) => {
                 self.metrics.handshake_failed();
+                self.metrics
+                    .client_refusals()
+                    .look_at(&error);
                 tracing::debug!(%error, "a TLS handshake failed");
             }
             Err(_) => {

@@ -19,7 +19,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{admission::Webhook, audit::RejectionMetrics, checks::Check};
+use crate::{
+    admission::Webhook, audit::RejectionMetrics, checks::Check, server::client_auth::Refusals,
+};
 
 /// Handles to everything that this process counts; clones are cheap and count the same
 #[derive(Clone, Debug)]
@@ -78,6 +80,15 @@ impl Metrics {
             "certificate_expiry_timestamp_seconds",
             "When the serving certificate expires, in seconds since 1970, 0 while there is none",
             metrics.certificate_expiry.clone(),
+        );
+        registry.register(
+            "client_certificates_refused",
+            "Connections on the webhook port that were refused for the client's certificate",
+            metrics
+                .connections
+                .client_refusals
+                .counter
+                .clone(),
         );
         registry.register(
             "connections",
@@ -259,6 +270,7 @@ pub struct ConnectionMetrics {
     open: Gauge,
     evicted: Counter,
     handshake_errors: Counter,
+    client_refusals: Refusals,
 }
 
 impl ConnectionMetrics {
@@ -268,6 +280,10 @@ impl ConnectionMetrics {
 
     pub(super) fn evicted(&self) {
         self.evicted.inc();
+    }
+
+    pub(super) fn client_refusals(&self) -> &Refusals {
+        &self.client_refusals
     }
 
     pub(super) fn handshake_failed(&self) {

@@ -12,6 +12,7 @@
 
 pub mod body;
 pub mod certificates;
+pub mod client_auth;
 pub mod connection;
 pub mod deadline;
 pub mod listener;

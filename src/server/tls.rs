@@ -9,11 +9,13 @@ use rustls::{
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
 
-use crate::server::{metrics::CertificateExpiry, probes::CheckResult};
+use crate::server::{
+    client_auth::ClientAuthorities, metrics::CertificateExpiry, probes::CheckResult,
+};
 
 /// The pair that new handshakes get, replaced while connections are open
 ///
@@ -291,19 +293,31 @@ pub enum PairError {
     },
 }
 
-/// TLS 1.2 and 1.3, HTTP/1.1 only, with the certificate that is current at each handshake
+/// TLS 1.2 and 1.3, HTTP/1.1 only, with the certificate that is current at each handshake; with
+/// `clients`, those without a certificate of theirs are turned away
 ///
 /// # Errors
 ///
 /// When the cryptography library lacks what these versions need, which the build rules out.
 pub fn server_config(
     certificate: Arc<ServingCertificate>,
+    clients: Option<Arc<ClientAuthorities>>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(certificate);
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let resumes = clients.is_none();
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if !resumes {
+        // A session that is resumed would not be asked for its certificate again, whatever became
+        // of the authority.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(Arc::new(config))
 }
 

@@ -48,10 +48,15 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// With more arguments for the API server.
+    pub(crate) async fn start_with(arguments: Vec<String>) -> anyhow::Result<Self> {
         let binaries = Binaries::locate().await?;
         let audit_log = AuditLog::new()?;
         let options = ControlPlaneOptions {
-            extra_apiserver_args: audit_log.arguments(),
+            extra_apiserver_args: [audit_log.arguments(), arguments].concat(),
             ..ControlPlaneOptions::default()
         };
         let control_plane = ControlPlane::start(&binaries, options).await?;

@@ -16,6 +16,7 @@ mod attack;
 mod audit;
 mod authority;
 mod certificates;
+mod client_auth;
 mod cluster;
 mod direct;
 mod faults;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
             audit::tests(),
             authority::tests(),
             certificates::tests(),
+            client_auth::tests(),
             faults::tests(),
             images::tests(),
             leader::tests(),

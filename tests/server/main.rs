@@ -8,7 +8,9 @@
 )]
 
 mod body;
+mod client_auth;
 mod connections;
 mod drain;
+mod keys;
 mod support;
 mod tls;

@@ -14,6 +14,7 @@ use agentkube::server::{
     Deadline, Limits, Metrics, ServingCertificate, Shutdown, bind, body,
     certificates::issue::{Authority, Leaf},
     room::{self, Room},
+    client_auth::ClientAuthorities,
     serve,
     tls::{Pair, server_config},
 };
@@ -26,7 +27,7 @@ use axum::{
 use jiff::Timestamp;
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -39,6 +40,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A certificate with its key
+pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// A running server, with what a test needs to speak to it
 pub(crate) struct Server {
@@ -56,6 +60,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(limits: Limits) -> Self {
+        Self::start_for(limits, None)
+    }
+
+    /// One that may turn clients away for their certificates
+    pub(crate) fn start_for(limits: Limits, clients: Option<Arc<ClientAuthorities>>) -> Self {
         let authority = Authority::new(HOUR, Timestamp::now()).unwrap();
         let metrics = Metrics::new("test");
         let serving = Arc::new(ServingCertificate::new(metrics.certificate_expiry()));
@@ -84,7 +93,7 @@ impl Server {
         let shutdown = Shutdown::new();
         let task = tokio::spawn(serve(
             listener,
-            Some(server_config(serving.clone()).unwrap()),
+            Some(server_config(serving.clone(), clients).unwrap()),
             router,
             limits,
             metrics.connections(),
@@ -109,16 +118,39 @@ impl Server {
     }
 
     pub(crate) async fn try_connect(&self, trusted: &Authority) -> std::io::Result<Client> {
+        self.try_connect_as(trusted, None).await
+    }
+
+    /// Trusts an authority in PEM
+    pub(crate) async fn connect_trusting(&self, pem: &str) -> std::io::Result<Client> {
+        self.open(pem, None).await
+    }
+
+    /// Shows a certificate
+    pub(crate) async fn try_connect_as(
+        &self,
+        trusted: &Authority,
+        identity: Option<Identity>,
+    ) -> std::io::Result<Client> {
+        self.open(trusted.certificate_pem(), identity)
+            .await
+    }
+
+    async fn open(&self, trusted: &str, identity: Option<Identity>) -> std::io::Result<Client> {
         let mut roots = RootCertStore::empty();
-        let certificate =
-            CertificateDer::from_pem_slice(trusted.certificate_pem().as_bytes()).unwrap();
+        let certificate = CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap();
         roots.add(certificate).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some((chain, key)) => config
+                .with_client_auth_cert(chain, key)
+                .unwrap(),
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let stream = TcpStream::connect(self.address).await?;
         let name = ServerName::from(self.address.ip());

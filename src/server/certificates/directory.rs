@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::sleep;
 
 use crate::server::{
@@ -27,7 +28,9 @@ pub const INTERVAL: Duration = Duration::from_secs(10);
 ///
 /// The files are read every `interval` and compared byte by byte. Watching them would miss the way
 /// in which Kubernetes updates a mounted Secret: it swaps the link `..data` to another directory. A
-/// pair that cannot be served (half written, malformed) is said once, and the last good one stays.
+/// pair that cannot be served (half written, malformed, expired, not valid yet) is said once, and the
+/// last good one stays as long as it is valid itself. Chains, and keys in PKCS #8, PKCS #1 and SEC1
+/// are read.
 pub async fn follow(
     directory: PathBuf,
     interval: Duration,
@@ -38,7 +41,8 @@ pub async fn follow(
     let mut served = None;
     let polling = async {
         loop {
-            match poll(&directory, served.as_ref()).await {
+            let outcome = poll(&directory, served.as_ref()).await;
+            match outcome.and_then(|pair| in_its_time(pair, &serving, Timestamp::now())) {
                 Ok(None) => {
                     said.over();
                 }
@@ -115,6 +119,28 @@ async fn poll(
     Ok(Some((files, pair)))
 }
 
+/// A pair that has expired or whose time is still to come is an error while a valid one is served.
+/// Otherwise it is served all the same: then clients say what is wrong.
+fn in_its_time(
+    pair: Option<(Files, Pair)>,
+    serving: &ServingCertificate,
+    now: Timestamp,
+) -> Result<Option<(Files, Pair)>, DirectoryError> {
+    let Some((files, pair)) = pair else {
+        return Ok(None);
+    };
+    if let Err(error) = pair.validity().check(now) {
+        let is_better = serving
+            .pair()
+            .is_some_and(|served| served.validity().check(now).is_ok());
+        if is_better {
+            return Err(error.into());
+        }
+        tracing::warn!(%error, "the certificate is served although no client takes it");
+    }
+    Ok(Some((files, pair)))
+}
+
 async fn read(path: PathBuf) -> Result<Vec<u8>, DirectoryError> {
     tokio::fs::read(&path)
         .await
@@ -124,8 +150,6 @@ async fn read(path: PathBuf) -> Result<Vec<u8>, DirectoryError> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-
-    use jiff::Timestamp;
 
     use super::*;
     use crate::server::certificates::issue::{Authority, Leaf};
@@ -169,6 +193,36 @@ mod tests {
             .err()
             .unwrap();
         insta::assert_snapshot!(error, @"`tls.crt` and `tls.key` cannot be served: the private key does not belong to the certificate (hint: both must be PEM and belong together)");
+    }
+
+    #[test]
+    fn a_pair_out_of_its_time_does_not_replace_one_that_is_valid() {
+        let now = Timestamp::now();
+        let hour = Duration::from_secs(3600);
+        let pair_from = |from: Timestamp| {
+            let leaf = Authority::new(hour, from)
+                .unwrap()
+                .issue(&["a.test".to_owned()], hour, from)
+                .unwrap();
+            let files = Files {
+                chain: Vec::new(),
+                key: Vec::new(),
+            };
+            let pair = Pair::load(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes()).unwrap();
+            Some((files, pair))
+        };
+        let serving = ServingCertificate::default();
+        let [expired, future] = [now - hour * 2, now + hour * 2];
+        // Better than nothing, and replaced by what is valid.
+        for from in [expired, future, now] {
+            let (_, pair) = in_its_time(pair_from(from), &serving, now)
+                .unwrap()
+                .unwrap();
+            serving.replace(Arc::new(pair));
+        }
+        for from in [expired, future] {
+            assert!(in_its_time(pair_from(from), &serving, now).is_err());
+        }
     }
 
     #[tokio::test]

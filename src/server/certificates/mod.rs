@@ -19,11 +19,11 @@ pub mod trust;
 
 /// Remembers the last trouble, so that one that lasts is logged once
 #[derive(Debug, Default)]
-struct Said(Option<String>);
+pub(super) struct Said(Option<String>);
 
 impl Said {
     /// Whether this trouble differs from the last one
-    fn is_new(&mut self, trouble: &str) -> bool {
+    pub(super) fn is_new(&mut self, trouble: &str) -> bool {
         let new = self.0.as_deref() != Some(trouble);
         if new {
             self.0 = Some(trouble.to_owned());
@@ -32,7 +32,7 @@ impl Said {
     }
 
     /// Forgets the trouble, and tells whether there was one
-    fn over(&mut self) -> bool {
+    pub(super) fn over(&mut self) -> bool {
         self.0.take().is_some()
     }
 }
