@@ -1,56 +1,78 @@
 //! What can be wrong around a manager: looked for before it starts, by `agentkube manager --check`,
 //! and while it runs.
 //!
-//! Each check stands in one place, and both ways to run it come to the same words.
+//! ```text
+//! [ Subject ] -> each check -> [ Finding ] -> lines on the terminal
+//!                                          -> a word in the log, and a metric
+//! ```
+//!
+//! Each check stands in one place, so that both ways to run it come to the same words. None of them
+//! changes anything.
 
-pub mod registrations;
+mod api_server;
+mod crds;
+mod finding;
+mod installations;
+mod permissions;
+mod registrations;
+mod secret;
+mod watch;
 
-/// What is looked for; the names are those of lines on the terminal and of a metric's label
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Check {
-    /// The version of the API server
-    ApiServer,
-    /// Whether caBundle is ours to keep
-    CaBundle,
-    /// The certificate that is or would be served
-    Certificate,
-    /// Our own resources
-    Crds,
-    /// Whether there is a second installation
-    Installations,
-    /// What the manager has to be permitted
-    Permissions,
-    /// Whether the registrations are there and point at us
-    Registrations,
-    /// The Secret of the certificate
-    Secret,
+use std::path::PathBuf;
+
+use kube::Client;
+
+use self::registrations::Registrations;
+pub use self::{
+    finding::{Finding, Level},
+    watch::watch,
+};
+use crate::api::MANAGER;
+
+/// The installation that is looked at
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The manager's namespace
+    pub namespace: String,
+    /// The names that the certificate has to carry
+    pub names: Vec<String>,
+    /// Where somebody else puts the certificate; `None` if the manager makes its own
+    pub tls_dir: Option<PathBuf>,
+    /// Whether authors' rights are asked for
+    pub authorizes_references: bool,
+    /// Whether readers of the metrics are asked for their rights
+    pub authorizes_metrics: bool,
 }
 
-impl Check {
-    /// All of them, in the order in which they are told
-    pub const ALL: [Self; 8] = [
-        Self::ApiServer,
-        Self::Crds,
-        Self::Permissions,
-        Self::Secret,
-        Self::Certificate,
-        Self::Registrations,
-        Self::CaBundle,
-        Self::Installations,
-    ];
-
-    /// The name
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ApiServer => "api-server",
-            Self::CaBundle => "ca-bundle",
-            Self::Certificate => "certificate",
-            Self::Crds => "crds",
-            Self::Installations => "installations",
-            Self::Permissions => "permissions",
-            Self::Registrations => "registrations",
-            Self::Secret => "secret",
-        }
+impl Subject {
+    /// The user that a manager of this installation is
+    fn account(&self) -> String {
+        format!("system:serviceaccount:{}:{MANAGER}", self.namespace)
     }
+}
+
+/// Looks for everything
+///
+/// Needs RBAC: what the manager has. With more, as an administrator has, it sees more: whether there
+/// is a second installation, and what the manager's account may do.
+pub async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
+    let mut findings = vec![api_server::look(client).await];
+    if findings
+        .iter()
+        .any(|finding| finding.level == Level::Error)
+    {
+        return findings;
+    }
+    findings.push(crds::look(client).await);
+    findings.push(permissions::look(client, subject).await);
+    let registrations = Registrations::read(client).await;
+    findings.extend(match &subject.tls_dir {
+        Some(directory) => {
+            vec![secret::look_at_directory(directory, subject, &registrations).await]
+        }
+        None => secret::look(client, subject).await,
+    });
+    findings.extend(registrations.look(subject));
+    findings.push(installations::look(client, subject).await);
+    findings
 }

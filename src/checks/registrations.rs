@@ -1,78 +1,205 @@
-//! What can be wrong with the registrations: pure, for the command and for the running manager.
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
+use kube::{Api, Client, api::ListParams};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::Value;
+use super::{Finding, Subject};
+use crate::{
+    api::MANAGER,
+    server::{
+        certificates::{
+            bundle::Bundle,
+            ca_bundle::{Injector, NAME, Registration, owner_of_bundles},
+        },
+        metrics::Check,
+    },
+};
 
-/// A program that an annotation asks to keep caBundle
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Injector {
-    /// The annotation's key
-    pub annotation: &'static str,
-    /// The program, as people call it
-    pub program: &'static str,
+/// Both registrations, as they are now; an error is why one could not be read.
+pub(super) struct Registrations {
+    mutating: Result<Option<MutatingWebhookConfiguration>, kube::Error>,
+    validating: Result<Option<ValidatingWebhookConfiguration>, kube::Error>,
 }
 
-impl Injector {
-    const KNOWN: [Self; 4] = [
-        Self::new("cert-manager.io/inject-ca-from", "cert-manager"),
-        Self::new("cert-manager.io/inject-ca-from-secret", "cert-manager"),
-        Self::new("cert-manager.io/inject-apiserver-ca", "cert-manager"),
-        Self::new(
-            "service.beta.openshift.io/inject-cabundle",
-            "OpenShift's service CA",
-        ),
-    ];
-
-    const fn new(annotation: &'static str, program: &'static str) -> Self {
+impl Registrations {
+    pub(super) async fn read(client: &Client) -> Self {
+        let (mutating, validating) = futures::join!(one(client), one(client));
         Self {
-            annotation,
-            program,
+            mutating,
+            validating,
         }
     }
 
-    /// The one that a registration's annotations ask for
-    #[must_use]
-    pub fn of(meta: &ObjectMeta) -> Option<Self> {
-        let annotations = meta.annotations.as_ref()?;
-        Self::KNOWN
-            .into_iter()
-            .find(|injector| annotations.contains_key(injector.annotation))
+    /// The caBundle of each webhook that has one.
+    pub(super) fn bundles(&self) -> impl Iterator<Item = &[u8]> {
+        let mutating = self.mutating.iter().flatten();
+        let validating = self.validating.iter().flatten();
+        mutating
+            .flat_map(Registration::clients)
+            .chain(validating.flat_map(Registration::clients))
+            .filter_map(|(_, config)| Some(config.ca_bundle.as_ref()?.0.as_slice()))
+            .filter(|bundle| !bundle.is_empty())
+    }
+
+    pub(super) fn look(&self, subject: &Subject) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        judge(
+            &self.mutating,
+            &["/mutate", "/rewrite-defaults"],
+            subject,
+            &mut findings,
+        );
+        judge(&self.validating, &["/validate"], subject, &mut findings);
+        for (check, text) in [
+            (
+                Check::Registrations,
+                "both are there and point at the manager",
+            ),
+            (Check::CaBundle, "nobody disputes it"),
+        ] {
+            if !findings
+                .iter()
+                .any(|finding| finding.check == check)
+            {
+                findings.push(Finding::ok(check, text));
+            }
+        }
+        findings
     }
 }
 
-/// The field manager that set the caBundle of some webhook; of several the first that is not
-/// `agentkube-manager`'s own apply comes first in the API server's order
-#[must_use]
-pub fn owner_of_bundles(meta: &ObjectMeta) -> Option<String> {
-    let owners: Vec<_> = meta
-        .managed_fields
-        .iter()
-        .flatten()
-        .filter(|entry| {
-            entry
-                .fields_v1
-                .as_ref()
-                .is_some_and(|fields| sets_a_bundle(&fields.0))
-        })
-        .filter_map(|entry| entry.manager.clone())
-        .collect();
-    owners
-        .iter()
-        .find(|owner| *owner != crate::api::MANAGER)
-        .or(owners.first())
-        .cloned()
+/// By a list, for which the manager's rights are enough.
+async fn one<K: Registration>(client: &Client) -> Result<Option<K>, kube::Error> {
+    let params = ListParams::default().fields(&format!("metadata.name={NAME}"));
+    let list = Api::<K>::all(client.clone())
+        .list(&params)
+        .await?;
+    Ok(list.items.into_iter().next())
 }
 
-fn sets_a_bundle(fields: &Value) -> bool {
-    let Some(webhooks) = fields
-        .get("f:webhooks")
-        .and_then(Value::as_object)
-    else {
-        return false;
+fn judge<K: Registration>(
+    registration: &Result<Option<K>, kube::Error>,
+    paths: &[&str],
+    subject: &Subject,
+    findings: &mut Vec<Finding>,
+) {
+    let kind = K::kind(&());
+    let registration = match registration {
+        Ok(Some(registration)) => registration,
+        Ok(None) => {
+            let text = format!("{kind} `{NAME}` does not exist (hint: apply the manifests)");
+            findings.push(Finding::error(Check::Registrations, text).told());
+            return;
+        }
+        Err(error) => {
+            let text = format!("{kind} `{NAME}` cannot be read: {error}");
+            findings.push(Finding::error(Check::Registrations, text));
+            return;
+        }
     };
-    webhooks.values().any(|webhook| {
-        webhook
-            .pointer("/f:clientConfig/f:caBundle")
-            .is_some()
+    // All webhooks of a registration are wrong in the same way as a rule, and one is enough.
+    let astray = registration
+        .clients()
+        .into_iter()
+        .find_map(|(webhook, config)| Some((webhook, astray(config, paths, subject)?)));
+    if let Some((webhook, why)) = astray {
+        let text = format!("`{webhook}` of {kind} `{NAME}` {why}");
+        findings.push(Finding::error(Check::Registrations, text));
+    }
+    findings.extend(dispute(registration, subject));
+}
+
+/// Why a webhook does not reach this manager.
+fn astray(config: &WebhookClientConfig, paths: &[&str], subject: &Subject) -> Option<String> {
+    if let Some(service) = &config.service {
+        let namespace = &subject.namespace;
+        let path = service.path.as_deref().unwrap_or("/");
+        return if service.namespace != *namespace {
+            Some(format!(
+                "points at the namespace `{}` and not `{namespace}` (hint: is there a second installation? There can be only one in a cluster)",
+                service.namespace
+            ))
+        } else if service.name != MANAGER {
+            Some(format!(
+                "points at the Service `{}` and not `{MANAGER}` (hint: apply the manifests)",
+                service.name
+            ))
+        } else if service.port.unwrap_or(443) != 443 {
+            Some(format!(
+                "points at port {} of the Service, which has 443 (hint: apply the manifests)",
+                service.port.unwrap_or_default()
+            ))
+        } else {
+            misses(path, paths)
+        };
+    }
+    let url = config
+        .url
+        .as_deref()?
+        .parse::<http::Uri>()
+        .ok()?;
+    let host = url
+        .host()
+        .unwrap_or_default()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    if subject
+        .names
+        .iter()
+        .any(|name| name == host)
+    {
+        misses(url.path(), paths)
+    } else {
+        Some(format!(
+            "is called at `{host}`, and the certificate does not say so (hint: --serving-name={host})"
+        ))
+    }
+}
+
+fn misses(path: &str, paths: &[&str]) -> Option<String> {
+    (!paths.contains(&path)).then(|| {
+        format!(
+            "asks for the path `{path}`, which is not served to it (hint: {})",
+            paths.join(" or ")
+        )
     })
 }
+
+/// Who else looks after caBundle, where that is not as it should be.
+fn dispute<K: Registration>(registration: &K, subject: &Subject) -> Option<Finding> {
+    let kind = K::kind(&());
+    let meta = registration.meta();
+    let injector = Injector::of(meta);
+    let is_blank = registration
+        .clients()
+        .iter()
+        .any(|(_, config)| {
+            config
+                .ca_bundle
+                .as_ref()
+                .is_none_or(|bundle| Bundle::parse(&bundle.0).is_err())
+        });
+    if subject.tls_dir.is_some() {
+        return is_blank.then(|| {
+            Finding::error(
+                Check::CaBundle,
+                format!("{kind} `{NAME}` has none, and with --tls-dir somebody else has to write it (hint: see whoever issues the certificate)"),
+            )
+        });
+    }
+    if let Some(injector) = injector {
+        let text = format!(
+            "that of {kind} `{NAME}` is kept by {}, because of the annotation `{}`, and is left to it (hint: mount the certificate that belongs to it and set --tls-dir, or remove the annotation)",
+            injector.program, injector.annotation
+        );
+        return Some(Finding::error(Check::CaBundle, text).told());
+    }
+    let owner = owner_of_bundles(meta).filter(|owner| owner != NAME && !is_blank)?;
+    let text = format!(
+        "that of {kind} `{NAME}` was written by `{owner}` (hint: if that is a program, stop it from writing caBundle: it is ours to keep)"
+    );
+    Some(Finding::warning(Check::CaBundle, text).told())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -6,7 +6,7 @@ use kube::{Client, Config};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
-    duration,
+    check, duration,
     logging::{self, LogFormat},
     settings,
     tasks::Tasks,
@@ -15,7 +15,7 @@ use crate::{
     admission::Policy,
     api::{MANAGER, MANAGER_NAMESPACE},
     audit::{Recorder, Retention, retain},
-    checks::Check,
+    checks::{self, Subject},
     index::Index,
     leader::Candidate,
     reconciler,
@@ -28,7 +28,7 @@ use crate::{
             trust::Trust,
         },
         client_auth::ClientAuthorities,
-        metrics::ConnectionMetrics,
+        metrics::{Check, ConnectionMetrics},
         serve, tls,
         webhook::Webhooks,
     },
@@ -48,8 +48,18 @@ Which images run is set by environment variables, see the README:
   AGENTKUBE_ENFORCEMENT           what happens to a breach of policy: deny, warn
   AGENTKUBE_AUTHORIZE_REFERENCES  whether authors need rights to what they name: true, false
 
-Example: `AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror agentkube manager`")]
+Exit status of --check: 0 if a manager would work, 1 if something keeps it from working.
+
+Examples:
+  AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror agentkube manager
+  agentkube manager --check")]
 pub(super) struct Args {
+    /// Say what would keep a manager with these settings from working, a line each, and start nothing
+    #[arg(long)]
+    check: bool,
+    /// How often a running manager looks for the same
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
+    check_interval: Duration,
     /// Where the webhooks are served, over TLS
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:9443")]
     webhook_address: SocketAddr,
@@ -102,27 +112,80 @@ pub(super) struct Args {
     log_format: LogFormat,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<()> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     logging::start(args.log_format);
-    let policy = settings::from_environment().context("the manager does not start")?;
-    tokio::runtime::Builder::new_multi_thread()
+    let policy = settings::from_environment().context("the manager does not start");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("the runtime could not be started")?
-        .block_on(manage(args, policy))
+        .context("the runtime could not be started")?;
+    if args.check {
+        return runtime.block_on(check(args, policy));
+    }
+    runtime.block_on(manage(args, policy?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what would be wrong, and starts nothing.
+async fn check(args: Args, policy: anyhow::Result<Policy>) -> anyhow::Result<ExitCode> {
+    let mut wrong = Vec::new();
+    wrong.extend(lifetimes(&args).err());
+    if let Some(file) = &args.client_ca {
+        let clients = ClientAuthorities::default();
+        wrong.extend(
+            clients
+                .load(file)
+                .await
+                .err()
+                .map(anyhow::Error::from),
+        );
+    }
+    let authorizes_references = match policy {
+        Ok(policy) => policy.authorize_references,
+        Err(error) => {
+            wrong.push(error);
+            true
+        }
+    };
+    let subject = subject(&args, authorizes_references);
+    check::run(&wrong, client().await, &subject).await
+}
+
+fn lifetimes(args: &Args) -> anyhow::Result<Lifetimes> {
+    Ok(Lifetimes::new(
+        args.authority_lifetime,
+        args.certificate_lifetime,
+    )?)
+}
+
+/// The installation that this manager is of.
+fn subject(args: &Args, authorizes_references: bool) -> Subject {
+    let mut names = service_names(MANAGER, &args.namespace);
+    names.extend(args.serving_name.iter().cloned());
+    Subject {
+        namespace: args.namespace.clone(),
+        names,
+        tls_dir: args.tls_dir.clone(),
+        authorizes_references,
+        authorizes_metrics: false,
+    }
 }
 
 async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
+    let lifetimes = lifetimes(&args)?;
+    let subject = subject(&args, policy.authorize_references);
     let Args {
+        check: _,
+        check_interval,
         webhook_address,
         metrics_address,
         probe_address,
         namespace,
         identity,
-        serving_name,
+        serving_name: _,
         tls_dir,
-        certificate_lifetime,
-        authority_lifetime,
+        certificate_lifetime: _,
+        authority_lifetime: _,
         client_ca,
         client_name,
         drain_delay,
@@ -134,7 +197,6 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         per_namespace: rejections_per_namespace.into(),
         max_age: rejections_max_age,
     };
-    let lifetimes = Lifetimes::new(authority_lifetime, certificate_lifetime)?;
     let ports = Ports {
         webhook: bind(webhook_address, "--webhook-address")?,
         metrics: bind(metrics_address, "--metrics-address")?,
@@ -144,7 +206,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
     if let Some(directory) = tls_dir {
         replica.follow_certificates(directory);
     } else {
-        replica.make_certificates(&namespace, serving_name, lifetimes);
+        replica.make_certificates(&namespace, subject.names.clone(), lifetimes);
     }
     if let Some(file) = client_ca {
         replica
@@ -152,6 +214,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
             .await?;
     }
     replica.follow_index();
+    replica.look_for_problems(subject, check_interval);
     let identity = identity.unwrap_or_else(|| format!("{MANAGER}-{}", std::process::id()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %webhook_address, "the manager has started");
     replica
@@ -222,14 +285,7 @@ impl Replica {
     }
 
     /// Makes the certificate, shares it with the other replicas, and has the API server trust it.
-    fn make_certificates(
-        &mut self,
-        namespace: &str,
-        more_names: Vec<String>,
-        lifetimes: Lifetimes,
-    ) {
-        let mut names = service_names(MANAGER, namespace);
-        names.extend(more_names);
+    fn make_certificates(&mut self, namespace: &str, names: Vec<String>, lifetimes: Lifetimes) {
         let trust = watch::Sender::new(Trust::default());
         let certificates = SecretCertificates::new(
             self.client.clone(),
@@ -277,6 +333,18 @@ impl Replica {
             .spawn("client-authorities", follow);
         self.clients = Some(clients);
         Ok(())
+    }
+
+    /// Looks for what is wrong around this replica.
+    fn look_for_problems(&mut self, subject: Subject, every: Duration) {
+        let watch = checks::watch(
+            self.client.clone(),
+            subject,
+            every,
+            self.metrics.clone(),
+            self.shutdown.clone(),
+        );
+        self.tasks.spawn("checks", watch);
     }
 
     /// Keeps the index up to date.

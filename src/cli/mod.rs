@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod audit;
+mod check;
 mod cluster;
 mod crds;
 mod csv;
@@ -48,7 +49,8 @@ enum Command {
 /// Runs the command line of this process.
 ///
 /// Data goes to stdout, talk to stderr. Exit status 0 is success, 1 a failure, 2 a command line
-/// that cannot be read. `review` has its own: 1 is a refusal, 2 a manifest that cannot be read; and
+/// that cannot be read; `manager --check` fails with 1 if something would keep a manager from working.
+/// `review` has its own: 1 is a refusal, 2 a manifest that cannot be read; and
 /// `audit scan`: 1 are findings, 2 a cluster that cannot be read.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -56,7 +58,7 @@ pub fn run() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Images(args) => images::run(&args),
-        Command::Manager(args) => manager::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Manager(args) => manager::run(*args),
         Command::Review(args) => Ok(review::run(&args)),
     };
     match result {

@@ -163,11 +163,10 @@ impl ClientCertVerifier for ClientAuthorities {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verifier = self.verifier.load();
-        let verifier = verifier
+        let current = self.verifier.load();
+        let verified = current
             .as_ref()
-            .ok_or(CertificateError::UnknownIssuer)?;
-        let verified = verifier
+            .ok_or(CertificateError::UnknownIssuer)?
             .0
             .verify_client_cert(leaf, intermediates, now)?;
         let is_named = self.names.is_empty()

@@ -19,9 +19,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{
-    admission::Webhook, audit::RejectionMetrics, checks::Check, server::client_auth::Refusals,
-};
+use crate::{admission::Webhook, audit::RejectionMetrics, server::client_auth::Refusals};
 
 /// Handles to everything that this process counts; clones are cheap and count the same
 #[derive(Clone, Debug)]
@@ -81,25 +79,7 @@ impl Metrics {
             "When the serving certificate expires, in seconds since 1970, 0 while there is none",
             metrics.certificate_expiry.clone(),
         );
-        registry.register(
-            "client_certificates_refused",
-            "Connections on the webhook port that were refused for the client's certificate",
-            metrics
-                .connections
-                .client_refusals
-                .counter
-                .clone(),
-        );
-        registry.register(
-            "connections",
-            "Open connections on the webhook port",
-            metrics.connections.open.clone(),
-        );
-        registry.register(
-            "connections_evicted",
-            "Connections on the webhook port that were ended because others needed their place",
-            metrics.connections.evicted.clone(),
-        );
+        register_connections(&mut registry, &metrics.connections);
         registry.register(
             "image_decisions",
             "Images chosen for containers, by row of the matrix and by the rule that chose",
@@ -140,14 +120,6 @@ impl Metrics {
             "reviews_undecided",
             "Reviews answered with 503 because what they depend on could not be read in time",
             metrics.reviews_undecided.clone(),
-        );
-        registry.register(
-            "tls_handshake_errors",
-            "Connections on the webhook port that ended before a session stood",
-            metrics
-                .connections
-                .handshake_errors
-                .clone(),
         );
         Self {
             registry: Arc::new(registry),
@@ -301,6 +273,59 @@ impl CertificateExpiry {
     }
 }
 
+/// What is looked for; the names are those of lines on the terminal and of a metric's label
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Check {
+    /// The version of the API server
+    ApiServer,
+    /// Whether caBundle is ours to keep
+    CaBundle,
+    /// The certificate that is or would be served
+    Certificate,
+    /// Our own resources
+    Crds,
+    /// Whether there is a second installation
+    Installations,
+    /// What the manager has to be permitted
+    Permissions,
+    /// Whether the registrations are there and point at us
+    Registrations,
+    /// The Secret of the certificate
+    Secret,
+    /// What the manager was started with: looked at before the start alone
+    Settings,
+}
+
+impl Check {
+    /// All that a running manager looks for
+    pub const ALL: [Self; 8] = [
+        Self::ApiServer,
+        Self::Crds,
+        Self::Permissions,
+        Self::Secret,
+        Self::Certificate,
+        Self::Registrations,
+        Self::CaBundle,
+        Self::Installations,
+    ];
+
+    /// The name
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ApiServer => "api-server",
+            Self::CaBundle => "ca-bundle",
+            Self::Certificate => "certificate",
+            Self::Crds => "crds",
+            Self::Installations => "installations",
+            Self::Permissions => "permissions",
+            Self::Registrations => "registrations",
+            Self::Secret => "secret",
+            Self::Settings => "settings",
+        }
+    }
+}
+
 /// What is told apart among problems
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ProblemLabels {
@@ -352,6 +377,32 @@ struct BuildLabels {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct DurationLabels {
     webhook: &'static str,
+}
+
+fn register_connections(registry: &mut Registry, connections: &ConnectionMetrics) {
+    registry.register(
+        "client_certificates_refused",
+        "Connections on the webhook port that were refused for the client's certificate",
+        connections
+            .client_refusals
+            .counter
+            .clone(),
+    );
+    registry.register(
+        "connections",
+        "Open connections on the webhook port",
+        connections.open.clone(),
+    );
+    registry.register(
+        "connections_evicted",
+        "Connections on the webhook port that were ended because others needed their place",
+        connections.evicted.clone(),
+    );
+    registry.register(
+        "tls_handshake_errors",
+        "Connections on the webhook port that ended before a session stood",
+        connections.handshake_errors.clone(),
+    );
 }
 
 fn register_rejections(registry: &mut Registry, rejections: &RejectionMetrics) {

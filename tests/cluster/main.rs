@@ -16,6 +16,7 @@ mod attack;
 mod audit;
 mod authority;
 mod certificates;
+mod checks;
 mod client_auth;
 mod cluster;
 mod direct;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             audit::tests(),
             authority::tests(),
             certificates::tests(),
+            checks::tests(),
             client_auth::tests(),
             faults::tests(),
             images::tests(),

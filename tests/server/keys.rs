@@ -36,6 +36,9 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
+/// How a key is written down
+type Form = fn(&KeyPair) -> String;
+
 /// The key inside of a PKCS #8 document, whose head has a fixed length for each kind of key
 fn inner(pkcs8: &[u8], head: usize) -> &[u8] {
     &pkcs8[head..]
@@ -51,15 +54,15 @@ async fn chains_with_keys_of_each_kind_and_form_are_served_to_real_clients() {
     let ec = || KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
     let ec384 = || KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
     let rsa = || KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
-    let pkcs8 = |key: &KeyPair| key.serialize_pem();
-    let pkcs1 = |key: &KeyPair| pem("RSA PRIVATE KEY", inner(&key.serialize_der(), 26));
-    let sec1 = |key: &KeyPair| pem("EC PRIVATE KEY", inner(&key.serialize_der(), 29));
-    let cases: [(&str, KeyPair, &dyn Fn(&KeyPair) -> String); 5] = [
-        ("ECDSA on P-256, PKCS #8", ec(), &pkcs8),
-        ("ECDSA on P-256, SEC1", ec(), &sec1),
-        ("ECDSA on P-384, PKCS #8", ec384(), &pkcs8),
-        ("RSA, PKCS #8", rsa(), &pkcs8),
-        ("RSA, PKCS #1", rsa(), &pkcs1),
+    let pkcs8: Form = |key| key.serialize_pem();
+    let pkcs1: Form = |key| pem("RSA PRIVATE KEY", inner(&key.serialize_der(), 26));
+    let sec1: Form = |key| pem("EC PRIVATE KEY", inner(&key.serialize_der(), 29));
+    let cases: [(&str, KeyPair, Form); 5] = [
+        ("ECDSA on P-256, PKCS #8", ec(), pkcs8),
+        ("ECDSA on P-256, SEC1", ec(), sec1),
+        ("ECDSA on P-384, PKCS #8", ec384(), pkcs8),
+        ("RSA, PKCS #8", rsa(), pkcs8),
+        ("RSA, PKCS #1", rsa(), pkcs1),
     ];
     for (what, key, form) in cases {
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();

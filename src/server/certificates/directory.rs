@@ -78,6 +78,17 @@ pub async fn follow(
     }
 }
 
+/// The pair that a directory holds now
+///
+/// # Errors
+///
+/// When a file cannot be read, or both make no pair.
+pub async fn load(directory: &Path) -> Result<Pair, DirectoryError> {
+    let pair = poll(directory, None).await?;
+    pair.map(|(_, pair)| pair)
+        .ok_or(DirectoryError::Pair(PairError::NoCertificate))
+}
+
 /// Why a directory's pair is not served
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

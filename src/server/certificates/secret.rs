@@ -43,7 +43,7 @@ use crate::server::{
         rotation::{self, Contents, Data, Step},
         trust::Trust,
     },
-    tls::ServingCertificate,
+    tls::{PairError, ServingCertificate},
 };
 
 /// The Secret's name, in the manager's namespace
@@ -51,6 +51,22 @@ pub const NAME: &str = "agentkube-webhook-tls";
 
 /// The authorities that clients have to trust; `None` until they are known
 pub type Authorities = Option<Arc<Bundle>>;
+
+/// When the certificate ends that a Secret holds, if a manager that is called by these names would
+/// serve it
+///
+/// # Errors
+///
+/// Why it would not.
+pub fn not_after(
+    secret: &Secret,
+    names: &[String],
+    now: Timestamp,
+) -> Result<Timestamp, PairError> {
+    let empty = Data::new();
+    let data = secret.data.as_ref().unwrap_or(&empty);
+    Contents::examine(data, names, now).map(|contents| contents.pair.not_after())
+}
 
 /// Keeps the Secret in order and serves what it holds
 pub struct SecretCertificates {

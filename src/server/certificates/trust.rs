@@ -24,7 +24,7 @@ impl Trust {
 
 /// The authorities of one registration, each with the time at which it was first seen there
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen(Vec<(CertificateDer<'static>, Instant)>);
+pub struct Seen(Vec<(CertificateDer<'static>, Instant)>);
 
 impl Seen {
     /// What all webhooks of the registration hold at `now`

@@ -2,11 +2,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use super::{NAME, Registration};
-use crate::{
-    checks::registrations::{Injector, owner_of_bundles},
-    server::certificates::bundle::Bundle,
+use super::{
+    NAME, Registration,
+    owner::{Injector, owner_of_bundles},
 };
+use crate::server::certificates::bundle::Bundle;
 
 /// What is known of a registration
 #[derive(Debug)]

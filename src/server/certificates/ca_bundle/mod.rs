@@ -6,7 +6,10 @@
 //! that holds ours and more is left as it is, if somebody else wrote it.
 
 mod live;
+mod owner;
 mod pace;
+
+pub use owner::{Injector, owner_of_bundles};
 
 use std::{fmt::Debug, time::Duration};
 
@@ -127,7 +130,7 @@ impl Keepers {
 }
 
 /// The two kinds of registrations, which differ in their types alone
-trait Registration:
+pub trait Registration:
     Resource<DynamicType = (), Scope = ClusterResourceScope>
     + Clone
     + Debug
@@ -139,6 +142,7 @@ trait Registration:
     fn clients(&self) -> Vec<(&str, &WebhookClientConfig)>;
 
     /// Where it is told what a registration of this kind holds
+    #[doc(hidden)]
     fn seen(trust: &mut Trust) -> &mut Seen;
 }
 

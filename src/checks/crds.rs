@@ -1,0 +1,48 @@
+use kube::Client;
+
+use super::Finding;
+use crate::server::metrics::Check;
+
+const VERSION: &str = "agentkube.io/v1alpha1";
+
+/// What has to be served, which the API server does only once a CRD is established.
+const RESOURCES: [&str; 5] = [
+    "agents",
+    "agents/status",
+    "rejections",
+    "tools",
+    "tools/status",
+];
+
+/// Whether our resources are served in our version. Everybody who is authenticated may ask.
+pub(super) async fn look(client: &Client) -> Finding {
+    let hint = "(hint: `agentkube crds | kubectl apply --server-side -f -`)";
+    let served = match client
+        .list_api_group_resources(VERSION)
+        .await
+    {
+        Ok(served) => served.resources,
+        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
+        Err(error) => {
+            return Finding::error(
+                Check::Crds,
+                format!("it cannot be asked what is served of {VERSION}: {error}"),
+            );
+        }
+    };
+    let missing: Vec<_> = RESOURCES
+        .into_iter()
+        .filter(|wanted| {
+            !served
+                .iter()
+                .any(|resource| resource.name == *wanted)
+        })
+        .collect();
+    if missing.is_empty() {
+        return Finding::ok(Check::Crds, format!("{VERSION} is served"));
+    }
+    Finding::error(
+        Check::Crds,
+        format!("{VERSION} is served without {} {hint}", missing.join(", ")),
+    )
+}

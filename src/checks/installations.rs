@@ -1,0 +1,99 @@
+use k8s_openapi::api::{
+    admissionregistration::v1::{
+        MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
+    },
+    apps::v1::Deployment,
+};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+
+use super::{Finding, Subject};
+use crate::{api::MANAGER, server::metrics::Check};
+
+const GROUP: &str = "agentkube.io";
+
+/// Whether somebody else answers for our resources: another registration, or a manager in another
+/// namespace. Only who may list them all, as an administrator may, can see that; what the manager
+/// itself sees of a second installation is that the registrations point elsewhere.
+pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
+    match others(client, subject).await {
+        Ok(others) if others.is_empty() => {
+            Finding::ok(Check::Installations, "there is no other one")
+        }
+        Ok(others) => Finding::error(
+            Check::Installations,
+            format!(
+                "there is another one: {} (hint: there can be only one in a cluster; delete the other, its registrations first)",
+                others.join(", ")
+            ),
+        ),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Finding::skipped(
+            Check::Installations,
+            "others are only seen by who may list all registrations and Deployments",
+        ),
+        Err(error) => Finding::skipped(
+            Check::Installations,
+            format!("others cannot be looked for: {error}"),
+        ),
+    }
+}
+
+async fn others(client: &Client, subject: &Subject) -> Result<Vec<String>, kube::Error> {
+    let all = ListParams::default();
+    let mutating: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let mut others = Vec::new();
+    for registration in mutating.list(&all).await? {
+        let is_ours = registration
+            .webhooks
+            .iter()
+            .flatten()
+            .any(|webhook| names_our_group(webhook.rules.as_deref()));
+        if is_ours && registration.name_any() != MANAGER {
+            others.push(format!(
+                "MutatingWebhookConfiguration `{}`",
+                registration.name_any()
+            ));
+        }
+    }
+    for registration in validating.list(&all).await? {
+        let is_ours = registration
+            .webhooks
+            .iter()
+            .flatten()
+            .any(|webhook| names_our_group(webhook.rules.as_deref()));
+        if is_ours && registration.name_any() != MANAGER {
+            others.push(format!(
+                "ValidatingWebhookConfiguration `{}`",
+                registration.name_any()
+            ));
+        }
+    }
+    let deployments: Api<Deployment> = Api::all(client.clone());
+    let managers = ListParams::default().labels(&format!("app.kubernetes.io/name={MANAGER}"));
+    for deployment in deployments.list(&managers).await? {
+        let namespace = deployment
+            .namespace()
+            .unwrap_or_default();
+        if namespace != subject.namespace {
+            others.push(format!(
+                "Deployment `{}` in the namespace `{namespace}`",
+                deployment.name_any()
+            ));
+        }
+    }
+    Ok(others)
+}
+
+/// By its name: a registration for all groups, as policy engines have one, is no installation.
+fn names_our_group(rules: Option<&[RuleWithOperations]>) -> bool {
+    rules
+        .iter()
+        .copied()
+        .flatten()
+        .any(|rule| {
+            rule.api_groups
+                .iter()
+                .flatten()
+                .any(|group| group == GROUP)
+        })
+}

@@ -1,0 +1,257 @@
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::{
+    authentication::v1::SelfSubjectReview,
+    authorization::v1::{
+        ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+        SubjectAccessReview, SubjectAccessReviewSpec,
+    },
+};
+use kube::{Api, Client, api::PostParams};
+
+use super::{Finding, Subject};
+use crate::{
+    api::MANAGER,
+    leader::LEASE,
+    server::{certificates::secret, metrics::Check},
+};
+
+/// How many rights are asked about at a time.
+const AT_A_TIME: usize = 8;
+
+/// What a manager needs: group, resource, verbs, the object's name, and for what.
+struct Right {
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+    name: &'static str,
+    scope: Scope,
+    need: Need,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Scope {
+    Cluster,
+    Own,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Need {
+    Always,
+    MetricsAuthorization,
+    OwnCertificates,
+    References,
+}
+
+const RIGHTS: [Right; 15] = [
+    everywhere("agentkube.io", "agents", &["get", "list", "watch"]),
+    everywhere("agentkube.io", "tools", &["get", "list", "watch"]),
+    everywhere("agentkube.io", "agents/status", &["patch"]),
+    everywhere("agentkube.io", "tools/status", &["patch"]),
+    everywhere(
+        "agentkube.io",
+        "rejections",
+        &["get", "list", "watch", "create", "update", "delete"],
+    ),
+    everywhere("", "pods", &["get", "list", "watch", "create"]),
+    everywhere("events.k8s.io", "events", &["create", "patch"]),
+    Right {
+        need: Need::References,
+        ..everywhere("authorization.k8s.io", "subjectaccessreviews", &["create"])
+    },
+    Right {
+        need: Need::MetricsAuthorization,
+        ..everywhere("authentication.k8s.io", "tokenreviews", &["create"])
+    },
+    registrations("mutatingwebhookconfigurations"),
+    registrations("validatingwebhookconfigurations"),
+    Right {
+        scope: Scope::Own,
+        need: Need::OwnCertificates,
+        ..everywhere("", "secrets", &["create"])
+    },
+    Right {
+        scope: Scope::Own,
+        name: secret::NAME,
+        need: Need::OwnCertificates,
+        ..everywhere("", "secrets", &["get", "list", "watch", "update"])
+    },
+    Right {
+        scope: Scope::Own,
+        ..everywhere("coordination.k8s.io", "leases", &["create"])
+    },
+    Right {
+        scope: Scope::Own,
+        name: LEASE,
+        ..everywhere("coordination.k8s.io", "leases", &["get", "update"])
+    },
+];
+
+const fn everywhere(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+) -> Right {
+    Right {
+        group,
+        resource,
+        verbs,
+        name: "",
+        scope: Scope::Cluster,
+        need: Need::Always,
+    }
+}
+
+const fn registrations(resource: &'static str) -> Right {
+    Right {
+        name: MANAGER,
+        need: Need::OwnCertificates,
+        ..everywhere(
+            "admissionregistration.k8s.io",
+            resource,
+            &["list", "watch", "patch"],
+        )
+    }
+}
+
+/// Whether the manager may do what it has to. Asked for the user that asks, if that is an account of
+/// a pod; a person asks for the manager's account.
+pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
+    match missing(client, subject).await {
+        Ok((user, missing)) if missing.is_empty() => Finding::ok(
+            Check::Permissions,
+            format!("`{user}` has all that are needed"),
+        ),
+        Ok((user, missing)) => Finding::error(
+            Check::Permissions,
+            format!(
+                "`{user}` may not {} (hint: `kubectl apply -k manifests/` restores them)",
+                missing.join(", ")
+            ),
+        ),
+        Err(error) => Finding::skipped(
+            Check::Permissions,
+            format!("they cannot be asked for: {error}"),
+        ),
+    }
+}
+
+async fn missing(client: &Client, subject: &Subject) -> Result<(String, Vec<String>), kube::Error> {
+    let me = Api::<SelfSubjectReview>::all(client.clone())
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await?
+        .status
+        .and_then(|status| status.user_info)
+        .and_then(|user| user.username)
+        .unwrap_or_default();
+    let account = subject.account();
+    let is_account = me.starts_with("system:serviceaccount:");
+    let mut questions = Vec::new();
+    for right in RIGHTS
+        .iter()
+        .filter(|right| right.is_needed(subject))
+    {
+        for verb in right.verbs {
+            let attributes = right.attributes(verb, &subject.namespace);
+            questions.push((attributes, right.in_words(verb)));
+        }
+    }
+    let missing = stream::iter(questions)
+        .map(|(attributes, words)| {
+            let client = client.clone();
+            let (account, namespace) = (account.clone(), subject.namespace.clone());
+            async move {
+                let is_allowed = if is_account {
+                    may_i(&client, attributes).await?
+                } else {
+                    may_account(&client, &account, &namespace, attributes).await?
+                };
+                Ok::<_, kube::Error>((!is_allowed).then_some(words))
+            }
+        })
+        .buffered(AT_A_TIME)
+        .try_filter_map(async |missing| Ok(missing))
+        .try_collect()
+        .await?;
+    Ok((if is_account { me } else { account.clone() }, missing))
+}
+
+async fn may_i(client: &Client, attributes: ResourceAttributes) -> Result<bool, kube::Error> {
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let answer = Api::all(client.clone())
+        .create(&PostParams::default(), &review)
+        .await?;
+    Ok(answer
+        .status
+        .is_some_and(|status| status.allowed))
+}
+
+async fn may_account(
+    client: &Client,
+    account: &str,
+    namespace: &str,
+    attributes: ResourceAttributes,
+) -> Result<bool, kube::Error> {
+    let groups = [
+        "system:authenticated".to_owned(),
+        "system:serviceaccounts".to_owned(),
+        format!("system:serviceaccounts:{namespace}"),
+    ];
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(account.to_owned()),
+            groups: Some(groups.to_vec()),
+            resource_attributes: Some(attributes),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let answer = Api::all(client.clone())
+        .create(&PostParams::default(), &review)
+        .await?;
+    Ok(answer
+        .status
+        .is_some_and(|status| status.allowed))
+}
+
+impl Right {
+    fn is_needed(&self, subject: &Subject) -> bool {
+        match self.need {
+            Need::Always => true,
+            Need::MetricsAuthorization => subject.authorizes_metrics,
+            Need::OwnCertificates => subject.tls_dir.is_none(),
+            Need::References => subject.authorizes_references || subject.authorizes_metrics,
+        }
+    }
+
+    fn attributes(&self, verb: &str, namespace: &str) -> ResourceAttributes {
+        let (resource, subresource) = self
+            .resource
+            .split_once('/')
+            .unwrap_or((self.resource, ""));
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        ResourceAttributes {
+            group: some(self.group),
+            name: some(self.name),
+            namespace: some(namespace).filter(|_| self.scope == Scope::Own),
+            resource: some(resource),
+            subresource: some(subresource),
+            verb: some(verb),
+            ..ResourceAttributes::default()
+        }
+    }
+
+    fn in_words(&self, verb: &str) -> String {
+        let name = if self.name.is_empty() {
+            String::new()
+        } else {
+            format!(" `{}`", self.name)
+        };
+        format!("{verb} {}{name}", self.resource)
+    }
+}

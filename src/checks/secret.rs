@@ -1,0 +1,100 @@
+use std::path::Path;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+
+use super::{Finding, Subject, registrations::Registrations};
+use crate::server::{
+    certificates::{directory, secret},
+    metrics::Check,
+};
+
+const TYPE: &str = "kubernetes.io/tls";
+
+/// Whether the Secret of the certificate can be used, and for how long what is in it.
+pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
+    let name = secret::NAME;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &subject.namespace);
+    let found = match secrets.get_opt(name).await {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            let text = format!("`{name}` is not there yet, and will be made");
+            return vec![Finding::ok(Check::Secret, text)];
+        }
+        Err(error) => {
+            let text = format!(
+                "`{name}` cannot be read: {error} (hint: `kubectl apply -k manifests/` restores the permission)"
+            );
+            return vec![Finding::error(Check::Secret, text)];
+        }
+    };
+    let kind = found
+        .type_
+        .as_deref()
+        .unwrap_or("Opaque");
+    let mut findings = Vec::new();
+    match secret::not_after(&found, &subject.names, Timestamp::now()) {
+        Ok(not_after) => findings.push(Finding::ok(
+            Check::Certificate,
+            format!("`{name}` holds one that is valid until {not_after}, and is renewed before"),
+        )),
+        Err(flaw) => findings.push(
+            Finding::warning(
+                Check::Certificate,
+                format!("`{name}` holds none that can be served, and is mended: {flaw}"),
+            )
+            .told(),
+        ),
+    }
+    findings.insert(
+        0,
+        if kind == TYPE {
+            Finding::ok(Check::Secret, format!("`{name}` is a Secret of type {TYPE}"))
+        } else {
+            let namespace = &subject.namespace;
+            Finding::warning(
+                Check::Secret,
+                format!(
+                    "`{name}` is a Secret of type {kind} and not {TYPE}: somebody else made it (hint: `kubectl delete secret {name} --namespace {namespace}`, and it is made anew)"
+                ),
+            )
+        },
+    );
+    findings
+}
+
+/// Whether the certificate of a directory can be served, and whether the API server takes it.
+pub(super) async fn look_at_directory(
+    path: &Path,
+    subject: &Subject,
+    registrations: &Registrations,
+) -> Finding {
+    let pair = match directory::load(path).await {
+        Ok(pair) => pair,
+        Err(error) => return Finding::error(Check::Certificate, error.to_string()).told(),
+    };
+    let now = Timestamp::now();
+    if let Err(error) = pair.validity().check(now) {
+        return Finding::error(Check::Certificate, format!("`{}`: {error}", path.display()));
+    }
+    for bundle in registrations.bundles() {
+        if let Err(error) = pair.verify(bundle, &subject.names, now) {
+            return Finding::error(
+                Check::Certificate,
+                format!(
+                    "the API server does not take the one in `{}`: {error} (hint: caBundle has to hold the authority that issued it)",
+                    path.display()
+                ),
+            );
+        }
+    }
+    Finding::ok(
+        Check::Certificate,
+        format!(
+            "`{}` holds one that is valid until {}",
+            path.display(),
+            pair.not_after()
+        ),
+    )
+}

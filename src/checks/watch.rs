@@ -1,0 +1,83 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use kube::Client;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Finding, Subject, look};
+use crate::server::{
+    Metrics, Shutdown,
+    metrics::{Check, Problem},
+};
+
+/// Looks for everything again and again until the shutdown has finished: says once what is new, and
+/// keeps the metric
+pub async fn watch(
+    client: Client,
+    subject: Subject,
+    every: Duration,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) {
+    let mut watch = Watch {
+        problems: Check::ALL
+            .map(|check| (check.as_str(), metrics.problem(check)))
+            .into(),
+        said: BTreeMap::new(),
+    };
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let forever = async {
+        loop {
+            ticks.tick().await;
+            let findings = look(&client, &subject).await;
+            watch.tell(&findings);
+        }
+    };
+    tokio::select! {
+        () = forever => {}
+        () = shutdown.finished() => {}
+    }
+}
+
+struct Watch {
+    problems: BTreeMap<&'static str, Problem>,
+    /// What is wrong by each check, as it was said
+    said: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Watch {
+    fn tell(&mut self, findings: &[Finding]) {
+        for (name, problem) in &mut self.problems {
+            let is_of = |finding: &&Finding| finding.check.as_str() == *name;
+            // What could not be looked at is as it was.
+            if !findings
+                .iter()
+                .any(|finding| is_of(&finding))
+            {
+                continue;
+            }
+            let wrong: Vec<_> = findings
+                .iter()
+                .filter(is_of)
+                .filter(|finding| finding.is_problem())
+                // Who keeps caBundle knows better whether a rival is given way to by now.
+                .filter(|finding| !(finding.is_told && finding.check == Check::CaBundle))
+                .collect();
+            problem.set(!wrong.is_empty());
+            let said = self.said.entry(name).or_default();
+            for finding in &wrong {
+                if !finding.is_told && !said.contains(&finding.text) {
+                    tracing::warn!(check = name, "{}", finding.text);
+                }
+            }
+            if wrong.is_empty() && !said.is_empty() {
+                tracing::info!(check = name, "what was wrong is in order again");
+            }
+            *said = wrong
+                .iter()
+                .filter(|finding| !finding.is_told)
+                .map(|finding| finding.text.clone())
+                .collect();
+        }
+    }
+}

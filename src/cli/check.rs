@@ -1,0 +1,59 @@
+use std::process::ExitCode;
+
+use kube::Client;
+
+use super::output;
+use crate::{
+    checks::{self, Finding, Level, Subject},
+    server::metrics::Check,
+};
+
+/// Prints a line for everything that is looked at: `ok`, `skipped`, `warning` or `error`, what it is
+/// about, and what to do. Fails if there is an error.
+pub(super) async fn run(
+    settings: &[anyhow::Error],
+    client: anyhow::Result<Client>,
+    subject: &Subject,
+) -> anyhow::Result<ExitCode> {
+    let mut findings: Vec<_> = settings
+        .iter()
+        .map(|error| finding(Check::Settings, Level::Error, format!("{error:#}")))
+        .collect();
+    if findings.is_empty() {
+        let text = "they can be read, and contradict nothing";
+        findings.push(finding(Check::Settings, Level::Ok, text.to_owned()));
+    }
+    match client {
+        Ok(client) => findings.extend(checks::look(&client, subject).await),
+        Err(error) => findings.push(finding(
+            Check::ApiServer,
+            Level::Error,
+            format!("{error:#}"),
+        )),
+    }
+    let mut lines = String::new();
+    for finding in &findings {
+        // Some words come from the API server, and a line is a line.
+        let line = finding.to_string();
+        lines.push_str(&line.replace(['\n', '\r'], " "));
+        lines.push('\n');
+    }
+    output::data(&lines)?;
+    let is_wrong = findings
+        .iter()
+        .any(|finding| finding.level == Level::Error);
+    Ok(if is_wrong {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn finding(check: Check, level: Level, text: String) -> Finding {
+    Finding {
+        check,
+        level,
+        text,
+        is_told: false,
+    }
+}
