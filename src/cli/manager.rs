@@ -29,6 +29,7 @@ use crate::{
         },
         client_auth::ClientAuthorities,
         metrics::{Check, ConnectionMetrics},
+        metrics_authorization::MetricsAuthorizer,
         serve, tls,
         webhook::Webhooks,
     },
@@ -98,6 +99,9 @@ pub(super) struct Args {
     /// A name that such a certificate has to carry, as its common name or a DNS name; any if not given
     #[arg(long, value_name = "NAME", requires = "client_ca")]
     client_name: Vec<String>,
+    /// Serve metrics over TLS, to bearers of a token whose user may get the path /metrics
+    #[arg(long)]
+    metrics_authorization: bool,
     /// How long requests are still answered after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain_delay: u64,
@@ -167,7 +171,7 @@ fn subject(args: &Args, authorizes_references: bool) -> Subject {
         names,
         tls_dir: args.tls_dir.clone(),
         authorizes_references,
-        authorizes_metrics: false,
+        authorizes_metrics: args.metrics_authorization,
     }
 }
 
@@ -188,6 +192,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
         authority_lifetime: _,
         client_ca,
         client_name,
+        metrics_authorization,
         drain_delay,
         rejections_per_namespace,
         rejections_max_age,
@@ -213,6 +218,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
             .authenticate_clients(file, client_name)
             .await?;
     }
+    replica.authorizes_metrics = metrics_authorization;
     replica.follow_index();
     replica.look_for_problems(subject, check_interval);
     let identity = identity.unwrap_or_else(|| format!("{MANAGER}-{}", std::process::id()));
@@ -249,6 +255,7 @@ struct Replica {
     index: Arc<Index>,
     certificate: Arc<ServingCertificate>,
     clients: Option<Arc<ClientAuthorities>>,
+    authorizes_metrics: bool,
     health: Health,
     metrics: Metrics,
     shutdown: Shutdown,
@@ -270,6 +277,7 @@ impl Replica {
             index: Arc::default(),
             certificate,
             clients: None,
+            authorizes_metrics: false,
             health,
             metrics,
             shutdown,
@@ -385,6 +393,7 @@ impl Replica {
             index,
             certificate,
             clients,
+            authorizes_metrics,
             health,
             metrics,
             shutdown,
@@ -404,23 +413,31 @@ impl Replica {
             "webhooks",
             serve(
                 ports.webhook,
-                Some(tls::server_config(certificate, clients)?),
+                Some(tls::server_config(certificate.clone(), clients)?),
                 webhooks.router(),
                 Limits::webhook(drain),
                 metrics.connections(),
                 shutdown.clone(),
             ),
         );
-        for (name, port, router) in [
-            ("metrics", ports.metrics, metrics.router()),
-            ("probes", ports.probes, health.clone().router()),
+        let (metrics_tls, metrics_router) = if authorizes_metrics {
+            // Over plain HTTP everybody on the way would have the token.
+            let authorizer = MetricsAuthorizer::new(client.clone());
+            let tls = tls::server_config(certificate.clone(), None)?;
+            (Some(tls), authorizer.guard(metrics.router()))
+        } else {
+            (None, metrics.router())
+        };
+        for (name, port, tls, router) in [
+            ("metrics", ports.metrics, metrics_tls, metrics_router),
+            ("probes", ports.probes, None, health.clone().router()),
         ] {
             let uncounted = ConnectionMetrics::default();
             tasks.spawn(
                 name,
                 serve(
                     port,
-                    None,
+                    tls,
                     router,
                     Limits::auxiliary(),
                     uncounted,

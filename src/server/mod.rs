@@ -17,6 +17,7 @@ pub mod connection;
 pub mod deadline;
 pub mod listener;
 pub mod metrics;
+pub mod metrics_authorization;
 pub mod probes;
 pub mod room;
 pub mod shutdown;

@@ -24,6 +24,7 @@ mod faults;
 mod harness;
 mod images;
 mod leader;
+mod metrics;
 mod mirror;
 mod policy;
 mod proxy;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
             faults::tests(),
             images::tests(),
             leader::tests(),
+            metrics::tests(),
             mirror::tests(),
             policy::tests(),
             reconciler::tests(),

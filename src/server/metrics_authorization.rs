@@ -1,0 +1,364 @@
+//! Metrics for those alone who may read them: a bearer token, known to the API server, whose user may
+//! `get` the path `/metrics`, as Kubernetes' own components ask it.
+//!
+//! `[ token ] -> TokenReview -> SubjectAccessReview -> the answer, for a moment`
+//!
+//! Invariant: what could not be answered is a 503 and never the metrics.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode, header};
+use k8s_openapi::api::{
+    authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
+    authorization::v1::{NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+
+/// Asks the API server who reads the metrics, and whether they may
+pub struct MetricsAuthorizer {
+    client: Client,
+    answers: Mutex<HashMap<Key, (Verdict, Instant)>>,
+    /// Tokens that are made up cost a question each
+    questions: Semaphore,
+}
+
+/// A token, without keeping it
+type Key = Vec<u8>;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict {
+    Allow,
+    Forbid,
+    Unknown,
+}
+
+impl MetricsAuthorizer {
+    /// Asks by this client
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            answers: Mutex::default(),
+            questions: Semaphore::new(QUESTIONS),
+        }
+    }
+
+    /// The same routes, for those who may
+    ///
+    /// A missing or unknown token is answered with 401, a user without the right with 403, and what
+    /// the API server does not answer with 503.
+    ///
+    /// Needs RBAC: `create` on `tokenreviews` and `subjectaccessreviews`.
+    pub fn guard(self, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(Arc::new(self), guard))
+    }
+
+    async fn judge(&self, token: &str) -> Result<Verdict, Error> {
+        let key = digest(&SHA256, token.as_bytes())
+            .as_ref()
+            .to_vec();
+        let asked = Instant::now();
+        if let Some(verdict) = self.remembered(&key, asked) {
+            return Ok(verdict);
+        }
+        let verdict = timeout(DEADLINE, self.ask(token))
+            .await
+            .map_err(|_| Error::Deadline)??;
+        self.remember(key, verdict, asked);
+        Ok(verdict)
+    }
+
+    async fn ask(&self, token: &str) -> Result<Verdict, Error> {
+        // Never closed.
+        let _place = self.questions.acquire().await;
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.to_owned()),
+                ..TokenReviewSpec::default()
+            },
+            ..TokenReview::default()
+        };
+        let answer = Api::all(self.client.clone())
+            .create(&PostParams::default(), &review)
+            .await?
+            .status
+            .unwrap_or_default();
+        let (Some(true), Some(user)) = (answer.authenticated, answer.user) else {
+            return Ok(Verdict::Unknown);
+        };
+        let answer = Api::all(self.client.clone())
+            .create(&PostParams::default(), &may_read(user))
+            .await?
+            .status
+            .unwrap_or_default();
+        Ok(if answer.allowed {
+            Verdict::Allow
+        } else {
+            Verdict::Forbid
+        })
+    }
+
+    fn remembered(&self, key: &[u8], now: Instant) -> Option<Verdict> {
+        let answers = self
+            .answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        answers
+            .get(key)
+            .filter(|(_, until)| now < *until)
+            .map(|(verdict, _)| *verdict)
+    }
+
+    fn remember(&self, key: Key, verdict: Verdict, asked: Instant) {
+        let lifetime = match verdict {
+            Verdict::Allow => ALLOWED,
+            Verdict::Forbid | Verdict::Unknown => REFUSED,
+        };
+        let mut answers = self
+            .answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= CAPACITY {
+            answers.retain(|_, (_, until)| asked < *until);
+        }
+        // What is forgotten is only asked again.
+        if answers.len() >= CAPACITY {
+            answers.clear();
+        }
+        answers.insert(key, (verdict, asked + lifetime));
+    }
+}
+
+/// How long a right that was taken away may still count
+const ALLOWED: Duration = Duration::from_secs(10);
+
+/// Somebody who was just given the right should not have to wait
+const REFUSED: Duration = Duration::from_secs(1);
+
+/// A scraper gives up after ten seconds as a rule
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Few read metrics; more tokens than this are somebody trying
+const CAPACITY: usize = 256;
+
+/// Questions to the API server at a time
+const QUESTIONS: usize = 4;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error("the API server does not answer")]
+    Deadline,
+}
+
+fn may_read(user: UserInfo) -> SubjectAccessReview {
+    SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: user.username,
+            uid: user.uid,
+            groups: user.groups,
+            extra: user.extra,
+            non_resource_attributes: Some(NonResourceAttributes {
+                path: Some("/metrics".to_owned()),
+                verb: Some("get".to_owned()),
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    }
+}
+
+async fn guard(
+    State(authorizer): State<Arc<MetricsAuthorizer>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(token) = bearer(request.headers()) else {
+        return unauthorized();
+    };
+    match authorizer.judge(token).await {
+        Ok(Verdict::Allow) => next.run(request).await,
+        Ok(Verdict::Forbid) => (
+            StatusCode::FORBIDDEN,
+            "the user of this token may not get the path /metrics (hint: bind them to the ClusterRole `agentkube-metrics-reader`)\n",
+        )
+            .into_response(),
+        Ok(Verdict::Unknown) => unauthorized(),
+        Err(error) => {
+            tracing::debug!(%error, "who reads the metrics could not be asked for");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the API server could not be asked who you are\n",
+            )
+                .into_response()
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+fn unauthorized() -> Response {
+    (
+        StatusCode::UNAUTHORIZED,
+        [(header::WWW_AUTHENTICATE, "Bearer")],
+        "metrics are for those who show a token of a ServiceAccount\n",
+    )
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::fake_api::{Api as FakeApi, Reply};
+
+    const TOKENS: &str = "/tokenreviews";
+    const RIGHTS: &str = "/subjectaccessreviews";
+
+    fn api(authenticated: bool, allowed: bool) -> FakeApi {
+        let api = FakeApi::default();
+        let user = json!({"username": "ada", "uid": "7", "groups": ["devs"], "extra": {"scopes": ["all"]}});
+        let review = |kind: &str, status: Value| {
+            Reply::ok(json!({"kind": kind, "spec": {}, "status": status}))
+        };
+        api.on(
+            "POST",
+            TOKENS,
+            review(
+                "TokenReview",
+                json!({"authenticated": authenticated, "user": user}),
+            ),
+        );
+        api.on(
+            "POST",
+            RIGHTS,
+            review("SubjectAccessReview", json!({"allowed": allowed})),
+        );
+        api
+    }
+
+    fn guarded(api: &FakeApi) -> Router {
+        let router = Router::new().route("/metrics", get(async || "numbers"));
+        MetricsAuthorizer::new(api.client()).guard(router)
+    }
+
+    async fn status(router: &Router, authorization: Option<&str>) -> u16 {
+        let mut request = http::Request::get("/metrics");
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let response = router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap();
+        response.status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn who_may_reads_and_is_asked_about_once() {
+        let api = api(true, true);
+        let router = guarded(&api);
+        for _ in 0..3 {
+            assert_eq!(status(&router, Some("Bearer secret")).await, 200);
+        }
+        assert_eq!(api.total(), 2);
+        assert_eq!(api.request("POST", TOKENS)["spec"]["token"], "secret");
+        assert_eq!(
+            api.request("POST", RIGHTS)["spec"],
+            json!({
+                "user": "ada", "uid": "7", "groups": ["devs"], "extra": {"scopes": ["all"]},
+                "nonResourceAttributes": {"path": "/metrics", "verb": "get"},
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn without_a_token_nothing_is_asked() {
+        let api = api(true, true);
+        let router = guarded(&api);
+        for authorization in [
+            None,
+            Some("Basic c2VjcmV0"),
+            Some("Bearer"),
+            Some("Bearer "),
+        ] {
+            assert_eq!(
+                status(&router, authorization).await,
+                401,
+                "{authorization:?}"
+            );
+        }
+        assert_eq!(api.total(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stranger_and_a_user_without_the_right_are_told_apart() {
+        let stranger = guarded(&api(false, true));
+        assert_eq!(status(&stranger, Some("Bearer secret")).await, 401);
+        let user = guarded(&api(true, false));
+        assert_eq!(status(&user, Some("Bearer secret")).await, 403);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_answered_is_no_yes_and_is_not_remembered() {
+        for path in [TOKENS, RIGHTS] {
+            let api = api(true, true);
+            api.on("POST", path, Reply::error(403, "Forbidden", "no"));
+            let router = guarded(&api);
+            assert_eq!(status(&router, Some("Bearer secret")).await, 503);
+            let asked = api.total();
+            assert_eq!(status(&router, Some("Bearer secret")).await, 503);
+            assert!(api.total() > asked);
+        }
+    }
+
+    #[test]
+    fn there_are_never_more_answers_than_there_is_room_for() {
+        let authorizer = MetricsAuthorizer::new(api_client());
+        let now = Instant::now();
+        for number in 0..3 * CAPACITY {
+            authorizer.remember(number.to_le_bytes().to_vec(), Verdict::Unknown, now);
+            assert!(authorizer.answers.lock().unwrap().len() <= CAPACITY);
+        }
+        let last = (3 * CAPACITY - 1).to_le_bytes();
+        assert_eq!(authorizer.remembered(&last, now), Some(Verdict::Unknown));
+        assert_eq!(authorizer.remembered(&last, now + REFUSED), None);
+    }
+
+    fn api_client() -> Client {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        FakeApi::default().client()
+    }
+}
