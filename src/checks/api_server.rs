@@ -1,7 +1,7 @@
 use kube::Client;
 
 use super::Finding;
-use crate::server::metrics::Check;
+use crate::server::problems::Check;
 
 /// The first minor release with everything that the registrations and CRDs use: matchConditions are
 /// stable since 1.30.

@@ -1,7 +1,7 @@
 use kube::Client;
 
 use super::Finding;
-use crate::server::metrics::Check;
+use crate::server::problems::Check;
 
 const VERSION: &str = "agentkube.io/v1alpha1";
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::server::metrics::Check;
+use crate::server::problems::Check;
 
 /// What a check found
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::{Finding, Subject};
-use crate::{api::MANAGER, server::metrics::Check};
+use crate::{api::MANAGER, server::problems::Check};
 
 const GROUP: &str = "agentkube.io";
 

@@ -12,7 +12,7 @@ use super::{Finding, Subject};
 use crate::{
     api::MANAGER,
     leader::LEASE,
-    server::{certificates::secret, metrics::Check},
+    server::{certificates::secret, problems::Check},
 };
 
 /// How many rights are asked about at a time.

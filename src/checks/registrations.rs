@@ -11,7 +11,7 @@ use crate::{
             bundle::Bundle,
             ca_bundle::{Injector, NAME, Registration, owner_of_bundles},
         },
-        metrics::Check,
+        problems::Check,
     },
 };
 

@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use super::{Finding, Subject, registrations::Registrations};
 use crate::server::{
     certificates::{directory, secret},
-    metrics::Check,
+    problems::Check,
 };
 
 const TYPE: &str = "kubernetes.io/tls";

@@ -6,7 +6,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{Finding, Subject, look};
 use crate::server::{
     Metrics, Shutdown,
-    metrics::{Check, Problem},
+    problems::{Check, Problem},
 };
 
 /// Looks for everything again and again until the shutdown has finished: says once what is new, and

@@ -5,7 +5,7 @@ use kube::Client;
 use super::output;
 use crate::{
     checks::{self, Finding, Level, Subject},
-    server::metrics::Check,
+    server::problems::Check,
 };
 
 /// Prints a line for everything that is looked at: `ok`, `skipped`, `warning` or `error`, what it is

@@ -19,7 +19,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{admission::Webhook, audit::RejectionMetrics, server::client_auth::Refusals};
+use super::{
+    client_auth::Refusals,
+    problems::{Check, Problem, Problems},
+};
+use crate::{admission::Webhook, audit::RejectionMetrics};
 
 /// Handles to everything that this process counts; clones are cheap and count the same
 #[derive(Clone, Debug)]
@@ -30,7 +34,7 @@ pub struct Metrics {
     image_decisions: Family<ImageDecisionLabels, Counter>,
     leader: Gauge,
     mutate_seconds: Histogram,
-    problems: Family<ProblemLabels, Gauge>,
+    problems: Problems,
     rejections: RejectionMetrics,
     reviews: Family<ReviewLabels, Counter>,
     reviews_in_flight: Gauge,
@@ -54,7 +58,7 @@ impl Metrics {
             mutate_seconds: durations.get_or_create_owned(&DurationLabels {
                 webhook: Webhook::Mutate.as_str(),
             }),
-            problems: Family::default(),
+            problems: Problems::default(),
             rejections: RejectionMetrics::default(),
             reviews: Family::default(),
             reviews_in_flight: Gauge::default(),
@@ -90,15 +94,7 @@ impl Metrics {
             "1 if this replica leads, else 0",
             metrics.leader.clone(),
         );
-        for check in Check::ALL {
-            // A series that is there from the start can be told from one that is missing.
-            let _ = metrics.problem(check);
-        }
-        registry.register(
-            "problems",
-            "What is wrong around this replica, by the check that sees it: 0 where nothing is",
-            metrics.problems.clone(),
-        );
+        metrics.problems.register(&mut registry);
         register_rejections(&mut registry, &metrics.rejections);
         registry.register(
             "review_duration_seconds",
@@ -175,15 +171,7 @@ impl Metrics {
     /// A handle for one who looks for this problem
     #[must_use]
     pub fn problem(&self, check: Check) -> Problem {
-        let labels = ProblemLabels {
-            check: check.as_str(),
-        };
-        Problem {
-            gauge: self
-                .problems
-                .get_or_create_owned(&labels),
-            is_there: false,
-        }
+        self.problems.one(check)
     }
 
     /// The handles of the audit trail
@@ -270,85 +258,6 @@ pub struct CertificateExpiry(Gauge);
 impl CertificateExpiry {
     pub(super) fn set(&self, not_after: Timestamp) {
         self.0.set(not_after.as_second());
-    }
-}
-
-/// What is looked for; the names are those of lines on the terminal and of a metric's label
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Check {
-    /// The version of the API server
-    ApiServer,
-    /// Whether caBundle is ours to keep
-    CaBundle,
-    /// The certificate that is or would be served
-    Certificate,
-    /// Our own resources
-    Crds,
-    /// Whether there is a second installation
-    Installations,
-    /// What the manager has to be permitted
-    Permissions,
-    /// Whether the registrations are there and point at us
-    Registrations,
-    /// The Secret of the certificate
-    Secret,
-    /// What the manager was started with: looked at before the start alone
-    Settings,
-}
-
-impl Check {
-    /// All that a running manager looks for
-    pub const ALL: [Self; 8] = [
-        Self::ApiServer,
-        Self::Crds,
-        Self::Permissions,
-        Self::Secret,
-        Self::Certificate,
-        Self::Registrations,
-        Self::CaBundle,
-        Self::Installations,
-    ];
-
-    /// The name
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ApiServer => "api-server",
-            Self::CaBundle => "ca-bundle",
-            Self::Certificate => "certificate",
-            Self::Crds => "crds",
-            Self::Installations => "installations",
-            Self::Permissions => "permissions",
-            Self::Registrations => "registrations",
-            Self::Secret => "secret",
-            Self::Settings => "settings",
-        }
-    }
-}
-
-/// What is told apart among problems
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ProblemLabels {
-    check: &'static str,
-}
-
-/// One who looks for a problem; the gauge counts those who see it now. The default is registered
-/// nowhere.
-#[derive(Debug, Default)]
-pub struct Problem {
-    gauge: Gauge,
-    is_there: bool,
-}
-
-impl Problem {
-    /// Says whether it is there
-    pub fn set(&mut self, is_there: bool) {
-        match (self.is_there, is_there) {
-            (false, true) => self.gauge.inc(),
-            (true, false) => self.gauge.dec(),
-            _ => return,
-        };
-        self.is_there = is_there;
     }
 }
 

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod metrics_authorization;
 pub mod probes;
 pub mod room;
+pub mod problems;
 pub mod shutdown;
 mod standing;
 pub mod tls;

@@ -26,7 +26,7 @@ use rustls::{
 };
 use serde_json::json;
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval},
@@ -36,10 +36,14 @@ use tokio_rustls::TlsConnector;
 use crate::{
     cluster::{Cluster, Namespace, agent},
     harness::{Test, tests},
+    proxy::Proxy,
 };
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![ControlPlane: certificates_and_authorities_are_renewed_without_a_failed_call]
+    tests![ControlPlane:
+        certificates_and_authorities_are_renewed_without_a_failed_call,
+        a_replica_that_is_cut_off_is_trusted_until_its_certificate_ends,
+    ]
 }
 
 const REGISTRATION: &str = "agentkube-manager";
@@ -113,6 +117,99 @@ async fn certificates_and_authorities_are_renewed_without_a_failed_call(
         ensure!(warnings.is_empty(), "{}", warnings.join("\n"));
     }
     Ok(())
+}
+
+async fn a_replica_that_is_cut_off_is_trusted_until_its_certificate_ends(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    // The second certificate ends with the first authority, 13 s after the second authority signs.
+    let lifetimes = ["--certificate-lifetime=30s", "--authority-lifetime=40s"];
+    delete_secret(cluster).await?;
+    let proxy = Proxy::start(cluster).await?;
+    let options = |name: &str| ManagerOptions {
+        name: name.to_owned(),
+        webhook_port: None,
+        args: lifetimes.map(str::to_owned).to_vec(),
+        ..cluster.manager_options(&[])
+    };
+    let cut_off = ManagerOptions {
+        env: vec![("KUBECONFIG".to_owned(), proxy.kubeconfig(cluster).await?)],
+        ..options("agentkube-manager-2")
+    };
+    let (well, cut_off) = futures::try_join!(
+        Manager::start(&cluster.control_plane, options("agentkube-manager-1")),
+        Manager::start(&cluster.control_plane, cut_off)
+    )?;
+    until("a second authority", LIMIT, async || {
+        let [mutating, _] = bundles(cluster).await?;
+        Ok((mutating.len() == 2).then_some(()))
+    })
+    .await?;
+    proxy.freeze_everything();
+    let kept = served(cluster, cut_off.webhook_port()).await?;
+
+    // The other replica goes on to the new authority ...
+    let before = served(cluster, well.webhook_port()).await?;
+    until("the new authority to sign", LIMIT, async || {
+        let now = served(cluster, well.webhook_port()).await?;
+        Ok((now != before).then_some(()))
+    })
+    .await
+    .with_context(|| well.log())?;
+    // ... and what this one serves is trusted, up to the moment at which it asks for no more calls.
+    let mut handshakes = 0;
+    until("readiness to turn off", LIMIT, async || {
+        ensure!(
+            served(cluster, cut_off.webhook_port()).await? == kept,
+            "it serves another certificate"
+        );
+        handshakes += 1;
+        let (code, body) = readyz(&cut_off).await?;
+        ensure!(
+            code == 200 || body.contains("[-]certificate: the serving certificate expires at"),
+            "{body}"
+        );
+        Ok((code != 200).then_some(()))
+    })
+    .await
+    .with_context(|| cut_off.log())?;
+    ensure!(handshakes > 100, "only {handshakes} handshakes");
+
+    // Back, it catches up.
+    proxy.thaw();
+    until("readiness to turn on", LIMIT, async || {
+        let (code, _) = readyz(&cut_off).await?;
+        Ok((code == 200).then_some(()))
+    })
+    .await
+    .with_context(|| cut_off.log())?;
+    served(cluster, cut_off.webhook_port()).await?;
+    Ok(())
+}
+
+/// What a probe is told: the status, and a line for each check.
+async fn readyz(manager: &Manager) -> anyhow::Result<(u16, String)> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, manager.probe_port())).await?;
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .await?;
+    let code = answer
+        .split(' ')
+        .nth(1)
+        .context("no status")?
+        .parse()?;
+    Ok((code, answer))
+}
+
+/// The certificate that a replica serves, which both registrations have to trust.
+async fn served(cluster: &Cluster, port: u16) -> anyhow::Result<CertificateDer<'static>> {
+    let [mutating, validating] = bundles(cluster).await?;
+    handshake(port, &mutating).await?;
+    handshake(port, &validating).await
 }
 
 async fn start(cluster: &Cluster, name: &str) -> anyhow::Result<Manager> {

@@ -13,8 +13,8 @@ use std::{
 use agentkube::server::{
     Deadline, Limits, Metrics, ServingCertificate, Shutdown, bind, body,
     certificates::issue::{Authority, Leaf},
-    room::{self, Room},
     client_auth::ClientAuthorities,
+    room::{self, Room},
     serve,
     tls::{Pair, server_config},
 };

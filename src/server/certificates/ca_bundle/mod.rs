@@ -51,8 +51,8 @@ use crate::{
             secret::{self, Authorities},
             trust::{Seen, Trust},
         },
-        metrics::Problem,
         probes::Flag,
+        problems::Problem,
     },
 };
 

@@ -103,7 +103,7 @@ impl FakeServer {
         let client = Client::new(service, "agentkube-system");
         let report = Report {
             flag: Health::new(Shutdown::new()).flag("registrations", "waiting"),
-            contested: Metrics::new("test").problem(crate::server::metrics::Check::CaBundle),
+            contested: Metrics::new("test").problem(crate::server::problems::Check::CaBundle),
         };
         let trust = watch::Sender::new(Trust::default());
         let secrets = Api::namespaced(client.clone(), "agentkube-system");
