@@ -93,6 +93,21 @@ fn a_kubeconfig_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_check_says_everything_that_is_wrong_before_a_cluster_is_there() {
+    let settings = [
+        ("AGENTKUBE_IMAGE_CODXE", "quay.io/a/b:c"),
+        ("KUBECONFIG", "/nowhere/kubeconfig"),
+    ];
+    let output = agentkube(
+        &["manager", "--check", "--client-ca=/nowhere/ca.crt"],
+        &settings,
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), "");
+    assert_snapshot!(String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn a_scan_without_a_cluster_exits_with_2_and_says_where_it_looked() {
     let nowhere = [("KUBECONFIG", "/nowhere/kubeconfig")];
     let output = agentkube(&["audit", "scan"], &nowhere);

@@ -33,9 +33,10 @@ pub(super) async fn run(
     }
     let mut lines = String::new();
     for finding in &findings {
-        // Some words come from the API server, and a line is a line.
+        // Some words have several lines, and a finding has one.
         let line = finding.to_string();
-        lines.push_str(&line.replace(['\n', '\r'], " "));
+        let parts: Vec<_> = line.lines().map(str::trim).collect();
+        lines.push_str(&parts.join(" "));
         lines.push('\n');
     }
     output::data(&lines)?;

@@ -119,7 +119,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     logging::start(args.log_format);
-    let policy = settings::from_environment().context("the manager does not start");
+    let policy = settings::from_environment();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -127,7 +127,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.check {
         return runtime.block_on(check(args, policy));
     }
-    runtime.block_on(manage(args, policy?))?;
+    let policy = policy.context("the manager does not start")?;
+    runtime.block_on(manage(args, policy))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -79,15 +79,15 @@ impl ClientAuthorities {
     pub async fn load(&self, path: &Path) -> Result<Vec<u8>, ClientAuthorityError> {
         let pem = tokio::fs::read(path)
             .await
-            .map_err(|source| ClientAuthorityError::Read {
+            .map_err(|why| ClientAuthorityError::Read {
                 path: path.to_owned(),
-                source,
+                why,
             })?;
         Bundle::parse(&pem)
             .and_then(|authorities| self.replace(&authorities))
-            .map_err(|source| ClientAuthorityError::Parse {
+            .map_err(|why| ClientAuthorityError::Parse {
                 path: path.to_owned(),
-                source,
+                why,
             })?;
         Ok(pem)
     }
@@ -133,20 +133,20 @@ impl ClientAuthorities {
 #[non_exhaustive]
 pub enum ClientAuthorityError {
     /// It holds something else
-    #[error("`{}` holds no authorities: {source} (hint: --client-ca takes a file with the authority, in PEM, that signed the API server's client certificate)", path.display())]
+    #[error("`{}` holds no authorities: {why} (hint: --client-ca takes a file with the authority, in PEM, that signed the API server's client certificate)", path.display())]
     Parse {
         /// The file
         path: PathBuf,
         /// What is wrong with it
-        source: PairError,
+        why: PairError,
     },
     /// It cannot be read
-    #[error("`{}` cannot be read: {source} (hint: --client-ca takes a file with authorities in PEM)", path.display())]
+    #[error("`{}` cannot be read: {why} (hint: --client-ca takes a file with authorities in PEM)", path.display())]
     Read {
         /// The file
         path: PathBuf,
         /// The system's own words
-        source: std::io::Error,
+        why: std::io::Error,
     },
 }
 

@@ -8,7 +8,7 @@
 //!
 //! The Secret is the only place where replicas agree. Each write is guarded, a creation by the name
 //! and an update by the `resourceVersion`, so that of several replicas that start at once one wins
-//! and the others read. What is written when is told by [`rotation`] alone.
+//! and the others read. What is written when is told by `rotation` alone.
 //!
 //! Whatever came into the Secret, a replica that serves a pair goes on with it until it has seen the
 //! authority of the new one in both registrations for a while, and asks for both authorities there
@@ -89,7 +89,7 @@ pub struct SecretCertificates {
 
 impl SecretCertificates {
     /// Certificates for these names (DNS names or IP addresses), in the Secret [`NAME`] of this
-    /// namespace; `trust` is what [`ca_bundle::keep`](super::ca_bundle::keep) tells of the
+    /// namespace; `trust` is what [`Keepers`](super::ca_bundle::Keepers) tells of the
     /// registrations
     #[must_use]
     pub fn new(
