@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use agentkube::server::certificates::issue::{Authority, service_names};
 use agentkube_playground::{Manager, ManagerOptions, until};
 use anyhow::{Context, ensure};
 use k8s_openapi::api::{
@@ -27,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         what_is_wrong_is_said_with_what_to_do,
         a_running_manager_says_once_what_is_wrong_and_keeps_a_metric,
         a_bundle_that_somebody_else_keeps_writing_is_left_to_them,
+        a_certificate_of_a_directory_is_held_against_the_registrations,
     ]
 }
 
@@ -204,7 +206,7 @@ async fn a_bundle_that_somebody_else_keeps_writing_is_left_to_them(
     let ours = bundle(&mutating.get(REGISTRATION).await?)?;
     let now = jiff::Timestamp::now();
     let hour = std::time::Duration::from_secs(3600);
-    let rival = agentkube::server::certificates::issue::Authority::new(hour, now)?;
+    let rival = Authority::new(hour, now)?;
     let theirs = rival
         .certificate_pem()
         .as_bytes()
@@ -283,6 +285,55 @@ async fn a_bundle_that_somebody_else_keeps_writing_is_left_to_them(
     })
     .await?;
     problem(&manager, "ca-bundle", 0).await
+}
+
+async fn a_certificate_of_a_directory_is_held_against_the_registrations(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    // Puts its authority into the registrations, and says so in the Secret.
+    let manager = cluster.start_manager(&[]).await?;
+    drop(manager);
+    let secrets: Api<Secret> = Api::namespaced(cluster.client(), NAMESPACE);
+    let data = secrets
+        .get(SECRET)
+        .await?
+        .data
+        .unwrap_or_default();
+    let field = |key: &str| {
+        data.get(key)
+            .map_or(&[] as &[u8], |value| &value.0)
+    };
+    let admin = cluster.control_plane.admin_kubeconfig();
+    let directory = tempfile::tempdir()?;
+    let flag = format!("--tls-dir={}", directory.path().display());
+    let looked_at = async |chain: &[u8], key: &[u8]| {
+        std::fs::write(directory.path().join("tls.crt"), chain)?;
+        std::fs::write(directory.path().join("tls.key"), key)?;
+        check(cluster, admin, &[&flag]).await
+    };
+
+    let said = looked_at(field("tls.crt"), field("tls.key")).await?;
+    ensure!(said.succeeded, "{}", said.lines.join("\n"));
+    said.line("ok       certificate")?;
+
+    let hour = std::time::Duration::from_secs(3600);
+    let mut names = service_names(REGISTRATION, NAMESPACE);
+    names.push("127.0.0.1".to_owned());
+    let now = jiff::Timestamp::now();
+    let ours = Authority::from_pem(field("ca.crt"), field("ca.key"), now)?;
+    let stranger = Authority::new(hour, now)?;
+    for (authority, from, what) in [
+        (&stranger, now, "the API server does not take the one in"),
+        (&ours, now - hour * 2, "the certificate expired at"),
+        (&ours, now + hour * 2, "the certificate is not valid before"),
+    ] {
+        let leaf = authority.issue(&names, hour, from)?;
+        let said = looked_at(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes()).await?;
+        ensure!(!said.succeeded, "{}", said.lines.join("\n"));
+        let line = said.line("error    certificate")?;
+        ensure!(line.contains(what) && line.contains("(hint: "), "{line}");
+    }
+    Ok(())
 }
 
 /// What was printed, line by line.
