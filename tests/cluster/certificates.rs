@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::{
     cluster::{Cluster, LIMIT, agent},
     harness::{Test, tests},
+    rotation::handshakes,
 };
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -239,6 +240,8 @@ async fn a_spoilt_secret_is_mended_and_no_call_fails(cluster: &Cluster) -> anyho
     };
     let outcome: anyhow::Result<()> = tokio::select! {
         failed = calls() => failed.map(|never| match never {}),
+        // The API server's own connections may be older than what is served.
+        failed = handshakes(cluster, manager.webhook_port()) => failed.map(|never| match never {}),
         done = spoil => done,
     };
     outcome.with_context(|| manager.log())

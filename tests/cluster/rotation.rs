@@ -190,6 +190,24 @@ async fn a_replica_that_is_cut_off_is_trusted_until_its_certificate_ends(
     Ok(())
 }
 
+/// Opens new connections to a replica, trusting what the registrations said up to 200 ms ago, until
+/// one is refused.
+pub(crate) async fn handshakes(
+    cluster: &Cluster,
+    port: u16,
+) -> anyhow::Result<std::convert::Infallible> {
+    loop {
+        let trusted = bundles(cluster).await?;
+        let read = Instant::now();
+        while read.elapsed() < Duration::from_millis(200) {
+            for bundle in &trusted {
+                handshake(port, bundle).await?;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
 /// What a probe is told: the status, and a line for each check.
 async fn readyz(manager: &Manager) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, manager.probe_port())).await?;
