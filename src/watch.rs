@@ -43,10 +43,7 @@ pub(crate) async fn follow<K>(
                 }
                 on_event(event);
             }
-            // The history was compacted: the watcher lists anew, and nothing is lost.
-            Err(watcher::Error::WatchError(status)) if status.code == GONE => {
-                debug!(%kind, "the watch begins anew");
-            }
+            Err(error) if begins_anew(&error) => debug!(%kind, "the watch begins anew"),
             // The watcher retries by itself; once is enough to say so.
             Err(error) if !is_failing => {
                 is_failing = true;
@@ -55,6 +52,12 @@ pub(crate) async fn follow<K>(
             Err(_) => {}
         }
     }
+}
+
+/// Whether a watch fails only because the API server no longer knows how things were. The watcher
+/// then lists anew, and nothing is lost.
+pub(crate) fn begins_anew(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchError(status) if status.code == GONE)
 }
 
 fn hint(error: &watcher::Error) -> &'static str {

@@ -34,16 +34,19 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::server::{
-    Shutdown,
-    certificates::{
-        Said,
-        bundle::Bundle,
-        issue::{IssueError, Lifetimes},
-        rotation::{self, Contents, Data, Step},
-        trust::Trust,
+use crate::{
+    server::{
+        Shutdown,
+        certificates::{
+            Said,
+            bundle::Bundle,
+            issue::{IssueError, Lifetimes},
+            rotation::{self, Contents, Data, Step},
+            trust::Trust,
+        },
+        tls::{PairError, ServingCertificate},
     },
-    tls::{PairError, ServingCertificate},
+    watch::begins_anew,
 };
 
 /// The Secret's name, in the manager's namespace
@@ -165,7 +168,9 @@ impl SecretCertificates {
                         self.pause = None;
                     }
                     Some(Err(error)) => {
-                        self.trouble(&error);
+                        if !begins_anew(&error) {
+                            self.trouble(&error);
+                        }
                         continue;
                     }
                     // It never ends: it starts anew after each error.

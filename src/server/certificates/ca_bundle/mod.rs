@@ -54,6 +54,7 @@ use crate::{
         probes::Flag,
         problems::Problem,
     },
+    watch::begins_anew,
 };
 
 /// The name of both registrations
@@ -263,6 +264,7 @@ impl<K: Registration> Keeper<K> {
                 );
                 self.trouble(why);
             }
+            Err(error) if begins_anew(&error) => {}
             Err(error) => {
                 self.trouble(format!(
                     "{} `{NAME}` cannot be watched: {error}",
