@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use kube::Client;
 use thiserror::Error;
 use tokio::{
@@ -208,10 +208,14 @@ impl Webhooks {
             Err(error) => {
                 self.metrics.review_undecided();
                 tracing::warn!(uid = review.uid(), namespace = review.namespace(), %error, "a review could not be decided");
-                json(unavailable(
-                    review.uid(),
-                    &format!("{error} (hint: try again)"),
-                ))
+                let message = format!("{error} (hint: try again)");
+                let mut response = json(unavailable(review.uid(), &message));
+                // The next try goes over another connection, and by that to another replica, which may
+                // know more: it may be this one alone that is cut off.
+                response
+                    .headers_mut()
+                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
+                response
             }
         }
     }
@@ -412,6 +416,14 @@ mod tests {
             "{:?}",
             start.elapsed()
         );
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_decided_here_may_be_decided_by_another_replica() {
+        let (router, _) = webhooks(Some(500));
+        let request = request(Method::POST, "/mutate", review());
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.headers()[header::CONNECTION], "close");
     }
 
     #[tokio::test]

@@ -122,6 +122,16 @@ impl Cluster {
         Ok(replicas)
     }
 
+    /// Has the API server call another manager, and waits until it does.
+    pub(crate) async fn point_webhooks_at(&self, port: u16) -> anyhow::Result<()> {
+        self.installation
+            .lock()
+            .await
+            .point_webhooks_at(port)
+            .await?;
+        self.until_webhooks_answer().await
+    }
+
     /// Undoes what a test before may have left.
     async fn prepare(&self) -> anyhow::Result<()> {
         // It may have pointed the registrations elsewhere, or deleted them.

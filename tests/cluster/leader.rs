@@ -5,18 +5,28 @@ use std::time::Duration;
 use agentkube::leader::LEASE_DURATION;
 use agentkube_playground::{Manager, ManagerOptions, until};
 use anyhow::{Context, ensure};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
     cluster::{Cluster, LIMIT, agent},
     harness::{Test, tests},
+    proxy::Proxy,
 };
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![ControlPlane:
         a_killed_leader_is_followed_when_its_lease_has_run_out,
         a_leader_that_stops_hands_over_at_once,
+        a_leader_that_was_frozen_is_followed_and_steps_back,
+        a_leader_that_is_cut_off_is_followed_and_steps_back,
+        a_holder_is_judged_by_what_it_does_and_not_by_its_clock,
     ]
 }
 
@@ -38,16 +48,10 @@ async fn a_killed_leader_is_followed_when_its_lease_has_run_out(
 
     first.kill();
     let killed = Instant::now();
-    {
-        // A Service would leave out the replica that does not answer.
-        let mut installation = cluster.installation.lock().await;
-        installation
-            .point_webhooks_at(second.webhook_port())
-            .await?;
-        installation
-            .until_webhooks_answer()
-            .await?;
-    }
+    // A Service would leave out the replica that does not answer.
+    cluster
+        .point_webhooks_at(second.webhook_port())
+        .await?;
     ensure!(!leads(&second).await?, "two led at once");
     for name in ["meanwhile", "as-well"] {
         ns.create(&agent(name, &armed)).await?;
@@ -75,21 +79,135 @@ async fn a_leader_that_stops_hands_over_at_once(cluster: &Cluster) -> anyhow::Re
     Ok(())
 }
 
+async fn a_leader_that_was_frozen_is_followed_and_steps_back(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    let [mut first, second] = two_managers(cluster).await?;
+    let ns = cluster.namespace("frozen").await?;
+    first.pause();
+    let frozen = Instant::now();
+    // A Service would leave out the replica that does not answer.
+    cluster
+        .point_webhooks_at(second.webhook_port())
+        .await?;
+    let armed = json!({"runtime": "Codex", "paused": false});
+    ns.create(&agent("meanwhile", &armed))
+        .await?;
+    let limit = LEASE_DURATION + MARGIN;
+    until_leading(&second, limit.saturating_sub(frozen.elapsed())).await?;
+    ns.wait_running("meanwhile").await?;
+
+    first.resume();
+    until_following(&first).await?;
+    ensure!(leads(&second).await?, "it took the Lease back");
+    ns.create(&agent("after", &armed))
+        .await?;
+    ns.wait_running("after").await?;
+    let pods = ns.list("Pod", "").await?;
+    ensure!(pods.len() == 2, "not one pod for each Agent: {pods:?}");
+    Ok(())
+}
+
+async fn a_leader_that_is_cut_off_is_followed_and_steps_back(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    let proxy = Proxy::start(cluster).await?;
+    let kubeconfig = proxy.kubeconfig(cluster).await?;
+    let first = cluster
+        .start_manager_with(ManagerOptions {
+            env: vec![("KUBECONFIG".to_owned(), kubeconfig)],
+            ..cluster.manager_options(&[])
+        })
+        .await?;
+    until_leading(&first, LIMIT).await?;
+    let second = second_manager(cluster).await?;
+    proxy.freeze_everything();
+    let cut_off = Instant::now();
+    // It has to stop before somebody else begins.
+    until_following(&first).await?;
+    ensure!(!leads(&second).await?, "two led at once");
+    let limit = LEASE_DURATION + MARGIN;
+    until_leading(&second, limit.saturating_sub(cut_off.elapsed())).await?;
+
+    cluster
+        .point_webhooks_at(second.webhook_port())
+        .await?;
+    let ns = cluster.namespace("cut-off").await?;
+    let armed = json!({"runtime": "Codex", "paused": false});
+    ns.create(&agent("meanwhile", &armed))
+        .await?;
+    ns.wait_running("meanwhile").await?;
+    proxy.thaw();
+    ns.create(&agent("after", &armed))
+        .await?;
+    ns.wait_running("after").await?;
+    ensure!(!leads(&first).await?, "it took the Lease back");
+    Ok(())
+}
+
+async fn a_holder_is_judged_by_what_it_does_and_not_by_its_clock(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    let leases: Api<Lease> = Api::namespaced(cluster.client(), "agentkube-system");
+    let hour = SignedDuration::from_hours(1);
+    let held = async |clock: Timestamp| {
+        let spec = json!({"spec": {
+            "holderIdentity": "somebody-else", "leaseDurationSeconds": 15, "leaseTransitions": 1,
+            "renewTime": MicroTime(clock), "acquireTime": MicroTime(clock),
+        }});
+        leases
+            .patch(
+                "agentkube-manager",
+                &PatchParams::default(),
+                &Patch::Merge(spec),
+            )
+            .await
+    };
+    let mut manager = cluster.start_manager(&[]).await?;
+    until_leading(&manager, LIMIT).await?;
+    ensure!(manager.stop().await.is_some(), "it did not end");
+
+    // Somebody renews the Lease every second, by a clock that is an hour slow.
+    held(Timestamp::now() - hour).await?;
+    let manager = Manager::start(&cluster.control_plane, cluster.manager_options(&[])).await?;
+    let watched = Instant::now();
+    while watched.elapsed() < LEASE_DURATION + MARGIN {
+        held(Timestamp::now() - hour).await?;
+        ensure!(!leads(&manager).await?, "it took a Lease that is renewed");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // By a clock that is an hour fast, and then no more.
+    held(Timestamp::now() + hour).await?;
+    until_leading(&manager, LEASE_DURATION + MARGIN).await
+}
+
 /// Two managers, of which the first leads; the registrations point at that one.
 async fn two_managers(cluster: &Cluster) -> anyhow::Result<[Manager; 2]> {
     let first = cluster.start_manager(&[]).await?;
     until_leading(&first, LIMIT).await?;
-    let options = ManagerOptions {
-        name: "agentkube-manager-2".to_owned(),
-        webhook_port: None,
-        ..cluster.manager_options(&[])
-    };
-    let second = Manager::start(&cluster.control_plane, options).await?;
+    let second = second_manager(cluster).await?;
     ensure!(
         leads(&first).await? && !leads(&second).await?,
         "not the first one alone leads"
     );
     Ok([first, second])
+}
+
+async fn second_manager(cluster: &Cluster) -> anyhow::Result<Manager> {
+    let options = ManagerOptions {
+        name: "agentkube-manager-2".to_owned(),
+        webhook_port: None,
+        ..cluster.manager_options(&[])
+    };
+    Manager::start(&cluster.control_plane, options).await
+}
+
+async fn until_following(manager: &Manager) -> anyhow::Result<()> {
+    let led = until("the leader to step back", LIMIT, async || {
+        Ok((!leads(manager).await?).then_some(()))
+    })
+    .await;
+    led.with_context(|| manager.log())
 }
 
 async fn until_leading(manager: &Manager, limit: Duration) -> anyhow::Result<()> {
