@@ -122,6 +122,13 @@ impl Cluster {
         Ok(replicas)
     }
 
+    /// Applies the shipped manifests again, over whatever is there.
+    pub(crate) async fn apply_manifests(&self) -> anyhow::Result<()> {
+        let installation = Installation::apply(&self.control_plane, self.webhook_port).await?;
+        *self.installation.lock().await = installation;
+        Ok(())
+    }
+
     /// Has the API server call another manager, and waits until it does.
     pub(crate) async fn point_webhooks_at(&self, port: u16) -> anyhow::Result<()> {
         self.installation

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use agentkube_playground::{Load, ManagerOptions, Replicas, until};
 use anyhow::{Context, ensure};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{Api, api::PostParams};
 use serde_json::json;
 
 use crate::{
@@ -15,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests![ControlPlane:
         ten_rollouts_under_load_lose_no_call,
         a_replica_that_is_killed_takes_only_what_it_was_answering_along,
+        an_upgrade_under_load_loses_no_call,
     ]
 }
 
@@ -103,6 +106,90 @@ async fn a_replica_that_is_killed_takes_only_what_it_was_answering_along(
     );
     replicas.stop().await;
     Ok(())
+}
+
+/// CRDs first, then the replicas: as `kubectl apply -k` does, since a Deployment rolls later. The
+/// variable `AGENTKUBE_OLDER` may name the program that is upgraded; without it, it is this one, and
+/// what is older is the CRD.
+async fn an_upgrade_under_load_loses_no_call(cluster: &Cluster) -> anyhow::Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(cluster.client());
+    let name = "agents.agentkube.io";
+    let mut older = crds.get(name).await?;
+    let field = forget_a_field(&mut older)?;
+    crds.replace(name, &PostParams::default(), &older)
+        .await?;
+    let mut options = ManagerOptions {
+        drain_delay: DRAIN,
+        ..cluster.manager_options(&[])
+    };
+    let newer = options.binary.clone();
+    if let Some(binary) = std::env::var_os("AGENTKUBE_OLDER") {
+        options.binary = binary.into();
+    }
+    let mut replicas = cluster
+        .start_replicas(options, REPLICAS)
+        .await?;
+    let ns = namespace_with_agent(cluster).await?;
+    let load = load(cluster, &ns)?;
+    some_calls(&load).await?;
+
+    cluster.apply_manifests().await?;
+    let crd = serde_json::to_string(&crds.get(name).await?)?;
+    ensure!(crd.contains(field), "the CRD is still the older one");
+    some_calls(&load).await?;
+    replicas.upgrade_to(newer);
+    for _ in 0..REPLICAS {
+        replicas
+            .roll(&cluster.control_plane)
+            .await?;
+        some_calls(&load).await?;
+    }
+    let calls = load.stop().await;
+    println!(
+        "{} calls over an upgrade: {} failures",
+        calls.answered,
+        calls.failures.len()
+    );
+    ensure!(calls.failures.is_empty(), "{:?}", calls.failures);
+    replicas.stop().await;
+    Ok(())
+}
+
+/// Takes a field out of the schema of Agents, and says which.
+fn forget_a_field(crd: &mut CustomResourceDefinition) -> anyhow::Result<&'static str> {
+    let field = "nodeSelector";
+    let spec = crd
+        .spec
+        .versions
+        .first_mut()
+        .and_then(|version| {
+            version
+                .schema
+                .as_mut()?
+                .open_api_v3_schema
+                .as_mut()
+        })
+        .and_then(|schema| {
+            schema
+                .properties
+                .as_mut()?
+                .get_mut("spec")
+        })
+        .context("the CRD has no spec")?;
+    spec.properties
+        .as_mut()
+        .and_then(|fields| fields.remove(field))
+        .context("it has no such field")?;
+    Ok(field)
+}
+
+/// Waits for some more calls.
+async fn some_calls(load: &Load) -> anyhow::Result<()> {
+    let before = load.so_far().answered;
+    until("some more calls", PATIENCE, async || {
+        Ok((load.so_far().answered > before + 200).then_some(()))
+    })
+    .await
 }
 
 /// Two replicas behind the address that the registrations point at.

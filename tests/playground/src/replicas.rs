@@ -1,6 +1,6 @@
 //! Several replicas of the manager behind one address, as a Deployment and a Service would have them.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 
@@ -58,6 +58,11 @@ impl Replicas {
     /// The replicas that run, the oldest first.
     pub fn running(&mut self) -> &mut [Manager] {
         &mut self.running
+    }
+
+    /// Those that are started from now on are this program.
+    pub fn upgrade_to(&mut self, binary: impl Into<PathBuf>) {
+        self.options.binary = binary.into();
     }
 
     /// Starts one more, and waits until it gets connections.
