@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{list, manager, query, read, text};
 
 fn dashboard() -> Value {
-    serde_json::from_str(&read("manifests/monitoring/dashboard.json")).expect("JSON")
+    serde_json::from_str(&read("manifests/components/monitoring/dashboard.json")).expect("JSON")
 }
 
 /// Rows and what stands in them, one after the other.

@@ -72,7 +72,7 @@ async fn an_overlay_takes_the_component() {
     assert_eq!(dashboard["metadata"]["labels"]["grafana_dashboard"], "1");
     assert_eq!(
         text(&dashboard["data"]["agentkube.json"]),
-        read("manifests/monitoring/dashboard.json")
+        read("manifests/components/monitoring/dashboard.json")
     );
 
     let monitor = find(&objects, "PodMonitor");

@@ -6,7 +6,7 @@ use crate::{list, manager, needed, query, read, text};
 
 /// The rules as Prometheus itself takes them, by the recipe of the documentation.
 fn plain() -> String {
-    read("manifests/monitoring/rules.yaml")
+    read("manifests/components/monitoring/rules.yaml")
         .split_once("\nspec:\n")
         .expect("a spec")
         .1
@@ -24,7 +24,7 @@ pub(crate) fn alerts() -> Vec<Value> {
 }
 
 fn cases() -> Vec<Value> {
-    let cases = read("manifests/monitoring/tests.yaml");
+    let cases = read("manifests/components/monitoring/tests.yaml");
     let cases: Value = serde_saphyr::from_str(&cases).expect("the cases are YAML");
     list(&cases["tests"]).to_vec()
 }
@@ -55,7 +55,10 @@ fn promtool_takes_the_rules_and_sees_them_fire() {
         fs::write(directory.path().join(name), content).expect("the file is written");
     };
     write("agentkube.rules.yaml", &plain());
-    write("tests.yaml", &read("manifests/monitoring/tests.yaml"));
+    write(
+        "tests.yaml",
+        &read("manifests/components/monitoring/tests.yaml"),
+    );
     let check = [
         "check",
         "rules",
