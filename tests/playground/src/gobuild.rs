@@ -17,6 +17,7 @@ use crate::{
     process::Process,
     state,
     talk::{self, Progress},
+    versions,
 };
 
 /// The folders of the module `sigs.k8s.io/kwok` (Apache-2.0) whose stages make up `stages.yaml`.
@@ -40,13 +41,6 @@ pub(crate) struct Module {
     pub(crate) time: &'static str,
 }
 
-/// The Go module with the control plane's tools.
-const CONTROL_PLANE: Module = Module {
-    folder: "controlplane",
-    title: "the control plane",
-    time: "5 to 10 minutes on 2 cores",
-};
-
 impl Module {
     pub(crate) fn path(self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(self.folder)
@@ -55,12 +49,13 @@ impl Module {
 
 /// Where the programs of this version of the control plane are kept.
 pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
-    let arguments = arguments(&PARTS, Path::new(""))?;
+    let module = versions::chosen()?;
+    let arguments = arguments(module, &PARTS, Path::new(""))?;
     let texts = arguments
         .iter()
         .map(String::as_str)
         .chain(STAGES);
-    cache_of(CONTROL_PLANE, texts)
+    cache_of(module, texts)
 }
 
 /// Where the programs of this version of a Go module are kept; `texts` are what they depend on besides it.
@@ -93,9 +88,10 @@ pub(crate) async fn build(cache: &Path, parts: &[Part]) -> anyhow::Result<()> {
         missing.retain(|part| !cache.join(part.file()).is_file());
         missing
     };
-    require_go(&missing())?;
+    let module = versions::chosen()?;
+    require_go(module, &missing())?;
     fs::create_dir_all(cache).with_context(|| format!("cannot create `{}`", cache.display()))?;
-    let _lock = lock(CONTROL_PLANE, cache).await?;
+    let _lock = lock(module, cache).await?;
     // Asked again: somebody else may have built them in the meantime.
     let missing = missing();
     if missing.is_empty() {
@@ -106,10 +102,10 @@ pub(crate) async fn build(cache: &Path, parts: &[Part]) -> anyhow::Result<()> {
         .iter()
         .filter(|part| part.package().is_some())
         .count();
-    let arguments = arguments(&missing, &work.bin())?;
-    compile(CONTROL_PLANE, &work, &arguments, programs).await?;
+    let arguments = arguments(module, &missing, &work.bin())?;
+    compile(module, &work, &arguments, programs).await?;
     if missing.contains(&Part::Stages) {
-        collect_stages(&work.0).await?;
+        collect_stages(module, &work.0).await?;
     }
     for part in missing {
         // A rename is all or nothing: whoever finds the file finds it whole.
@@ -229,8 +225,8 @@ fn report(elapsed: Duration, built: &[String], programs: usize) -> String {
 
 /// Joins KWOK's stages into one file. They are taken from the module, so that they fit the program; and kept,
 /// as Go may be gone later.
-async fn collect_stages(work: &Path) -> anyhow::Result<()> {
-    let directory = folder(CONTROL_PLANE, "sigs.k8s.io/kwok", work).await?;
+async fn collect_stages(module: Module, work: &Path) -> anyhow::Result<()> {
+    let directory = folder(module, "sigs.k8s.io/kwok", work).await?;
     let mut stages = String::new();
     for folder in STAGES {
         let folder = directory.join(folder);
@@ -254,8 +250,8 @@ async fn collect_stages(work: &Path) -> anyhow::Result<()> {
 }
 
 /// What `go` is to do: the same for everybody, or it would have to be part of the hash.
-fn arguments(parts: &[Part], bin: &Path) -> anyhow::Result<Vec<String>> {
-    let version = kubernetes_version(&fs::read_to_string(CONTROL_PLANE.path().join("go.mod"))?)?;
+fn arguments(module: Module, parts: &[Part], bin: &Path) -> anyhow::Result<Vec<String>> {
+    let version = kubernetes_version(&fs::read_to_string(module.path().join("go.mod"))?)?;
     let mut numbers = version
         .trim_start_matches('v')
         .split('.');
@@ -338,8 +334,8 @@ async fn output(module: Module, work: &Path, arguments: &[&str]) -> anyhow::Resu
 }
 
 /// Fails where Go is needed and missing.
-fn require_go(missing: &[Part]) -> anyhow::Result<()> {
-    let Some(reason) = why_no_go(CONTROL_PLANE) else {
+fn require_go(module: Module, missing: &[Part]) -> anyhow::Result<()> {
+    let Some(reason) = why_no_go(module) else {
         return Ok(());
     };
     let names: Vec<_> = missing
@@ -441,34 +437,32 @@ impl Fnv {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gotools;
 
     #[test]
     fn the_version_is_that_of_the_module() {
-        let go_mod = fs::read_to_string(CONTROL_PLANE.path().join("go.mod")).unwrap();
-        let version = kubernetes_version(&go_mod).unwrap();
-        assert!(version.starts_with("v1."), "{version}");
-        let arguments = arguments(&[Part::Kwok], Path::new("/bin-folder")).unwrap();
-        assert!(
-            arguments
-                .iter()
-                .any(|argument| argument.contains(&format!("gitVersion={version} ")))
-        );
-        assert_eq!(arguments.last().unwrap(), "sigs.k8s.io/kwok/cmd/kwok");
+        for (minor, module) in versions::VERSIONS {
+            let go_mod = fs::read_to_string(module.path().join("go.mod")).unwrap();
+            let version = kubernetes_version(&go_mod).unwrap();
+            assert!(version.starts_with(&format!("v{minor}.")), "{version}");
+            let arguments = arguments(module, &[Part::Kwok], Path::new("/bin-folder")).unwrap();
+            assert!(
+                arguments
+                    .iter()
+                    .any(|argument| argument.contains(&format!("gitVersion={version} ")))
+            );
+            assert_eq!(arguments.last().unwrap(), "sigs.k8s.io/kwok/cmd/kwok");
+        }
     }
 
     #[test]
     fn every_program_is_a_tool_of_the_module() {
-        let go_mod = fs::read_to_string(CONTROL_PLANE.path().join("go.mod")).unwrap();
-        for package in PARTS
+        let packages: Vec<_> = PARTS
             .iter()
             .filter_map(|part| part.package())
-        {
-            assert!(
-                go_mod
-                    .lines()
-                    .any(|line| line.trim() == package),
-                "{package}"
-            );
+            .collect();
+        for (_, module) in versions::VERSIONS {
+            gotools::expect_tools(module, &packages);
         }
     }
 

@@ -19,9 +19,13 @@ mod applier;
 mod apply;
 mod balancer;
 mod binaries;
+mod certmanager;
 mod controlplane;
 mod credentials;
+mod definitions;
 mod gobuild;
+mod gotools;
+mod helm;
 mod install;
 mod live;
 mod load;
@@ -31,7 +35,6 @@ mod manager_binary;
 mod manifests;
 mod mirrortools;
 mod nodes;
-mod openreports;
 mod ports;
 mod process;
 mod registry;
@@ -43,6 +46,7 @@ mod signals;
 mod small_image;
 mod state;
 pub mod talk;
+mod versions;
 mod wait;
 
 pub use crate::{
@@ -50,15 +54,17 @@ pub use crate::{
     apply::{Applied, Rejected, Warning, apply},
     balancer::Balancer,
     binaries::Binaries,
+    certmanager::CertManager,
     controlplane::{ControlPlane, ControlPlaneOptions},
+    definitions::{monitoring_crds, report_crd},
+    helm::locate_helm,
     install::Installation,
     live::end_everything,
     load::{Calls, Failure, Load},
     manager::{Manager, ManagerOptions},
     manager_binary::build_manager,
-    manifests::{Manifest, read_manifests},
+    manifests::{Manifest, parse as parse_manifests, read_manifests},
     mirrortools::MirrorTools,
-    openreports::report_crd,
     ports::free_ports,
     process::Process,
     registry::Registry,

@@ -78,8 +78,12 @@ pub fn read_manifests(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
     Ok(manifests)
 }
 
-/// Reads the objects of one text. A `List` stands for its items.
-pub(crate) fn parse(file: &Path, text: &str) -> anyhow::Result<Vec<Manifest>> {
+/// Reads the objects of one text, as JSON where the file is called so, else as YAML. A `List` stands for its items.
+///
+/// # Errors
+///
+/// As those of [`read_manifests`].
+pub fn parse(file: &Path, text: &str) -> anyhow::Result<Vec<Manifest>> {
     let is_json = file
         .extension()
         .is_some_and(|extension| extension == "json");

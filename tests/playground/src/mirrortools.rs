@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::process::Command;
 
-use crate::gobuild::{self, Module, Work};
+use crate::{gobuild::Module, gotools};
 
 /// The Go module with the tools.
 const MODULE: Module = Module {
@@ -27,8 +27,6 @@ const PROGRAMS: [(&str, &str); 3] = [
     ),
     ("regsync", "github.com/regclient/regclient/cmd/regsync"),
 ];
-
-const BUILD: [&str; 5] = ["build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w"];
 
 /// A registry, and tools that fill it.
 #[derive(Clone, Debug)]
@@ -48,37 +46,7 @@ impl MirrorTools {
     ///
     /// They are not there and Go is missing, or the build fails.
     pub async fn locate() -> anyhow::Result<Self> {
-        let packages = PROGRAMS.map(|(_, package)| package);
-        let cache = gobuild::cache_of(MODULE, BUILD.into_iter().chain(packages))?;
-        let is_whole = || {
-            PROGRAMS
-                .iter()
-                .all(|(name, _)| cache.join(name).is_file())
-        };
-        if !is_whole() {
-            if let Some(reason) = gobuild::why_no_go(MODULE) {
-                bail!(
-                    "no tools of mirroring, and {reason}\n\n\
-                     hint: install Go 1.26 or newer (https://go.dev/dl), with which they are built once"
-                );
-            }
-            fs::create_dir_all(&cache)
-                .with_context(|| format!("cannot create `{}`", cache.display()))?;
-            let _lock = gobuild::lock(MODULE, &cache).await?;
-            // Asked again: somebody else may have built them in the meantime.
-            if !is_whole() {
-                let work = Work::start(&cache)?;
-                let mut arguments = BUILD.map(str::to_owned).to_vec();
-                arguments.extend(["-o".to_owned(), format!("{}/", work.bin().display())]);
-                arguments.extend(packages.map(str::to_owned));
-                gobuild::compile(MODULE, &work, &arguments, PROGRAMS.len()).await?;
-                for (name, _) in PROGRAMS {
-                    fs::rename(work.bin().join(name), cache.join(name))
-                        .with_context(|| format!("the build left no `{name}`"))?;
-                }
-            }
-        }
-        let [crane, registry, regsync] = PROGRAMS.map(|(name, _)| cache.join(name));
+        let [crane, registry, regsync] = gotools::locate(MODULE, PROGRAMS, &[]).await?;
         Ok(Self {
             crane,
             registry,
@@ -138,14 +106,6 @@ mod tests {
 
     #[test]
     fn every_program_is_a_tool_of_the_module() {
-        let go_mod = fs::read_to_string(MODULE.path().join("go.mod")).unwrap();
-        for (_, package) in PROGRAMS {
-            assert!(
-                go_mod
-                    .lines()
-                    .any(|line| line.trim() == package),
-                "{package}"
-            );
-        }
+        gotools::expect_tools(MODULE, &PROGRAMS.map(|(_, package)| package));
     }
 }
