@@ -40,8 +40,10 @@ import (
 )
 
 func main() {
-	kubeconfig := flag.String("kubeconfig", "", "how the API server is reached")
-	flag.Parse()
+	// Of our own: a library has put a flag of that name into the usual set.
+	flags := flag.NewFlagSet("certmanager", flag.ExitOnError)
+	kubeconfig := flags.String("kubeconfig", "", "how the API server is reached")
+	_ = flags.Parse(os.Args[1:])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx = klog.NewContext(ctx, klog.Background())

@@ -175,7 +175,7 @@ async fn every_setting_has_its_value() {
         Some((row.component.to_string(), variable))
     });
     let rows: Vec<_> = rows.collect();
-    let overrides: String = rows
+    let overrides: Vec<_> = rows
         .iter()
         .map(|(component, _)| {
             format!(
@@ -186,7 +186,8 @@ async fn every_setting_has_its_value() {
         .collect();
     let values = format!(
         "registry: registry.example.com/mirror\nlayout: name\nenforcement: warn\nauthorizeReferences: false\n\
-         allowedRegistries: [registry.example.com, quay.io/team]\npullSecrets: [one, two]\noverrides:\n{overrides}"
+         allowedRegistries: [registry.example.com, quay.io/team]\npullSecrets: [one, two]\noverrides:\n{}",
+        overrides.concat()
     );
     let Some(chart) = template(&values).await else {
         return;
@@ -270,7 +271,7 @@ async fn what_is_wrong_with_values_is_said() {
         let error = error
             .replace("\nUse --debug flag to render out invalid YAML", "")
             .replace("Error: values don't meet the specifications of the schema(s) in the following chart(s):\nagentkube:\n", "");
-        said += &format!("{values}\n  {}\n", error.trim());
+        said.extend([values, "\n  ", error.trim(), "\n"]);
     }
     insta::assert_snapshot!("wrong_values", said);
 }

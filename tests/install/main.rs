@@ -1,5 +1,5 @@
-//! What an installation is made of: the kustomize base, its components, and the Helm chart that says
-//! the same. Whether an API server takes it is seen in `tests/cluster`.
+//! An installation: what it is made of (the kustomize base, its components, the Helm chart that says the same),
+//! and what becomes of it on a control plane that has nothing else, by the words of `docs/operations.md`.
 
 #![expect(
     clippy::expect_used,
@@ -9,9 +9,14 @@
     reason = "a test that panics has failed, and one that is skipped says so"
 )]
 
+mod certmanager;
 mod chart;
 mod components;
+mod document;
+mod ground;
+mod helm;
 mod kustomize;
+mod operations;
 
 use std::path::PathBuf;
 
