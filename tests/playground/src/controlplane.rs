@@ -417,6 +417,8 @@ fn apiserver_command(
         // Endpoints on the loopback interface are refused, so the Service `kubernetes` has none.
         .arg("--endpoint-reconciler-type=none")
         .arg("--allow-privileged=true")
+        // Image volumes, which older versions have behind a gate.
+        .arg("--feature-gates=ImageVolume=true")
         .args(&options.extra_apiserver_args);
     command
 }
