@@ -1,6 +1,9 @@
-use agentkube_playground::{Manager, until};
+use agentkube_playground::{Manager, monitoring_crds, until};
 
-use crate::ground::{Ground, LIMIT};
+use crate::{
+    ground::{Ground, LIMIT},
+    needed,
+};
 
 const ORDINARY: &str = "{apiVersion: v1, kind: Pod, metadata: {name: ordinary}, spec: {containers: [{name: c, image: 'nginx:1.27'}]}}";
 const PLACEHOLDER: &str = "{apiVersion: v1, kind: Pod, metadata: {name: waiting}, spec: {containers: [{name: c, image: agentkube.invalid/codex}]}}";
@@ -192,6 +195,33 @@ async fn there_is_a_way_out_when_a_secret_an_authority_or_a_crd_is_gone() {
             "test \"$(kubectl get pod bot --output jsonpath='{.metadata.ownerReferences[0].uid}')\" = \
              \"$(kubectl get agent bot --output jsonpath='{.metadata.uid}')\"",
             "",
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_site_adds_is_taken_by_the_api_server() {
+    let Some(definitions) = needed(monitoring_crds().await) else {
+        return;
+    };
+    let Some(ground) = Ground::start(&["ha", "monitoring"], "").await else {
+        return;
+    };
+    let applied = ground
+        .run_with("kubectl apply --server-side --filename -", &definitions)
+        .await;
+    assert!(applied.success, "{applied:?}");
+    ground
+        .expect("kubectl wait --for=condition=established --timeout=1m crd/podmonitors.monitoring.coreos.com crd/prometheusrules.monitoring.coreos.com")
+        .await;
+    ground.follow("Install", 0).await;
+    let replicas = ground
+        .expect("kubectl get deployment agentkube-manager --namespace agentkube-system --output jsonpath='{.spec.replicas} {.status.readyReplicas}'")
+        .await;
+    assert_eq!(replicas, "3 3");
+    ground
+        .expect(
+            "kubectl get podmonitor,prometheusrule --namespace agentkube-system agentkube-manager",
         )
         .await;
 }
