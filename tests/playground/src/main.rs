@@ -1,5 +1,6 @@
 //! `cargo playground`: a real Kubernetes control plane on this machine with agentkube in front of it, until Ctrl-C.
 
+mod bench;
 mod chaos;
 mod up;
 
@@ -24,6 +25,7 @@ Examples:
   cargo playground -- --once --json
   cargo playground -- --env AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror
   cargo playground -- --once --apply my-agents/ --apply one-more.yaml
+  cargo playground -- bench --only endToEnd --json
   cargo playground -- chaos --minutes 5"
 )]
 struct Cli {
@@ -35,7 +37,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure agentkube beside its peers, interleaved in rounds
+    Bench(bench::Args),
     Chaos(chaos::Args),
+    /// What the benchmark measures the handler against
+    #[command(hide = true)]
+    Noop(bench::NoopArgs),
 }
 
 #[tokio::main]
@@ -44,7 +51,9 @@ async fn main() -> ExitCode {
     let result = match Shutdown::listen().context("cannot listen for Ctrl-C") {
         Ok(shutdown) => match command {
             None => up::run(up, &shutdown).await,
+            Some(Command::Bench(args)) => bench::run(args, &shutdown).await,
             Some(Command::Chaos(args)) => chaos::run(args, &shutdown).await,
+            Some(Command::Noop(args)) => bench::serve_noop(args, &shutdown).await,
         },
         Err(error) => Err(error),
     };

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     process::{Command, ExitStatus},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -72,6 +72,7 @@ pub struct Manager {
     /// How long the log was before: a manager of the same name may have run already.
     log_start: usize,
     ports: Ports,
+    started: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -167,10 +168,12 @@ impl Manager {
             .directory()
             .join(format!("{name}.log"));
         let log_start = std::fs::read(log).map_or(0, |log| log.len());
+        let started = Instant::now();
         Ok(Self {
             process: Process::start(&name, command, control_plane.directory())?,
             log_start,
             ports,
+            started,
         })
     }
 
@@ -192,10 +195,21 @@ impl Manager {
         self.ports.probes
     }
 
+    /// Right before it was started.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Its process number.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Whether it says that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        matches!(http_get(self.ports.probes, "/readyz").await, Ok((200, _)))
     }
 
     /// Whether it has not ended yet.

@@ -1,0 +1,131 @@
+//! What a replica holds: at its start, and with many Agents, as the leader and beside it.
+
+use agentkube_playground::{Manager, ManagerOptions, until};
+
+use super::{
+    Bench,
+    process::resident_kib,
+    stage::{LIMIT, Stage, until_idle},
+    statistics::float,
+};
+
+const NAMESPACE: &str = "bench-memory";
+
+/// How many Agents there are, as far as that is asked for.
+const COUNTS: [usize; 4] = [0, 1_000, 10_000, 50_000];
+
+/// Each start reads everything anew, and the figures hardly differ.
+const ROUNDS: usize = 3;
+
+pub(super) fn steps(agents: usize) -> usize {
+    counts(agents).len() * (ROUNDS + 1)
+}
+
+pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
+    let mut stage = Stage::with_manager(&bench.binary).await?;
+    stage.namespace(NAMESPACE).await?;
+    let mut there = 0;
+    let mut at_start = (0.0, 0.0);
+    for count in counts(bench.agents.memory) {
+        bench.step(&format!("memory: putting {count} Agents there"));
+        // Paused: nobody creates their pods. The leader writes each one's status meanwhile.
+        stage
+            .put_agents(NAMESPACE, there..count, true)
+            .await?;
+        there = count;
+        until_idle(stage.manager()?.id()).await?;
+        let grown = resident_kib(stage.manager()?.id())?;
+
+        let (mut leader, mut admitting) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            bench.step(&format!("memory: replicas with {count} Agents"));
+            stage.stop_manager().await;
+            let first = stage.start_manager().await?;
+            until("the manager to lead", LIMIT, async || {
+                let metrics = first.metrics().await?;
+                Ok(metrics
+                    .contains("agentkube_leader 1")
+                    .then_some(()))
+            })
+            .await?;
+            let options = ManagerOptions {
+                name: "second".to_owned(),
+                webhook_port: None,
+                ..stage.manager_options()
+            };
+            let mut second = Manager::start(&stage.control_plane, options).await?;
+            let first = stage.manager()?.id();
+            until_idle(first).await?;
+            until_idle(second.id()).await?;
+            leader.push(bytes(resident_kib(first)?));
+            admitting.push(bytes(resident_kib(second.id())?));
+            second.stop().await;
+        }
+        let mib = |figures: &[f64]| -> Vec<f64> {
+            figures
+                .iter()
+                .map(|figure| figure / (1024.0 * 1024.0))
+                .collect()
+        };
+        if count == 0 {
+            bench
+                .figures
+                .note("memory.startMiB", mib(&admitting));
+            at_start = (median(&leader), median(&admitting));
+        } else {
+            let each = |figures: &[f64], start: f64| -> Vec<f64> {
+                figures
+                    .iter()
+                    .map(|figure| (figure - start) / float(count))
+                    .collect()
+            };
+            bench.figures.note(
+                &format!("memory.bytesPerAgent.admitting.{count}"),
+                each(&admitting, at_start.1),
+            );
+            bench.figures.note(
+                &format!("memory.bytesPerAgent.leader.{count}"),
+                each(&leader, at_start.0),
+            );
+            bench.figures.note(
+                &format!("memory.leaderGrownMiB.{count}"),
+                mib(&[bytes(grown)]),
+            );
+        }
+        bench
+            .figures
+            .note(&format!("memory.admittingMiB.{count}"), mib(&admitting));
+        bench
+            .figures
+            .note(&format!("memory.leaderMiB.{count}"), mib(&leader));
+    }
+    Ok(())
+}
+
+fn counts(agents: usize) -> Vec<usize> {
+    let mut counts: Vec<_> = COUNTS
+        .into_iter()
+        .filter(|count| *count < agents)
+        .collect();
+    counts.push(agents);
+    counts
+}
+
+fn bytes(kib: u64) -> f64 {
+    float(kib) * 1024.0
+}
+
+fn median(figures: &[f64]) -> f64 {
+    super::statistics::Spread::of(figures.iter().copied()).map_or(0.0, |spread| spread.median)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_bounded_by_what_is_asked_for() {
+        assert_eq!(counts(50_000), COUNTS);
+        assert_eq!(counts(2_000), [0, 1_000, 2_000]);
+    }
+}
