@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use agentkube::{
-    api::{Agent, MANAGER_NAMESPACE},
+    api::{Agent, MANAGER, MANAGER_NAMESPACE},
     leader::Candidate,
     reconciler::agent_pod,
 };
 use agentkube_playground::until;
 use bytes::Bytes;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams},
@@ -266,14 +266,19 @@ impl Writes {
                 })
                 .sum()
         };
+        // The scheduler writes Events, too, and the count does not tell whose they are.
+        let events: Api<Event> = Api::namespaced(client.clone(), NAMESPACE);
+        let ours = ListParams::default().fields(&format!("reportingComponent={MANAGER}"));
         Ok(Self {
             pods: count(&["resource=\"pods\"", "subresource=\"\"", "verb=\"POST\""]),
             statuses: count(&["resource=\"agents\"", "subresource=\"status\""]),
-            events: count(&[
-                "group=\"events.k8s.io\"",
-                "resource=\"events\"",
-                "verb=\"POST\"",
-            ]),
+            events: float(
+                events
+                    .list_metadata(&ours)
+                    .await?
+                    .items
+                    .len(),
+            ),
         })
     }
 }

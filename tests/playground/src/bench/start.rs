@@ -28,7 +28,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let agent = stage
         .agent(NAMESPACE, &agent_name(0))
         .await?;
-    let ask = Ask::post("/mutate?timeout=5s", review(&agent, 3_000)?);
+    let ask = Ask::post("/mutate?timeout=5s", review(&agent, 0)?);
     let port = stage.manager()?.webhook_port();
     let target = stage.webhooks(port).await?;
 
