@@ -60,7 +60,8 @@ impl fmt::Display for AllowedRegistries {
             if index > 0 {
                 formatter.write_str(", ")?;
             }
-            formatter.write_str(prefix.as_str())?;
+            // Somebody may have pasted a token into the path.
+            formatter.write_str(credential::shown(prefix.as_str()))?;
         }
         Ok(())
     }
@@ -120,6 +121,17 @@ mod tests {
         assert!(allows("docker.io/library", "nginx:1.27"));
         assert!(allows("docker.io", "adaptivelive/codex:v0.3.0"));
         assert!(!allows("docker.io/library", "adaptivelive/codex:v0.3.0"));
+    }
+
+    #[test]
+    fn a_prefix_that_looks_like_a_credential_is_not_repeated() {
+        let token = "sk-0123456789abcdefghijm";
+        let list = format!("quay.io/team, registry.example.com/{token}");
+        let shown = AllowedRegistries::parse(&list)
+            .unwrap()
+            .to_string();
+        assert!(shown.starts_with("quay.io/team, "), "{shown}");
+        assert!(!shown.contains(token), "{shown}");
     }
 
     #[test]
