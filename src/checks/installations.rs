@@ -4,7 +4,7 @@ use k8s_openapi::api::{
     },
     apps::v1::Deployment,
 };
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 
 use super::{Finding, Subject};
 use crate::{api::MANAGER, server::problems::Check};
@@ -43,30 +43,14 @@ async fn others(client: &Client, subject: &Subject) -> Result<Vec<String>, kube:
     let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let mut others = Vec::new();
     for registration in mutating.list(&all).await? {
-        let is_ours = registration
-            .webhooks
-            .iter()
-            .flatten()
-            .any(|webhook| names_our_group(webhook.rules.as_deref()));
-        if is_ours && registration.name_any() != MANAGER {
-            others.push(format!(
-                "MutatingWebhookConfiguration `{}`",
-                registration.name_any()
-            ));
-        }
+        let webhooks = registration.webhooks.iter().flatten();
+        let rules = webhooks.map(|webhook| webhook.rules.as_deref());
+        others.extend(foreign(&registration, rules));
     }
     for registration in validating.list(&all).await? {
-        let is_ours = registration
-            .webhooks
-            .iter()
-            .flatten()
-            .any(|webhook| names_our_group(webhook.rules.as_deref()));
-        if is_ours && registration.name_any() != MANAGER {
-            others.push(format!(
-                "ValidatingWebhookConfiguration `{}`",
-                registration.name_any()
-            ));
-        }
+        let webhooks = registration.webhooks.iter().flatten();
+        let rules = webhooks.map(|webhook| webhook.rules.as_deref());
+        others.extend(foreign(&registration, rules));
     }
     let deployments: Api<Deployment> = Api::all(client.clone());
     let managers = ListParams::default().labels(&format!("app.kubernetes.io/name={MANAGER}"));
@@ -82,6 +66,15 @@ async fn others(client: &Client, subject: &Subject) -> Result<Vec<String>, kube:
         }
     }
     Ok(others)
+}
+
+/// A registration that answers for our resources and is not ours, in words.
+fn foreign<'r, K: Resource<DynamicType = ()>>(
+    registration: &K,
+    mut rules: impl Iterator<Item = Option<&'r [RuleWithOperations]>>,
+) -> Option<String> {
+    let name = registration.name_any();
+    (name != MANAGER && rules.any(names_our_group)).then(|| format!("{} `{name}`", K::kind(&())))
 }
 
 /// By its name: a registration for all groups, as policy engines have one, is no installation.
