@@ -101,8 +101,10 @@ impl Pending {
         mut record: RejectionSpec,
         now: Instant,
     ) -> u64 {
-        if self.bytes + weigh(&record) > MOST_BYTES {
+        let mut weight = weigh(&record);
+        if self.bytes + weight > MOST_BYTES {
             slim(&mut record);
+            weight = weigh(&record);
         }
         if self.known >= MOST {
             self.forget(now);
@@ -120,7 +122,7 @@ impl Pending {
                         .saturating_add(record.count);
                 }
                 none => {
-                    self.bytes += weigh(&record);
+                    self.bytes += weight;
                     *none = Some(Denied(record));
                 }
             }
@@ -136,7 +138,7 @@ impl Pending {
             return denials(&record);
         }
         self.known += 1;
-        self.bytes += weigh(&record);
+        self.bytes += weight;
         entries.insert(
             identity.name,
             Entry {
