@@ -16,7 +16,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    cluster::{Cluster, LIMIT, agent},
+    cluster::{Cluster, LIMIT, NAMESPACE, REGISTRATION, SECRET, agent},
     harness::{Test, tests},
     rotation::handshakes,
 };
@@ -29,11 +29,6 @@ pub(crate) fn tests() -> Vec<Test> {
         a_spoilt_secret_is_mended_and_no_call_fails,
     ]
 }
-
-/// Also the name of both registrations.
-const NAMESPACE: &str = "agentkube-system";
-const REGISTRATION: &str = "agentkube-manager";
-const SECRET: &str = "agentkube-webhook-tls";
 
 async fn replicas_that_start_at_once_agree_on_one_authority(
     cluster: &Cluster,

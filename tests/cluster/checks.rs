@@ -18,7 +18,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, LIMIT},
+    cluster::{Cluster, LIMIT, NAMESPACE, REGISTRATION, SECRET},
     harness::{Test, tests},
 };
 
@@ -31,10 +31,6 @@ pub(crate) fn tests() -> Vec<Test> {
         a_certificate_of_a_directory_is_held_against_the_registrations,
     ]
 }
-
-const NAMESPACE: &str = "agentkube-system";
-const REGISTRATION: &str = "agentkube-manager";
-const SECRET: &str = "agentkube-webhook-tls";
 
 async fn a_healthy_installation_is_in_order(cluster: &Cluster) -> anyhow::Result<()> {
     let _manager = cluster.start_manager(&[]).await?;

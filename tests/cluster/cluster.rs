@@ -32,6 +32,13 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// and what it did not know before it tries again at a falling pace.
 const GONE_LIMIT: Duration = Duration::from_secs(120);
 
+/// Where the manager is installed.
+pub(crate) const NAMESPACE: &str = "agentkube-system";
+/// The name of both registrations.
+pub(crate) const REGISTRATION: &str = "agentkube-manager";
+/// The Secret with the certificate that the manager makes itself.
+pub(crate) const SECRET: &str = "agentkube-webhook-tls";
+
 /// The manager, as it was built for these tests.
 const BINARY: &str = env!("CARGO_BIN_EXE_agentkube");
 

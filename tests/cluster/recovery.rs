@@ -257,6 +257,7 @@ async fn an_api_server_that_answers_429_and_500_is_asked_again(
             Ok((proxy.refused() > 0).then_some(()))
         })
         .await?;
+        // What is counted is how often it tries in a span of time, so that time has to pass.
         sleep(Duration::from_secs(3)).await;
         let refused = proxy.refused();
         println!("{refused} writes answered with {code}");

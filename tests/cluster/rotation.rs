@@ -34,7 +34,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    cluster::{Cluster, Namespace, agent},
+    cluster::{Cluster, Namespace, REGISTRATION, SECRET, agent},
     harness::{Test, tests},
     proxy::Proxy,
 };
@@ -45,9 +45,6 @@ pub(crate) fn tests() -> Vec<Test> {
         a_replica_that_is_cut_off_is_trusted_until_its_certificate_ends,
     ]
 }
-
-const REGISTRATION: &str = "agentkube-manager";
-const SECRET: &str = "agentkube-webhook-tls";
 
 /// An authority is announced after 23 s of its 36, and signs 2 s later.
 const LIFETIMES: [&str; 2] = ["--certificate-lifetime=12s", "--authority-lifetime=36s"];
