@@ -1,6 +1,6 @@
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use agentkube_playground::{Binaries, Manifest, parse_manifests};
+use agentkube_playground::{Binaries, Manifest, kustomize, parse_manifests};
 
 use crate::{needed, path};
 
@@ -33,19 +33,9 @@ pub(crate) async fn site(kustomization: &str) -> Option<Vec<Manifest>> {
     // What the usage of `client-auth` takes into a ConfigMap.
     fs::write(site.join("ca.crt"), "an authority\n").expect("the authority is written");
 
-    let output = Command::new(kubectl)
-        .arg("kustomize")
-        .arg(&site)
-        .env("HOME", directory.path())
-        .env_remove("KUBECONFIG")
-        .output()
-        .expect("kubectl runs");
-    assert!(
-        output.status.success(),
-        "{kustomization}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let rendered = String::from_utf8(output.stdout).expect("text");
+    let rendered = kustomize(&kubectl, &site)
+        .await
+        .unwrap_or_else(|error| panic!("{kustomization}\n{error:#}"));
     Some(parse_manifests(Path::new("site.yaml"), &rendered).expect("manifests"))
 }
 

@@ -1,6 +1,6 @@
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use agentkube_playground::Binaries;
+use agentkube_playground::{Binaries, kustomize};
 use serde_json::Value;
 
 use crate::{list, needed, read, rules::alerts, text};
@@ -25,19 +25,9 @@ async fn overlay() -> Option<Vec<Value>> {
         .collect::<String>();
     fs::write(site.join("kustomization.yaml"), kustomization).expect("the overlay is written");
 
-    let output = Command::new(kubectl)
-        .arg("kustomize")
-        .arg(&site)
-        .env("HOME", directory.path())
-        .env_remove("KUBECONFIG")
-        .output()
-        .expect("kubectl runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let rendered = String::from_utf8(output.stdout).expect("text");
+    let rendered = kustomize(&kubectl, &site)
+        .await
+        .expect("the overlay is rendered");
     let objects = rendered
         .split("\n---\n")
         .map(|object| serde_saphyr::from_str(object).expect("an object is YAML"));

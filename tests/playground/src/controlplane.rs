@@ -164,6 +164,11 @@ impl ControlPlane {
         command
     }
 
+    /// The program `kubectl`.
+    pub(crate) fn kubectl_program(&self) -> &Path {
+        &self.access.kubectl
+    }
+
     /// Ends everything in order and deletes the directory.
     pub async fn stop(mut self) {
         let grace = GRACE;

@@ -126,17 +126,30 @@ impl Installation {
     }
 }
 
-/// What `kubectl apply -k` would apply.
-async fn shipped(control_plane: &ControlPlane) -> anyhow::Result<Vec<Manifest>> {
-    let output = control_plane
-        .kubectl(["kustomize", MANIFESTS])
+/// What `kubectl kustomize` makes of a folder, untouched by the configuration of the person who runs this.
+///
+/// # Errors
+///
+/// kubectl cannot be run, or refuses the folder; the error has its words.
+pub async fn kustomize(kubectl: &Path, folder: &Path) -> anyhow::Result<String> {
+    let output = tokio::process::Command::new(kubectl)
+        .arg("kustomize")
+        .arg(folder)
+        .env("HOME", std::env::temp_dir())
+        .env_remove("KUBECONFIG")
+        .kill_on_drop(true)
         .output()
         .await
         .context("cannot run `kubectl kustomize`")?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    let text = String::from_utf8(output.stdout)?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// What `kubectl apply -k` would apply.
+async fn shipped(control_plane: &ControlPlane) -> anyhow::Result<Vec<Manifest>> {
+    let text = kustomize(control_plane.kubectl_program(), Path::new(MANIFESTS)).await?;
     manifests::parse(Path::new("manifests/kustomization.yaml"), &text)
 }
 

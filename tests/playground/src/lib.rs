@@ -58,7 +58,7 @@ pub use crate::{
     controlplane::{ControlPlane, ControlPlaneOptions},
     definitions::{monitoring_crds, report_crd},
     helm::locate_helm,
-    install::Installation,
+    install::{Installation, kustomize},
     live::end_everything,
     load::{Calls, Failure, Load},
     manager::{Manager, ManagerOptions},

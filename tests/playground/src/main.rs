@@ -2,6 +2,7 @@
 
 mod bench;
 mod chaos;
+mod output;
 mod up;
 
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::{
     balancer::Balancer,
@@ -157,6 +157,6 @@ impl Replicas {
         if index >= self.running.len() {
             bail!("there is no replica {index}");
         }
-        Some(self.running.remove(index)).context("it was there")
+        Ok(self.running.remove(index))
     }
 }

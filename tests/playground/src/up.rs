@@ -1,7 +1,6 @@
 //! Bringing everything up, applying manifests, and telling what came of it.
 
 use std::{
-    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -13,6 +12,8 @@ use agentkube_playground::{
     read_manifests, rejections, settle, talk,
 };
 use anyhow::{Context, bail};
+
+use crate::output;
 
 /// What is applied if nothing else is asked for, relative to the repository.
 const SAMPLES: &str = "manifests/samples";
@@ -132,7 +133,7 @@ async fn bring_up(
         total,
     };
     let report = Report::new(agents, applied, rejections, seconds);
-    print(&if json {
+    output::print(&if json {
         serde_json::to_string_pretty(&report)? + "\n"
     } else {
         format!("\n{report}")
@@ -237,20 +238,6 @@ fn is_on_path(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     })
-}
-
-/// Data, for stdout. A reader that went away (`| head`) is no failure.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to stdout")
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Tells what is done, and how long it has been.

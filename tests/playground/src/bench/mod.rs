@@ -24,7 +24,7 @@ mod stage;
 mod start;
 mod statistics;
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use agentkube_playground::{Shutdown, build_manager, talk};
 use anyhow::Context;
@@ -181,9 +181,7 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     } else {
         format!("{machine}\n\n{}", figures.text())
     };
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot write to stdout")
+    crate::output::print(&text)
 }
 
 impl Section {

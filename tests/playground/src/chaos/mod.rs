@@ -107,7 +107,7 @@ pub(crate) async fn run(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitC
     } else {
         report.to_string()
     };
-    crate::up::print(&text)?;
+    crate::output::print(&text)?;
     Ok(if report.is_good() {
         ExitCode::SUCCESS
     } else {
