@@ -24,6 +24,7 @@ mod references;
 mod registries;
 mod review;
 mod spec;
+mod suspects;
 mod tools;
 
 pub use answer::{answer, unavailable};

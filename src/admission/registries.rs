@@ -43,6 +43,11 @@ impl AllowedRegistries {
         self.0.is_empty()
     }
 
+    /// The prefixes; none where every image is allowed.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &MirrorPrefix> {
+        self.0.iter()
+    }
+
     /// Whether an image may come from where it does.
     #[must_use]
     pub fn allow(&self, reference: &ImageReference) -> bool {

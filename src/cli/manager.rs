@@ -31,7 +31,7 @@ use crate::{
         metrics::ConnectionMetrics,
         metrics_authorization::MetricsAuthorizer,
         problems::Check,
-        serve, tls,
+        serve, suspects, tls,
         webhook::Webhooks,
     },
 };
@@ -462,10 +462,12 @@ impl Replica {
                 () = stop.draining() => return,
             }
             let candidate = Candidate::new(client.clone(), &namespace, identity.clone());
+            let expression = policy.suspects();
             let lead = async || {
                 futures::join!(
                     reconciler::run(client.clone(), policy.clone(), identity.clone()),
                     retain(client.clone(), retention, metrics.rejections()),
+                    suspects::single_out(client.clone(), &expression),
                 );
             };
             candidate

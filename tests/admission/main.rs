@@ -14,3 +14,4 @@ mod properties;
 mod protocol;
 mod references;
 mod support;
+mod suspects;

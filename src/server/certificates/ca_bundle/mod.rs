@@ -7,7 +7,7 @@
 
 mod live;
 mod owner;
-mod pace;
+mod quarrel;
 
 pub use owner::{Injector, owner_of_bundles};
 
@@ -39,7 +39,7 @@ use tokio::{
 
 use self::{
     live::{Live, Rival},
-    pace::{Pace, Quarrel},
+    quarrel::Quarrel,
 };
 use crate::{
     api::MANAGER,
@@ -51,6 +51,7 @@ use crate::{
             secret::{self, Authorities},
             trust::{Seen, Trust},
         },
+        pace::Pace,
         probes::Flag,
         problems::Problem,
     },

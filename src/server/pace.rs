@@ -1,9 +1,10 @@
+//! How often what somebody else may write as well is written.
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The first write goes at once, for without caBundle whatever needs us is refused; each that
-/// follows soon waits twice as long
+/// The first write goes at once; each that follows soon waits twice as long
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     last: Option<Instant>,
@@ -34,32 +35,6 @@ impl Pace {
     }
 }
 
-/// Whether a bundle that somebody else wrote is written over once more
-///
-/// Twice, because one may be left over from before, or be a person's who does not know that it is
-/// kept. A program that does it again would do so for ever.
-#[derive(Debug, Default)]
-pub(super) struct Quarrel(Vec<Instant>);
-
-impl Quarrel {
-    const ANSWERS: usize = 2;
-    const MEMORY: Duration = Duration::from_secs(600);
-
-    pub(super) fn is_lost(&self, now: Instant) -> bool {
-        let recent = self
-            .0
-            .iter()
-            .filter(|answered| now.duration_since(**answered) < Self::MEMORY);
-        recent.count() >= Self::ANSWERS
-    }
-
-    pub(super) fn answered(&mut self, now: Instant) {
-        self.0
-            .retain(|answered| now.duration_since(*answered) < Self::MEMORY);
-        self.0.push(now);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,17 +59,5 @@ mod tests {
         now += Pace::QUIET * 2;
         pace.wrote(now);
         assert_eq!(pace.wait_until(now), Some(now + Pace::FIRST));
-    }
-
-    #[test]
-    fn a_rival_is_answered_twice_and_then_no_more() {
-        let mut quarrel = Quarrel::default();
-        let now = Instant::now();
-        for _ in 0..2 {
-            assert!(!quarrel.is_lost(now));
-            quarrel.answered(now);
-        }
-        assert!(quarrel.is_lost(now));
-        assert!(!quarrel.is_lost(now + Quarrel::MEMORY));
     }
 }

@@ -1,0 +1,96 @@
+//! What the API server does not suspect, validation admits: the expression in the registration is
+//! narrower than our own rules, whatever somebody does to a pod after mutation.
+
+use agentkube::admission::{Policy, Webhook};
+use cel::{Context, Program, Value as CelValue};
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::{Value, json};
+
+use crate::support::{World, review};
+
+const IMAGES: [&str; 9] = [
+    "agentkube.invalid/agent",
+    "agentkube.invalid/",
+    "docker.io/library/nginx",
+    "docker.io/adaptivelive/codex:v0.3.0",
+    "registry.example.com/team/app:v1",
+    "registry.example.com/teammates/app",
+    "registry.example.com.evil.org/team/app",
+    "nginx",
+    "no reference",
+];
+
+/// Where somebody writes, and what.
+fn tampering() -> impl Strategy<Value = (&'static str, Value)> {
+    let image = select(vec![
+        "/spec/containers/0/image",
+        "/spec/containers/1/image",
+        "/spec/initContainers/0/image",
+        "/spec/ephemeralContainers/0/image",
+        "/spec/volumes/0/image/reference",
+    ]);
+    let images = (image, select(IMAGES.as_slice())).prop_map(|(path, image)| (path, json!(image)));
+    let env = select(vec!["/spec/containers/0/env", "/spec/initContainers/0/env"]);
+    let name = select(vec!["OPENAI_API_KEY", "CURSOR_API_KEY", "HOME"]);
+    let value = select(vec![
+        json!({"value": "v"}),
+        json!({"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}),
+    ]);
+    let variables = (env, name, value).prop_map(|(path, name, mut variable)| {
+        variable["name"] = json!(name);
+        (path, json!([variable]))
+    });
+    let labels = select(vec!["bot", ""])
+        .prop_map(|agent| ("/metadata/labels", json!({"agentkube.io/agent": agent})));
+    let annotations = select(vec![json!({}), json!({"agentkube.io/images": ""})])
+        .prop_map(|annotations| ("/metadata/annotations", annotations));
+    prop_oneof![6 => images, 4 => variables, 1 => labels, 1 => annotations]
+}
+
+/// A pod of the Agent `bot`, before mutation.
+fn pod() -> Value {
+    let image = "docker.io/library/nginx";
+    json!({
+        "metadata": {"name": "bot", "labels": {"agentkube.io/agent": "bot"}, "annotations": {}},
+        "spec": {
+            "containers": [{"name": "agentlet", "image": "agentkube.invalid/agent"}, {"name": "c", "image": image}],
+            "initContainers": [{"name": "i", "image": image, "env": []}],
+            "ephemeralContainers": [{"name": "e", "image": image}],
+            "volumes": [{"name": "v", "image": {"reference": image}}, {"name": "w"}],
+        },
+    })
+}
+
+/// Whether the API server would send a pod to the validating webhook.
+fn is_suspect(policy: &Policy, pod: &Value) -> bool {
+    let program = Program::compile(&policy.suspects()).expect("the expression is CEL");
+    let mut context = Context::default();
+    context
+        .add_variable("object", pod)
+        .expect("a pod is a value");
+    match program.execute(&context) {
+        Ok(CelValue::Bool(answer)) => answer,
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_the_api_server_does_not_suspect_validation_admits(
+        changes in vec(tampering(), 0..4),
+        allowed in select(vec!["", "docker.io", "docker.io,registry.example.com/team"]),
+    ) {
+        let world = World::with_env(&[("AGENTKUBE_ALLOWED_REGISTRIES", allowed)])
+            .agent(&json!({"runtime": "Codex"}));
+        let (mut pod, _) = world.mutate(&review("pods", "CREATE", &pod(), None));
+        prop_assert!(!is_suspect(&world.policy, &pod), "{}", pod);
+        for (path, value) in changes {
+            let (parent, member) = path.rsplit_once('/').expect("a path has members");
+            pod.pointer_mut(parent).expect("the parent is there")[member] = value;
+        }
+        let response = world.ask(Webhook::Validate, &review("pods", "CREATE", &pod, None));
+        if !is_suspect(&world.policy, &pod) {
+            prop_assert_eq!(&response["allowed"], &json!(true), "{}", response);
+        }
+    }
+}
