@@ -15,6 +15,7 @@
 
 mod agents;
 mod backoff;
+mod burst;
 mod observed;
 pub(crate) mod plan;
 mod pod;

@@ -18,10 +18,12 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{
     backoff::{Backoff, Key},
+    burst::{Burst, Pressure},
     observed::{ObservedPod, Ownership},
     status::{is_just_starting, patch, problem, status},
     subject::Subject,
@@ -42,6 +44,9 @@ const NAME_TAKEN_RETRY: Duration = Duration::from_secs(30);
 /// How old a pod is before it is worth a word that it is starting. Most of those whose images are
 /// on the node run by then, and status has cost one write and not two.
 const START_GRACE: Duration = Duration::from_secs(2);
+/// The same while many pods are created at once, whatever there is to tell: pods come before words,
+/// and most of them run by then.
+const BURST_GRACE: Duration = Duration::from_secs(60);
 /// The API server refuses longer notes of Events; in bytes.
 const LONGEST_NOTE: usize = 1000;
 
@@ -76,6 +81,7 @@ pub(super) async fn run<K: Owner>(
     let context = Arc::new(Context {
         leader,
         backoff: Backoff::default(),
+        burst: Burst::default(),
     });
     let results = applier(
         |object: Arc<K>, context: Arc<Context>| {
@@ -103,6 +109,7 @@ pub(super) async fn run<K: Owner>(
 struct Context {
     leader: Arc<Leader>,
     backoff: Backoff,
+    burst: Burst,
 }
 
 /// Reconciling came to an end before status could be reported.
@@ -152,11 +159,12 @@ impl Context {
             Found::Pod(pod) => (Seen::Pod(pod), Action::await_change()),
         };
         let status = status(&subject, seen, now());
-        if let Found::Pod(pod) = &found
-            && is_just_starting(&status, subject.previous)
-            && let Some(wait) = grace(pod, Timestamp::now())
-        {
-            return Ok(Action::requeue(wait));
+        if let Found::Pod(pod) = &found {
+            let is_starting = is_just_starting(&status, subject.previous);
+            let grace = grace(is_starting, self.burst.pressure(Instant::now()));
+            if let Some(wait) = remaining(grace, pod, Timestamp::now()) {
+                return Ok(Action::requeue(wait));
+            }
         }
         self.report(object, &subject, status)
             .await?;
@@ -220,10 +228,12 @@ impl Context {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
-        match pods
+        let creating = self.burst.creating();
+        let created = pods
             .create(&params, &object.pod())
-            .await
-        {
+            .await;
+        drop(creating);
+        match created {
             Ok(_) => {
                 self.backoff.forget(&key(object));
                 info!(
@@ -348,18 +358,28 @@ fn message(error: &kube::Error) -> String {
     }
 }
 
-/// How long a pod still counts as new. One from the future is none: then the clocks differ, and
-/// nobody knows for how long.
-fn grace(pod: &ObservedPod, now: Timestamp) -> Option<Duration> {
+/// Up to which age of its pod nothing is told of an object.
+fn grace(is_starting: bool, pressure: Pressure) -> Duration {
+    match (is_starting, pressure) {
+        (_, Pressure::Burst) | (true, Pressure::Aftermath) => BURST_GRACE,
+        (true, Pressure::Calm) => START_GRACE,
+        (false, _) => Duration::ZERO,
+    }
+}
+
+/// How long until a pod is that old, or until it is worth another look. One from the future is old
+/// enough: then the clocks differ, and nobody knows for how long.
+fn remaining(grace: Duration, pod: &ObservedPod, now: Timestamp) -> Option<Duration> {
     let created = pod
         .metadata
         .creation_timestamp
         .as_ref()?
         .0;
     let age = Duration::try_from(now.duration_since(created)).ok()?;
-    START_GRACE
+    grace
         .checked_sub(age)
         .filter(|wait| !wait.is_zero())
+        .map(|wait| wait.min(RECHECK))
 }
 
 /// The time in whole seconds, as Kubernetes writes it.
@@ -423,6 +443,7 @@ mod tests {
                 },
             }),
             backoff: Backoff::default(),
+            burst: Burst::default(),
         }
     }
 
@@ -625,6 +646,32 @@ mod tests {
             3,
             "it was ready, and is not now"
         );
+    }
+
+    #[tokio::test]
+    async fn in_a_burst_pods_come_first_and_words_later() {
+        let api = api(created());
+        let running =
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+        let mut pod = observed("bot", json!({"agentkube.io/images": "[]"}), running);
+        let mut told = async |age: i64, creating: usize| {
+            let created = Timestamp::now().as_second() - age;
+            pod.metadata.creation_timestamp = Some(Time(Timestamp::from_second(created).unwrap()));
+            let context = context(&api, vec![pod.clone()]);
+            let creating: Vec<_> = (0..creating)
+                .map(|_| context.burst.creating())
+                .collect();
+            let before = api.count("PATCH", "/status");
+            context
+                .reconcile(&armed())
+                .await
+                .unwrap();
+            drop(creating);
+            api.count("PATCH", "/status") > before
+        };
+        assert!(told(0, 0).await);
+        assert!(!told(0, 16).await);
+        assert!(told(120, 16).await, "nobody waits for ever");
     }
 
     #[tokio::test]
