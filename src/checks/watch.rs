@@ -1,13 +1,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use kube::Client;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{Finding, Subject, look};
 use crate::server::{
     Metrics, Shutdown,
     problems::{Check, Problem},
 };
+
+/// When it is first looked: what a replica answers with comes first
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Looks for everything again and again until the shutdown has finished: says once what is new, and
 /// keeps the metric
@@ -24,7 +27,7 @@ pub async fn watch(
             .into(),
         said: BTreeMap::new(),
     };
-    let mut ticks = interval(every);
+    let mut ticks = interval_at(Instant::now() + FIRST_LOOK.min(every), every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let forever = async {
         loop {
