@@ -4,12 +4,20 @@ use agentkube_playground::{Manager, ManagerOptions, until};
 
 use super::{
     Bench,
+    load::{Ask, Target},
     process::resident_kib,
-    stage::{LIMIT, Stage, until_idle},
+    reviews::review,
+    stage::{LIMIT, Stage, agent_name, until_idle},
     statistics::float,
 };
 
 const NAMESPACE: &str = "bench-memory";
+
+/// Where the one Agent is whose pod is asked about, however many others there are.
+const ASKED: &str = "bench-memory-asked";
+
+/// Connections that stay open and ask nothing more; a few less than a replica takes.
+const IDLE_CONNECTIONS: usize = 500;
 
 /// How many Agents there are, as far as that is asked for.
 const COUNTS: [usize; 4] = [0, 1_000, 10_000, 50_000];
@@ -24,6 +32,14 @@ pub(super) fn steps(agents: usize) -> usize {
 pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let mut stage = Stage::with_manager(&bench.binary).await?;
     stage.namespace(NAMESPACE).await?;
+    stage.namespace(ASKED).await?;
+    stage
+        .put_agents(ASKED, 0..1, true)
+        .await?;
+    let asked = stage
+        .agent(ASKED, &agent_name(0))
+        .await?;
+    let ask = Ask::post("/mutate?timeout=5s", review(&asked, 0)?);
     let mut there = 0;
     let mut at_start = (0.0, 0.0);
     for count in counts(bench.agents.memory) {
@@ -37,6 +53,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         let grown = resident_kib(stage.manager()?.id())?;
 
         let (mut leader, mut admitting) = (Vec::new(), Vec::new());
+        let (mut answers, mut idle) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             bench.step(&format!("memory: replicas with {count} Agents"));
             stage.stop_manager().await;
@@ -59,6 +76,20 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
             until_idle(second.id()).await?;
             leader.push(bytes(resident_kib(first)?));
             admitting.push(bytes(resident_kib(second.id())?));
+            let target = stage
+                .webhooks(second.webhook_port())
+                .await?;
+            let mut client = target.connect(1).await?;
+            client
+                .repeat(&ask, bench.window / 10)
+                .await?;
+            let load = client
+                .repeat(&ask, bench.window)
+                .await?;
+            answers.push(load.latencies.per_mille(500));
+            if count == 0 {
+                idle.push(idle_connection(&target, &ask, second.id()).await?);
+            }
             second.stop().await;
         }
         let mib = |figures: &[f64]| -> Vec<f64> {
@@ -71,6 +102,9 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
             bench
                 .figures
                 .note("memory.startMiB", mib(&admitting));
+            bench
+                .figures
+                .note("memory.bytesPerIdleConnection", idle);
             at_start = (median(&leader), median(&admitting));
         } else {
             let each = |figures: &[f64], start: f64| -> Vec<f64> {
@@ -94,12 +128,26 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         }
         bench
             .figures
+            .note(&format!("memory.answerP50Ms.{count}"), answers);
+        bench
+            .figures
             .note(&format!("memory.admittingMiB.{count}"), mib(&admitting));
         bench
             .figures
             .note(&format!("memory.leaderMiB.{count}"), mib(&leader));
     }
     Ok(())
+}
+
+/// What a connection costs that asked once and stays open, in bytes.
+async fn idle_connection(target: &Target, ask: &Ask, id: u32) -> anyhow::Result<f64> {
+    let before = resident_kib(id)?;
+    let mut clients = target.connect(IDLE_CONNECTIONS).await?;
+    clients
+        .each(IDLE_CONNECTIONS, |_| Ok(ask.clone()))
+        .await?;
+    let more = resident_kib(id)?.saturating_sub(before);
+    Ok(bytes(more) / float(IDLE_CONNECTIONS))
 }
 
 fn counts(agents: usize) -> Vec<usize> {
