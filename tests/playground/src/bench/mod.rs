@@ -13,6 +13,7 @@ mod handler;
 mod load;
 mod machine;
 mod memory;
+mod micro;
 mod noop;
 mod offline;
 mod process;
@@ -50,7 +51,7 @@ const INTERRUPTED: u8 = 130;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Sections with many Agents have 2,000 of them, and as many as docs/benchmarks.md says where they are
-asked for with --only. `micro` is `cargo bench`.
+asked for with --only. `micro` is what `cargo bench` measures.
 
 Examples:
   cargo playground -- bench
@@ -95,6 +96,8 @@ enum Section {
     Memory,
     /// From armed Agents to pods
     Reconcile,
+    /// Decisions alone, without HTTP and TLS
+    Micro,
 }
 
 /// How many Agents each section has.
@@ -200,6 +203,7 @@ impl Section {
             Self::Review => offline::steps(rounds),
             Self::Memory => memory::steps(agents.memory),
             Self::Reconcile => reconcile::steps(rounds),
+            Self::Micro => micro::STEPS,
         }
     }
 
@@ -212,6 +216,7 @@ impl Section {
             Self::Review => offline::run(bench).await,
             Self::Memory => memory::run(bench).await,
             Self::Reconcile => reconcile::run(bench).await,
+            Self::Micro => micro::run(bench).await,
         }
     }
 }
@@ -271,7 +276,8 @@ mod tests {
                 "start",
                 "review",
                 "memory",
-                "reconcile"
+                "reconcile",
+                "micro"
             ]
         );
     }

@@ -1,6 +1,7 @@
-//! Going on as a release build.
+//! Release builds, and going on as one.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -18,7 +19,11 @@ use anyhow::{Context, bail};
 /// The build fails, or its result cannot be started.
 pub(super) async fn go_on() -> anyhow::Result<Infallible> {
     talk::say("building a release of the manager and of the benchmark (minutes, the first time)");
-    let binary = build().await?;
+    // Both at once, and as the manager is built for a release build of the playground: no library twice.
+    let binary = build(&["--workspace", "--bin=agentkube", "--bin=playground"])
+        .await?
+        .remove("playground")
+        .context("Cargo has built no `playground`")?;
     // In the place of this process, so that Ctrl-C and the exit status need nobody in between.
     let error = Command::new(&binary)
         .args(std::env::args_os().skip(1))
@@ -26,18 +31,17 @@ pub(super) async fn go_on() -> anyhow::Result<Infallible> {
     Err(error).with_context(|| format!("cannot start `{}`", binary.display()))
 }
 
-async fn build() -> anyhow::Result<PathBuf> {
+/// Builds a release of these targets, and gives the programs that came of it by the names of the targets.
+///
+/// # Errors
+///
+/// The build fails.
+pub(super) async fn build(targets: &[&str]) -> anyhow::Result<HashMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let output = tokio::process::Command::new(&cargo)
-        // Both at once, and as the manager is built for a release build of the playground: no library twice.
-        .args([
-            "build",
-            "--workspace",
-            "--bin=agentkube",
-            "--bin=playground",
-            "--release",
-        ])
+        .args(["build", "--release"])
+        .args(targets)
         .arg("--message-format=json-render-diagnostics")
         .arg("--manifest-path")
         .arg(manifest)
@@ -50,13 +54,15 @@ async fn build() -> anyhow::Result<PathBuf> {
     if !output.status.success() {
         bail!("a release cannot be built ({})", output.status);
     }
-    String::from_utf8_lossy(&output.stdout)
+    Ok(String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name == "playground")
+        .filter_map(|message| {
+            let name = message
+                .pointer("/target/name")?
+                .as_str()?;
+            let path = message.get("executable")?.as_str()?;
+            Some((name.to_owned(), path.into()))
         })
-        .context("Cargo has built no `playground`")
+        .collect())
 }
