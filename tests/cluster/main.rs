@@ -36,6 +36,7 @@ mod rollout;
 mod rotation;
 mod scan;
 mod secrets;
+mod stranger;
 mod threats;
 mod users;
 
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
             rotation::tests(),
             scan::tests(),
             secrets::tests(),
+            stranger::tests(),
             threats::tests(),
         ]
         .into_iter()
