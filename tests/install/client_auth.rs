@@ -67,7 +67,7 @@ async fn with_the_component_the_api_server_is_answered_and_nobody_else() {
     ground.until_admitting().await;
 }
 
-/// The arguments of the Deployment that was applied, with the files that its ConfigMaps bring, as the kubelet has it.
+/// The arguments of the Deployment that was applied, with the files that its `ConfigMap`s bring, as the kubelet has it.
 async fn arguments(ground: &Ground) -> Vec<String> {
     let read = async |what: &str| -> Value {
         let line = format!("kubectl get {what} --namespace agentkube-system --output json");
@@ -161,9 +161,10 @@ impl Node {
             .current_dir(node.0.path())
             .output()
             .expect("bash runs");
-        let made = match made.stdout.is_empty() {
-            true => Err(anyhow::anyhow!("there is no `openssl`")),
-            false => Ok(made),
+        let made = if made.stdout.is_empty() {
+            Err(anyhow::anyhow!("there is no `openssl`"))
+        } else {
+            Ok(made)
         };
         let made = needed(made)?;
         assert!(
