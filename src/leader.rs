@@ -32,7 +32,7 @@ pub const RENEW_GRACE: Duration = Duration::from_secs(5);
 /// How long a leader goes on without a renewal.
 const RENEW_DEADLINE: Duration = LEASE_DURATION.saturating_sub(RENEW_GRACE);
 /// How often a leader renews.
-const RENEW_PERIOD: Duration = Duration::from_secs(2);
+pub(crate) const RENEW_PERIOD: Duration = Duration::from_secs(2);
 /// How often a candidate looks, so how soon it notices that the Lease was released.
 const POLL_PERIOD: Duration = Duration::from_secs(1);
 /// A request that takes longer is given up.
@@ -258,7 +258,8 @@ struct Sighting {
     since: Instant,
 }
 
-fn holder(lease: &Lease) -> Option<&str> {
+/// Who holds a Lease, if anybody does.
+pub(crate) fn holder(lease: &Lease) -> Option<&str> {
     lease
         .spec
         .as_ref()?

@@ -6,14 +6,15 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 
-use super::{Finding, Subject};
+use super::{Finding, Subject, stranger};
 use crate::{api::MANAGER, server::problems::Check};
 
 const GROUP: &str = "agentkube.io";
 
-/// Whether somebody else answers for our resources: another registration, or a manager in another
-/// namespace. Only who may list them all, as an administrator may, can see that; what the manager
-/// itself sees of a second installation is that the registrations point elsewhere.
+/// Whether somebody else answers for our resources: another registration, a manager in another
+/// namespace, or one that leads in ours and is no pod of it. Only who may list them all, as an
+/// administrator may, can see that; what the manager itself sees of a second installation is that
+/// the registrations point elsewhere.
 pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
     match others(client, subject).await {
         Ok(others) if others.is_empty() => {
@@ -22,7 +23,7 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
         Ok(others) => Finding::error(
             Check::Installations,
             format!(
-                "there is another one: {} (hint: there can be only one in a cluster; delete the other, its registrations first)",
+                "there is another one: {} (hint: there can be only one in a cluster; end the other, its registrations first)",
                 others.join(", ")
             ),
         ),
@@ -65,6 +66,7 @@ async fn others(client: &Client, subject: &Subject) -> Result<Vec<String>, kube:
             ));
         }
     }
+    others.extend(stranger::that_leads(client, subject).await?);
     Ok(others)
 }
 

@@ -16,6 +16,7 @@ mod installations;
 mod permissions;
 mod registrations;
 mod secret;
+mod stranger;
 mod watch;
 
 use std::path::PathBuf;

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{Cluster, LIMIT, NAMESPACE, REGISTRATION, SECRET},
     harness::{Test, tests},
+    stranger::{a_pod_of_the_deployment, delete_lease},
 };
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -33,7 +34,13 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 async fn a_healthy_installation_is_in_order(cluster: &Cluster) -> anyhow::Result<()> {
-    let _manager = cluster.start_manager(&[]).await?;
+    let options = ManagerOptions {
+        name: a_pod_of_the_deployment(cluster).await?,
+        ..cluster.manager_options(&[])
+    };
+    let _manager = cluster
+        .start_manager_with(options)
+        .await?;
     let account = check_as_account(cluster, &[]).await?;
     ensure!(account.succeeded, "{}", account.lines.join("\n"));
     let expected = [
@@ -61,6 +68,8 @@ async fn a_healthy_installation_is_in_order(cluster: &Cluster) -> anyhow::Result
 
 async fn what_is_wrong_is_said_with_what_to_do(cluster: &Cluster) -> anyhow::Result<()> {
     let admin = cluster.control_plane.admin_kubeconfig();
+    // Somebody who is waited for costs each look some seconds.
+    delete_lease(cluster).await?;
 
     // Settings, all at once, before anything is asked.
     let said = check(
@@ -287,8 +296,8 @@ async fn a_certificate_of_a_directory_is_held_against_the_registrations(
     cluster: &Cluster,
 ) -> anyhow::Result<()> {
     // Puts its authority into the registrations, and says so in the Secret.
-    let manager = cluster.start_manager(&[]).await?;
-    drop(manager);
+    let mut manager = cluster.start_manager(&[]).await?;
+    manager.stop().await;
     let secrets: Api<Secret> = Api::namespaced(cluster.client(), NAMESPACE);
     let data = secrets
         .get(SECRET)
@@ -333,13 +342,13 @@ async fn a_certificate_of_a_directory_is_held_against_the_registrations(
 }
 
 /// What was printed, line by line.
-struct Checked {
-    succeeded: bool,
+pub(crate) struct Checked {
+    pub(crate) succeeded: bool,
     lines: Vec<String>,
 }
 
 impl Checked {
-    fn line(&self, start: &str) -> anyhow::Result<&str> {
+    pub(crate) fn line(&self, start: &str) -> anyhow::Result<&str> {
         self.lines
             .iter()
             .find(|line| line.starts_with(start))
@@ -360,7 +369,7 @@ impl Checked {
     }
 }
 
-async fn check(
+pub(crate) async fn check(
     cluster: &Cluster,
     kubeconfig: &Path,
     arguments: &[&str],

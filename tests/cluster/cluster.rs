@@ -193,6 +193,16 @@ impl Cluster {
         self.control_plane.client()
     }
 
+    /// The minor version of Kubernetes that runs, such as 33.
+    pub(crate) async fn minor(&self) -> anyhow::Result<u32> {
+        let version = self
+            .client()
+            .apiserver_version()
+            .await?;
+        let digits = version.minor.trim_end_matches('+');
+        Ok(digits.parse()?)
+    }
+
     /// A new namespace in which pods can be created.
     pub(crate) async fn namespace(&self, word: &str) -> anyhow::Result<Namespace> {
         let number = self

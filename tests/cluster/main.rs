@@ -36,6 +36,7 @@ mod rollout;
 mod rotation;
 mod scan;
 mod secrets;
+mod stranger;
 mod suspects;
 mod threats;
 mod users;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
             rotation::tests(),
             scan::tests(),
             secrets::tests(),
+            stranger::tests(),
             suspects::tests(),
             threats::tests(),
         ]

@@ -21,6 +21,13 @@ use crate::{
 /// The fewest manifests that say something.
 const FEWEST: usize = 60;
 
+/// The last minor release known to say what a schema refuses in other words than today's: `review` has those of the
+/// newest one that is tested. Of an old one the decision, its code and reason are compared, and our own words.
+const OLD: u32 = 33;
+
+/// What today's releases refuse for the format of its number, and old ones took.
+const TOO_LARGE_FOR_SOME: &str = "tool-probe-seconds-large.yaml";
+
 pub(crate) fn tests() -> Vec<Test> {
     tests![Manager:
         review_and_the_cluster_agree_on_every_manifest,
@@ -29,6 +36,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 async fn review_and_the_cluster_agree_on_every_manifest(cluster: &Cluster) -> anyhow::Result<()> {
+    let is_old = cluster.minor().await? <= OLD;
     let ns = cluster.namespace("corpus").await?;
     let token = json!({"secretRef": {"name": "token", "key": "token"}});
     let known = [
@@ -62,7 +70,11 @@ async fn review_and_the_cluster_agree_on_every_manifest(cluster: &Cluster) -> an
             .map_err(|problem| anyhow::anyhow!("{problem}"))?;
         let answer = ask(&ns, &document.object).await?;
         let verdict = offline(&ns, &known, document)?;
-        if let Err(difference) = compare(&verdict, &answer) {
+        if is_old && name.ends_with(TOO_LARGE_FOR_SOME) {
+            ensure!(answer.refusal.is_none(), "{name} is refused here, too");
+            continue;
+        }
+        if let Err(difference) = compare(&verdict, &answer, is_old) {
             writeln!(differences, "{name}: {difference:#}")?;
         }
     }
@@ -105,6 +117,7 @@ async fn kubectl_takes_the_pods_that_review_prints(cluster: &Cluster) -> anyhow:
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_agentkube"))
         .args(["review", "--pods"])
         .arg(&manifest)
+        .env_clear()
         .output()?;
     ensure!(output.status.success(), "{output:?}");
     let said = cluster
@@ -212,7 +225,7 @@ struct Answer {
     warnings: Vec<String>,
 }
 
-fn compare(verdict: &Verdict, answer: &Answer) -> anyhow::Result<()> {
+fn compare(verdict: &Verdict, answer: &Answer, is_old: bool) -> anyhow::Result<()> {
     for warning in &verdict.warnings {
         // A header escapes quotes.
         let said = warning.replace('"', "\\\"");
@@ -255,6 +268,9 @@ fn compare(verdict: &Verdict, answer: &Answer) -> anyhow::Result<()> {
         status.code,
         status.reason
     );
+    if is_old && !message.starts_with("admission webhook") {
+        return Ok(());
+    }
     let causes = status
         .details
         .as_ref()

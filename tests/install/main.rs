@@ -11,6 +11,7 @@
 
 mod certmanager;
 mod chart;
+mod client_auth;
 mod components;
 mod document;
 mod ground;

@@ -11,7 +11,7 @@ const VARIABLE: &str = "AGENTKUBE_TEST_KUBERNETES";
 
 /// Each minor version and the Go module with its tools. The first is the default, the last the oldest.
 pub(crate) const VERSIONS: [(&str, Module); 2] = [
-    ("1.36", control_plane("controlplane")),
+    ("1.37", control_plane("controlplane")),
     ("1.33", control_plane("controlplane/1.33")),
 ];
 
@@ -58,7 +58,7 @@ mod tests {
         let error = named("1.12").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`AGENTKUBE_TEST_KUBERNETES` asks for Kubernetes `1.12`, and there is a control plane of 1.36, 1.33"
+            "`AGENTKUBE_TEST_KUBERNETES` asks for Kubernetes `1.12`, and there is a control plane of 1.37, 1.33"
         );
     }
 }

@@ -1,11 +1,14 @@
 //! Whether every Agent has what it should have.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use agentkube::images::{ImageSettings, Runtime, resolve};
 use agentkube_playground::until;
 use anyhow::Context;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, ListParams},
@@ -18,7 +21,7 @@ use super::people;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Census {
-    /// Armed Agents.
+    /// Armed Agents, but for those in namespaces that are being deleted.
     agents: usize,
     /// Those without a pod.
     pods_missing: usize,
@@ -75,6 +78,19 @@ impl Census {
         let pods = Api::<Pod>::all(client.clone())
             .list(&all.labels("agentkube.io/agent"))
             .await?;
+        // Nobody can create a pod where everything is being deleted.
+        let going: HashSet<_> = Api::<Namespace>::all(client.clone())
+            .list(&ListParams::default())
+            .await?
+            .into_iter()
+            .filter(|namespace| {
+                namespace
+                    .metadata
+                    .deletion_timestamp
+                    .is_some()
+            })
+            .map(|namespace| namespace.name_any())
+            .collect();
         let mut owned = HashMap::<_, usize>::new();
         let mut census = Self::default();
         for pod in &pods {
@@ -92,7 +108,11 @@ impl Census {
                 .remove(&agent.uid().unwrap_or_default())
                 .unwrap_or_default();
             let is_armed = agent.data.pointer("/spec/paused") == Some(&false.into());
+            let is_going = agent
+                .namespace()
+                .is_some_and(|namespace| going.contains(&namespace));
             if is_armed
+                && !is_going
                 && agent
                     .metadata
                     .deletion_timestamp

@@ -1,0 +1,68 @@
+use std::time::Duration;
+
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use tokio::time::{Instant, sleep};
+
+use super::Subject;
+use crate::{
+    api::MANAGER,
+    leader::{LEASE, RENEW_PERIOD, holder},
+};
+
+/// How long a holder may take to show that it lives.
+const PATIENCE: Duration = RENEW_PERIOD.saturating_mul(2);
+/// How often the Lease is read meanwhile.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// A leader that is no pod of this installation, in words.
+///
+/// A pod that has ended leaves its name in the Lease, so only one who renews it is meant; whether
+/// somebody does is told by the Lease that changes, not by the times in it.
+pub(super) async fn that_leads(
+    client: &Client,
+    subject: &Subject,
+) -> Result<Option<String>, kube::Error> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &subject.namespace);
+    let end = Instant::now() + PATIENCE;
+    let mut seen = None;
+    loop {
+        let Some(lease) = leases.get_opt(LEASE).await? else {
+            return Ok(None);
+        };
+        let Some(name) = holder(&lease) else {
+            return Ok(None);
+        };
+        // By a list, because a holder may call itself by what is no name of a pod.
+        if pods(client, subject)
+            .await?
+            .iter()
+            .any(|pod| pod == name)
+        {
+            return Ok(None);
+        }
+        let now = (name.to_owned(), lease.resource_version());
+        let renews = |before: &(String, _)| before.0 == now.0 && before.1 != now.1;
+        if seen.as_ref().is_some_and(renews) {
+            return Ok(Some(format!(
+                "`{name}`, which renews the Lease `{LEASE}` and is no pod of ours in the namespace `{}`",
+                subject.namespace
+            )));
+        }
+        seen = Some(now);
+        if Instant::now() >= end {
+            return Ok(None);
+        }
+        sleep(PERIOD).await;
+    }
+}
+
+async fn pods(client: &Client, subject: &Subject) -> Result<Vec<String>, kube::Error> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &subject.namespace);
+    let ours = ListParams::default().labels(&format!("app.kubernetes.io/name={MANAGER}"));
+    let list = pods.list_metadata(&ours).await?;
+    Ok(list
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect())
+}
