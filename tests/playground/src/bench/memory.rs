@@ -56,41 +56,11 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         let (mut answers, mut idle) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             bench.step(&format!("memory: replicas with {count} Agents"));
-            stage.stop_manager().await;
-            let first = stage.start_manager().await?;
-            until("the manager to lead", LIMIT, async || {
-                let metrics = first.metrics().await?;
-                Ok(metrics
-                    .contains("agentkube_leader 1")
-                    .then_some(()))
-            })
-            .await?;
-            let options = ManagerOptions {
-                name: "second".to_owned(),
-                webhook_port: None,
-                ..stage.manager_options()
-            };
-            let mut second = Manager::start(&stage.control_plane, options).await?;
-            let first = stage.manager()?.id();
-            until_idle(first).await?;
-            until_idle(second.id()).await?;
-            leader.push(bytes(resident_kib(first)?));
-            admitting.push(bytes(resident_kib(second.id())?));
-            let target = stage
-                .webhooks(second.webhook_port())
-                .await?;
-            let mut client = target.connect(1).await?;
-            client
-                .repeat(&ask, bench.window / 10)
-                .await?;
-            let load = client
-                .repeat(&ask, bench.window)
-                .await?;
-            answers.push(load.latencies.per_mille(500));
-            if count == 0 {
-                idle.push(idle_connection(&target, &ask, second.id()).await?);
-            }
-            second.stop().await;
+            let round = replicas(bench, &mut stage, &ask).await?;
+            leader.push(round.leader);
+            admitting.push(round.admitting);
+            answers.push(round.answer);
+            idle.push(round.idle_connection);
         }
         let mib = |figures: &[f64]| -> Vec<f64> {
             figures
@@ -102,9 +72,6 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
             bench
                 .figures
                 .note("memory.startMiB", mib(&admitting));
-            bench
-                .figures
-                .note("memory.bytesPerIdleConnection", idle);
             at_start = (median(&leader), median(&admitting));
         } else {
             let each = |figures: &[f64], start: f64| -> Vec<f64> {
@@ -131,12 +98,65 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
             .note(&format!("memory.answerP50Ms.{count}"), answers);
         bench
             .figures
+            .note(&format!("memory.bytesPerIdleConnection.{count}"), idle);
+        bench
+            .figures
             .note(&format!("memory.admittingMiB.{count}"), mib(&admitting));
         bench
             .figures
             .note(&format!("memory.leaderMiB.{count}"), mib(&leader));
     }
     Ok(())
+}
+
+/// A leader and a replica beside it, both fresh: their memory and what a connection takes, in bytes, and the median of
+/// answers in milliseconds.
+struct Replicas {
+    leader: f64,
+    admitting: f64,
+    answer: f64,
+    idle_connection: f64,
+}
+
+async fn replicas(bench: &Bench, stage: &mut Stage, ask: &Ask) -> anyhow::Result<Replicas> {
+    stage.stop_manager().await;
+    let first = stage.start_manager().await?;
+    until("the manager to lead", LIMIT, async || {
+        let metrics = first.metrics().await?;
+        Ok(metrics
+            .contains("agentkube_leader 1")
+            .then_some(()))
+    })
+    .await?;
+    let options = ManagerOptions {
+        name: "second".to_owned(),
+        webhook_port: None,
+        ..stage.manager_options()
+    };
+    let mut second = Manager::start(&stage.control_plane, options).await?;
+    let first = stage.manager()?.id();
+    until_idle(first).await?;
+    until_idle(second.id()).await?;
+    let (leader, admitting) = (
+        bytes(resident_kib(first)?),
+        bytes(resident_kib(second.id())?),
+    );
+    let target = stage
+        .webhooks(second.webhook_port())
+        .await?;
+    let mut client = target.connect(1).await?;
+    client
+        .repeat(ask, bench.window / 10)
+        .await?;
+    let load = client.repeat(ask, bench.window).await?;
+    let idle_connection = idle_connection(&target, ask, second.id()).await?;
+    second.stop().await;
+    Ok(Replicas {
+        leader,
+        admitting,
+        answer: load.latencies.per_mille(500),
+        idle_connection,
+    })
 }
 
 /// What a connection costs that asked once and stays open, in bytes.
