@@ -78,8 +78,10 @@ impl Census {
         let pods = Api::<Pod>::all(client.clone())
             .list(&all.labels("agentkube.io/agent"))
             .await?;
-        // Nobody can create a pod where everything is being deleted.
-        let going: HashSet<_> = Api::<Namespace>::all(client.clone())
+        // Nobody can create a pod in a namespace that goes, or is gone: an API server that was just
+        // restarted does not know the CRDs for a moment, and Kubernetes then finishes a namespace
+        // whose Agents are still there.
+        let there: HashSet<_> = Api::<Namespace>::all(client.clone())
             .list(&ListParams::default())
             .await?
             .into_iter()
@@ -87,7 +89,7 @@ impl Census {
                 namespace
                     .metadata
                     .deletion_timestamp
-                    .is_some()
+                    .is_none()
             })
             .map(|namespace| namespace.name_any())
             .collect();
@@ -108,11 +110,11 @@ impl Census {
                 .remove(&agent.uid().unwrap_or_default())
                 .unwrap_or_default();
             let is_armed = agent.data.pointer("/spec/paused") == Some(&false.into());
-            let is_going = agent
+            let is_there = agent
                 .namespace()
-                .is_some_and(|namespace| going.contains(&namespace));
+                .is_some_and(|namespace| there.contains(&namespace));
             if is_armed
-                && !is_going
+                && is_there
                 && agent
                     .metadata
                     .deletion_timestamp
