@@ -16,6 +16,15 @@ use tracing::{debug, info, warn};
 /// The code that an API server answers with where it no longer knows how things were.
 const GONE: u16 = 410;
 
+/// How many objects are listed at a time. Each is held whole until what is kept of it has been taken,
+/// and the memory for that is not given back.
+const PAGE: u32 = 100;
+
+/// Every object of a kind, listed in small pages.
+pub(crate) fn everything() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
+}
+
 /// Hands every event of a watch to `on_event`, after `trim` has dropped what is not read; runs until
 /// it is dropped.
 ///

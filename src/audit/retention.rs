@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::{
     Api, Client,
     api::{DeleteParams, Preconditions},
-    runtime::watcher::{self, Event},
+    runtime::watcher::Event,
 };
 use tokio::{
     sync::Notify,
@@ -44,7 +44,7 @@ pub async fn retain(client: Client, retention: Retention, metrics: RejectionMetr
     };
     let watch = crate::watch::follow(
         Api::<Rejection>::all(client),
-        watcher::Config::default(),
+        crate::watch::everything(),
         trim,
         |event| {
             keeper.trail().apply(event);

@@ -1,9 +1,7 @@
 use std::{collections::HashSet, fmt::Debug};
 
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    core::NamespaceResourceScope,
-    runtime::watcher::{self, Event},
+    Api, Client, Resource, ResourceExt, core::NamespaceResourceScope, runtime::watcher::Event,
 };
 use serde::de::DeserializeOwned;
 
@@ -57,7 +55,7 @@ pub(super) async fn watch<F: Indexed>(client: Client, store: &Store<F>) {
     let api: Api<F::Object> = Api::all(client);
     let mut listed = HashSet::new();
     let ignore = |_: &mut F::Object| {};
-    crate::watch::follow(api, watcher::Config::default(), ignore, |event| {
+    crate::watch::follow(api, crate::watch::everything(), ignore, |event| {
         apply(event, store, &mut listed);
     })
     .await;

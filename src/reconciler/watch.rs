@@ -16,7 +16,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{MANAGED_BY, MANAGED_BY_LABEL, observed::ObservedPod};
-use crate::api::{Agent, Tool};
+use crate::{
+    api::{Agent, Tool},
+    watch::everything,
+};
 
 /// Everything that the leader knows of the cluster.
 #[derive(Debug)]
@@ -53,8 +56,8 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
     };
     let client = client.clone();
     let watches = async move {
-        let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
-        let all = watcher::Config::default();
+        let all = everything();
+        let ours = everything().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
         let agents = keep(
             Api::all(client.clone()),
             all.clone(),
