@@ -1,5 +1,5 @@
-//! What the API server does not suspect, validation admits: the expression in the registration is
-//! narrower than our own rules, whatever somebody does to a pod after mutation.
+//! The expression by which the API server tells suspects. What it does not suspect, validation admits:
+//! the expression is narrower than our own rules, whatever somebody does to a pod after mutation.
 
 use agentkube::admission::{Policy, Webhook};
 use cel::{Context, Program, Value as CelValue};
@@ -72,6 +72,106 @@ fn is_suspect(policy: &Policy, pod: &Value) -> bool {
         Ok(CelValue::Bool(answer)) => answer,
         other => panic!("no answer: {other:?}"),
     }
+}
+
+fn policy(allowed: &str) -> Policy {
+    Policy::parse([("AGENTKUBE_ALLOWED_REGISTRIES", allowed)]).expect("legal settings")
+}
+
+/// Whether a pod with this container would come to the webhook.
+fn is_suspect_container(policy: &Policy, container: &Value) -> bool {
+    is_suspect(
+        policy,
+        &json!({
+            "metadata": {"annotations": {"agentkube.io/images": "[]"}},
+            "spec": {"containers": [container]},
+        }),
+    )
+}
+
+#[test]
+fn a_pod_that_is_as_it_should_be_is_none() {
+    let container = json!({
+        "name": "agentlet", "image": "quay.io/team/app:v1",
+        "env": [{"name": "HOME", "value": "/"}, {"name": "OPENAI_API_KEY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+    });
+    assert!(!is_suspect_container(&Policy::default(), &container));
+    assert!(!is_suspect_container(
+        &policy("quay.io/team,docker.io"),
+        &container
+    ));
+}
+
+#[test]
+fn what_was_not_mutated_is_one() {
+    let containers = json!([{"name": "c", "image": "quay.io/team/app:v1"}]);
+    for metadata in [json!({}), json!({"annotations": {"team": "a"}})] {
+        let pod = json!({"metadata": metadata, "spec": {"containers": containers}});
+        assert!(is_suspect(&Policy::default(), &pod), "{pod}");
+    }
+}
+
+#[test]
+fn a_placeholder_is_one_wherever_it_stands() {
+    let placeholder = "agentkube.invalid/agent";
+    let container = json!({"name": "c", "image": placeholder});
+    for spec in [
+        json!({"containers": [container]}),
+        json!({"containers": [], "initContainers": [container]}),
+        json!({"containers": [], "ephemeralContainers": [container]}),
+        json!({"containers": [], "volumes": [{"name": "v", "image": {"reference": placeholder}}]}),
+    ] {
+        let pod = json!({"metadata": {"annotations": {"agentkube.io/images": "[]"}}, "spec": spec});
+        for policy in [Policy::default(), policy("agentkube.invalid")] {
+            assert!(is_suspect(&policy, &pod), "{pod}");
+        }
+    }
+}
+
+#[test]
+fn an_image_that_is_not_at_sight_below_an_allowed_registry_is_one() {
+    let policy = policy("quay.io/team");
+    for image in ["nginx", "quay.io/teammates/app", "quay.io/other/app", ""] {
+        assert!(
+            is_suspect_container(&policy, &json!({"name": "c", "image": image})),
+            "{image}"
+        );
+    }
+    assert!(is_suspect_container(&policy, &json!({"name": "c"})));
+}
+
+#[test]
+fn a_literal_token_is_one() {
+    let container = json!({
+        "name": "c", "image": "quay.io/team/app:v1",
+        "env": [{"name": "OPENAI_API_KEY", "value": "sk"}],
+    });
+    assert!(is_suspect_container(&Policy::default(), &container));
+}
+
+#[test]
+fn lists_that_are_too_long_to_look_through_are() {
+    let container = json!({"name": "c", "image": "quay.io/team/app:v1"});
+    let pod = |number| {
+        json!({
+            "metadata": {"annotations": {"agentkube.io/images": "[]"}},
+            "spec": {"containers": vec![container.clone(); number]},
+        })
+    };
+    assert!(!is_suspect(&Policy::default(), &pod(16)));
+    assert!(is_suspect(&Policy::default(), &pod(17)));
+}
+
+#[test]
+fn a_registry_that_looks_like_a_credential_is_not_written_there() {
+    let token = "sk-0123456789abcdefghijm";
+    let policy = policy(&format!("registry.example.com/{token}"));
+    assert!(!policy.suspects().contains(token));
+    let image = format!("registry.example.com/{token}/app");
+    assert!(is_suspect_container(
+        &policy,
+        &json!({"name": "c", "image": image})
+    ));
 }
 
 proptest! {
