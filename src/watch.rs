@@ -25,6 +25,11 @@ pub(crate) fn everything() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)
 }
 
+/// One object alone, by its name.
+pub(crate) fn named(name: &str) -> watcher::Config {
+    watcher::Config::default().fields(&format!("metadata.name={name}"))
+}
+
 /// Hands every event of a watch to `on_event`, after `trim` has dropped what is not read; runs until
 /// it is dropped.
 ///

@@ -54,8 +54,7 @@ async fn others(client: &Client, subject: &Subject) -> Result<Vec<String>, kube:
         others.extend(foreign(&registration, rules));
     }
     let deployments: Api<Deployment> = Api::all(client.clone());
-    let managers = ListParams::default().labels(&format!("app.kubernetes.io/name={MANAGER}"));
-    for deployment in deployments.list(&managers).await? {
+    for deployment in deployments.list(&managers()).await? {
         let namespace = deployment
             .namespace()
             .unwrap_or_default();
@@ -68,6 +67,11 @@ async fn others(client: &Client, subject: &Subject) -> Result<Vec<String>, kube:
     }
     others.extend(stranger::that_leads(client, subject).await?);
     Ok(others)
+}
+
+/// Finds what the manifests give the name of a manager.
+pub(super) fn managers() -> ListParams {
+    ListParams::default().labels(&format!("app.kubernetes.io/name={MANAGER}"))
 }
 
 /// A registration that answers for our resources and is not ours, in words.

@@ -1,14 +1,11 @@
 use std::time::Duration;
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::{Api, Client, ResourceExt};
 use tokio::time::{Instant, sleep};
 
-use super::Subject;
-use crate::{
-    api::MANAGER,
-    leader::{LEASE, RENEW_PERIOD, holder},
-};
+use super::{Subject, installations::managers};
+use crate::leader::{LEASE, RENEW_PERIOD, holder};
 
 /// How long a holder may take to show that it lives.
 const PATIENCE: Duration = RENEW_PERIOD.saturating_mul(2);
@@ -59,8 +56,7 @@ pub(super) async fn that_leads(
 
 async fn pods(client: &Client, subject: &Subject) -> Result<Vec<String>, kube::Error> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &subject.namespace);
-    let ours = ListParams::default().labels(&format!("app.kubernetes.io/name={MANAGER}"));
-    let list = pods.list_metadata(&ours).await?;
+    let list = pods.list_metadata(&managers()).await?;
     Ok(list
         .iter()
         .map(ResourceExt::name_any)

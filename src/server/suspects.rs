@@ -11,7 +11,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
-    runtime::watcher::{self, Event},
+    runtime::watcher::Event,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -37,41 +37,39 @@ const FIELD_MANAGER: &str = "agentkube-manager-conditions";
 /// RBAC: `list`, `watch` and `patch` on the validatingwebhookconfiguration [`ca_bundle::NAME`].
 pub async fn single_out(client: Client, expression: &str) {
     let api = Api::<ValidatingWebhookConfiguration>::all(client);
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", ca_bundle::NAME));
-    let registration = watch::Sender::new(None);
-    let follow = crate::watch::follow(api.clone(), config, trim, |event| match event {
-        Event::Init | Event::InitDone => {}
-        Event::InitApply(seen) | Event::Apply(seen) => {
-            registration.send_replace(Some(seen));
-        }
-        Event::Delete(_) => {
-            registration.send_replace(None);
-        }
-    });
-    futures::join!(follow, keep(&api, registration.subscribe(), expression));
+    let patch = watch::Sender::new(None);
+    let follow = crate::watch::follow(
+        api.clone(),
+        crate::watch::named(ca_bundle::NAME),
+        |_| {},
+        |event| match event {
+            Event::InitDone => {}
+            Event::InitApply(seen) | Event::Apply(seen) => {
+                patch.send_replace(missing(&seen, expression));
+            }
+            Event::Init | Event::Delete(_) => {
+                patch.send_replace(None);
+            }
+        },
+    );
+    futures::join!(follow, apply(&api, patch.subscribe()));
 }
 
-fn trim(registration: &mut ValidatingWebhookConfiguration) {
-    registration.metadata.managed_fields = None;
-}
-
-async fn keep(
+/// Applies each patch until it has been taken
+async fn apply(
     api: &Api<ValidatingWebhookConfiguration>,
-    mut registration: watch::Receiver<Option<ValidatingWebhookConfiguration>>,
-    expression: &str,
+    mut patches: watch::Receiver<Option<Value>>,
 ) {
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let mut pace = Pace::default();
     let mut is_failing = false;
-    while registration.changed().await.is_ok() {
+    while patches.changed().await.is_ok() {
         if let Some(later) = pace.wait_until(Instant::now()) {
             sleep_until(later).await;
         }
-        let patch = registration
-            .borrow_and_update()
-            .as_ref()
-            .and_then(|seen| missing(seen, expression));
-        let Some(patch) = patch else { continue };
+        let Some(patch) = patches.borrow_and_update().clone() else {
+            continue;
+        };
         pace.wrote(Instant::now());
         match api
             .patch(ca_bundle::NAME, &params, &Patch::Apply(&patch))
@@ -88,9 +86,9 @@ async fn keep(
             Err(error) if !is_failing => {
                 is_failing = true;
                 tracing::warn!(webhook = WEBHOOK, %error, "every pod comes to the validating webhook, because its condition cannot be written");
-                registration.mark_changed();
+                patches.mark_changed();
             }
-            Err(_) => registration.mark_changed(),
+            Err(_) => patches.mark_changed(),
         }
     }
 }

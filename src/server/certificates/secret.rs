@@ -25,7 +25,7 @@ use kube::{
     api::PostParams,
     runtime::{
         WatchStreamExt,
-        watcher::{self, DefaultBackoff, Event, watcher},
+        watcher::{DefaultBackoff, Event, watcher},
     },
 };
 use rustls::pki_types::CertificateDer;
@@ -46,7 +46,7 @@ use crate::{
         },
         tls::{PairError, ServingCertificate},
     },
-    watch::begins_anew,
+    watch::{begins_anew, named},
 };
 
 /// The Secret's name, in the manager's namespace
@@ -140,8 +140,7 @@ impl SecretCertificates {
     }
 
     async fn follow_forever(&mut self) {
-        let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
-        let events = watcher(self.secrets.clone(), config).default_backoff();
+        let events = watcher(self.secrets.clone(), named(NAME)).default_backoff();
         pin_mut!(events);
         let mut trust = self.trust.clone();
         let mut listed = false;

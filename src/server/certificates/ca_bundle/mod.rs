@@ -55,7 +55,7 @@ use crate::{
         probes::Flag,
         problems::Problem,
     },
-    watch::begins_anew,
+    watch::{begins_anew, named},
 };
 
 /// The name of both registrations
@@ -216,8 +216,7 @@ impl<K: Registration> Keeper<K> {
     }
 
     async fn run(mut self, mut authorities: watch::Receiver<Authorities>) {
-        let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
-        let events = watcher(self.api.clone(), config).default_backoff();
+        let events = watcher(self.api.clone(), named(NAME)).default_backoff();
         pin_mut!(events);
         let mut retry: Option<Instant> = None;
         let mut known: Authorities = None;
