@@ -21,7 +21,7 @@ use super::people;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Census {
-    /// Armed Agents, but for those in namespaces that are being deleted.
+    /// Armed Agents, but for those in namespaces that are being deleted or gone.
     agents: usize,
     /// Those without a pod.
     pods_missing: usize,
