@@ -9,8 +9,8 @@ use super::{
     load::{Ask, Load, Target},
     noop::Noop,
     process::cpu,
-    reviews::review,
-    stage::{Stage, agent_name},
+    reviews::mutate,
+    stage::Stage,
     statistics::{Metric, float},
 };
 
@@ -46,13 +46,8 @@ const METRICS: [Metric<Measured>; 6] = [
 
 pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let stage = Stage::with_manager(&bench.binary).await?;
-    stage.namespace(NAMESPACE).await?;
-    // Paused, so that nobody does anything about it.
-    stage
-        .put_agents(NAMESPACE, 0..1, true)
-        .await?;
     let agent = stage
-        .agent(NAMESPACE, &agent_name(0))
+        .namespace_of_one(NAMESPACE)
         .await?;
     let manager = stage.manager()?;
     let ours = stage
@@ -61,7 +56,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
 
     let mut all: BTreeMap<(&str, &str, usize), Vec<Measured>> = BTreeMap::new();
     for (size, bytes) in SIZES {
-        let ask = Ask::post("/mutate?timeout=5s", review(&agent, bytes)?);
+        let ask = mutate(&agent, bytes)?;
         bench.figures.note(
             &format!("handler.reviewBytes.{size}"),
             [float(ask.body.len())],

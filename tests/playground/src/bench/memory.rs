@@ -6,8 +6,8 @@ use super::{
     Bench,
     load::{Ask, Target},
     process::resident_kib,
-    reviews::review,
-    stage::{LIMIT, Stage, agent_name, until_idle},
+    reviews::mutate,
+    stage::{LIMIT, Stage, until_idle},
     statistics::float,
 };
 
@@ -32,14 +32,8 @@ pub(super) fn steps(agents: usize) -> usize {
 pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let mut stage = Stage::with_manager(&bench.binary).await?;
     stage.namespace(NAMESPACE).await?;
-    stage.namespace(ASKED).await?;
-    stage
-        .put_agents(ASKED, 0..1, true)
-        .await?;
-    let asked = stage
-        .agent(ASKED, &agent_name(0))
-        .await?;
-    let ask = Ask::post("/mutate?timeout=5s", review(&asked, 0)?);
+    let asked = stage.namespace_of_one(ASKED).await?;
+    let ask = mutate(&asked, 0)?;
     let mut there = 0;
     let mut at_start = (0.0, 0.0);
     for count in counts(bench.agents.memory) {

@@ -4,6 +4,8 @@ use agentkube::{api::Agent, reconciler::agent_pod};
 use anyhow::Context;
 use serde_json::{Value, json};
 
+use super::load::Ask;
+
 /// The pod that the reconciler would create, as it is sent to the API server. Its agent container has a variable already,
 /// as the rules in CEL need one to add another behind.
 pub(super) fn pod(agent: &Agent) -> anyhow::Result<Value> {
@@ -24,9 +26,14 @@ pub(super) fn pod(agent: &Agent) -> anyhow::Result<Value> {
     Ok(pod)
 }
 
+/// Asks the mutating webhook about the creation of an Agent's pod.
+pub(super) fn mutate(agent: &Agent, bytes: usize) -> anyhow::Result<Ask> {
+    Ok(Ask::post("/mutate?timeout=5s", review(agent, bytes)?))
+}
+
 /// A review of the creation of an Agent's pod, about 3 KB, or of at least so many bytes: with more containers, as other
 /// webhooks inject them.
-pub(super) fn review(agent: &Agent, bytes: usize) -> anyhow::Result<String> {
+fn review(agent: &Agent, bytes: usize) -> anyhow::Result<String> {
     let mut pod = pod(agent)?;
     let namespace = agent
         .metadata

@@ -159,6 +159,15 @@ impl Stage {
         Ok(())
     }
 
+    /// Creates a namespace with one Agent in it, paused, so that nobody does anything about it.
+    pub(super) async fn namespace_of_one(&self, namespace: &str) -> anyhow::Result<Agent> {
+        self.namespace(namespace).await?;
+        self.put_agents(namespace, 0..1, true)
+            .await?;
+        self.agent(namespace, &agent_name(0))
+            .await
+    }
+
     /// One Agent that was put there.
     pub(super) async fn agent(&self, namespace: &str, name: &str) -> anyhow::Result<Agent> {
         let agents = Api::<Agent>::namespaced(self.control_plane.client(), namespace);

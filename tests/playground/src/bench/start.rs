@@ -8,8 +8,8 @@ use tokio::time::sleep;
 use super::{
     Bench,
     load::{Ask, Target},
-    reviews::review,
-    stage::{LIMIT, Stage, agent_name},
+    reviews::mutate,
+    stage::{LIMIT, Stage},
     statistics::milliseconds,
 };
 
@@ -21,14 +21,10 @@ pub(super) fn steps(rounds: usize) -> usize {
 
 pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let mut stage = Stage::with_manager(&bench.binary).await?;
-    stage.namespace(NAMESPACE).await?;
-    stage
-        .put_agents(NAMESPACE, 0..1, true)
-        .await?;
     let agent = stage
-        .agent(NAMESPACE, &agent_name(0))
+        .namespace_of_one(NAMESPACE)
         .await?;
-    let ask = Ask::post("/mutate?timeout=5s", review(&agent, 0)?);
+    let ask = mutate(&agent, 0)?;
     let port = stage.manager()?.webhook_port();
     let target = stage.webhooks(port).await?;
 
