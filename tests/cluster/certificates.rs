@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
@@ -33,7 +33,7 @@ pub(crate) fn tests() -> Vec<Test> {
 async fn replicas_that_start_at_once_agree_on_one_authority(
     cluster: &Cluster,
 ) -> anyhow::Result<()> {
-    delete_secret(cluster).await?;
+    cluster.delete_secret().await?;
     let start = |name: &str| {
         let options = ManagerOptions {
             name: name.to_owned(),
@@ -143,7 +143,7 @@ async fn a_deleted_secret_is_issued_anew_and_admission_goes_on(
     let old = authority(cluster)
         .await?
         .context("no authority")?;
-    delete_secret(cluster).await?;
+    cluster.delete_secret().await?;
     let new = until("another authority", LIMIT, async || {
         Ok(authority(cluster)
             .await?
@@ -333,17 +333,4 @@ async fn authority(cluster: &Cluster) -> anyhow::Result<Option<Vec<u8>>> {
         .and_then(|secret| secret.data)
         .and_then(|mut data| data.remove("ca.crt"))
         .map(|authority| authority.0))
-}
-
-async fn delete_secret(cluster: &Cluster) -> anyhow::Result<()> {
-    let secrets: Api<Secret> = Api::namespaced(cluster.client(), NAMESPACE);
-    match secrets
-        .delete(SECRET, &DeleteParams::default())
-        .await
-    {
-        Ok(_) => Ok(()),
-        // The first test here has none to delete.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

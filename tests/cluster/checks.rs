@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{Cluster, LIMIT, NAMESPACE, REGISTRATION, SECRET},
     harness::{Test, tests},
-    stranger::{a_pod_of_the_deployment, delete_lease},
+    stranger::a_pod_of_the_deployment,
 };
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -69,7 +69,7 @@ async fn a_healthy_installation_is_in_order(cluster: &Cluster) -> anyhow::Result
 async fn what_is_wrong_is_said_with_what_to_do(cluster: &Cluster) -> anyhow::Result<()> {
     let admin = cluster.control_plane.admin_kubeconfig();
     // Somebody who is waited for costs each look some seconds.
-    delete_lease(cluster).await?;
+    cluster.delete_lease().await?;
 
     // Settings, all at once, before anything is asked.
     let said = check(
@@ -82,7 +82,7 @@ async fn what_is_wrong_is_said_with_what_to_do(cluster: &Cluster) -> anyhow::Res
     said.line("error    settings       an authority that lives 3600 s")?;
 
     // A Secret of another type.
-    delete_secret(cluster).await?;
+    cluster.delete_secret().await?;
     let secrets: Api<Secret> = Api::namespaced(cluster.client(), NAMESPACE);
     let wrong = json!({"metadata": {"name": SECRET}, "type": "Opaque", "stringData": {"tls.crt": "nonsense"}});
     secrets
@@ -91,7 +91,7 @@ async fn what_is_wrong_is_said_with_what_to_do(cluster: &Cluster) -> anyhow::Res
     let said = check(cluster, admin, &[]).await?;
     said.line("warning  secret         `agentkube-webhook-tls` is a Secret of type Opaque")?;
     said.line("warning  certificate    `agentkube-webhook-tls` holds none that can be served")?;
-    delete_secret(cluster).await?;
+    cluster.delete_secret().await?;
 
     // A certificate of a directory that is not there.
     let said = check(cluster, admin, &["--tls-dir=/nowhere"]).await?;
@@ -500,16 +500,4 @@ async fn overwrite(
         .patch(REGISTRATION, &params, &Patch::Merge(&patch))
         .await?;
     Ok(())
-}
-
-async fn delete_secret(cluster: &Cluster) -> anyhow::Result<()> {
-    let secrets: Api<Secret> = Api::namespaced(cluster.client(), NAMESPACE);
-    match secrets
-        .delete(SECRET, &DeleteParams::default())
-        .await
-    {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

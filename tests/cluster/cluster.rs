@@ -1,6 +1,7 @@
 //! A vocabulary for tests on a real API server.
 
 use std::{
+    fmt::Debug,
     path::PathBuf,
     process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
@@ -14,13 +15,14 @@ use agentkube_playground::{
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::{
     coordination::v1::Lease,
-    core::v1::{Namespace as KubeNamespace, ServiceAccount},
+    core::v1::{Namespace as KubeNamespace, Secret, ServiceAccount},
 };
 use kube::{
-    Api, Client, Error,
+    Api, Client, Error, Resource,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
-    core::{GroupVersionKind, Status},
+    core::{GroupVersionKind, NamespaceResourceScope, Status},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, sync::Mutex};
@@ -155,11 +157,37 @@ impl Cluster {
             .point_webhooks_at(self.webhook_port)
             .await?;
         // A manager that was killed holds the Lease for a while.
-        let leases: Api<Lease> = Api::namespaced(self.client(), "agentkube-system");
-        let _ = leases
-            .delete("agentkube-manager", &DeleteParams::default())
-            .await;
-        Ok(())
+        self.delete_lease().await
+    }
+
+    /// Deletes the Lease that the leader holds, if there is one.
+    pub(crate) async fn delete_lease(&self) -> anyhow::Result<()> {
+        self.delete_if_there::<Lease>(REGISTRATION)
+            .await
+    }
+
+    /// Deletes the Secret with the manager's certificate, if there is one.
+    pub(crate) async fn delete_secret(&self) -> anyhow::Result<()> {
+        self.delete_if_there::<Secret>(SECRET)
+            .await
+    }
+
+    async fn delete_if_there<K>(&self, name: &str) -> anyhow::Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let objects: Api<K> = Api::namespaced(self.client(), NAMESPACE);
+        match objects
+            .delete(name, &DeleteParams::default())
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn until_webhooks_answer(&self) -> anyhow::Result<()> {

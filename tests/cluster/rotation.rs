@@ -12,14 +12,10 @@ use std::{
 
 use agentkube_playground::{Manager, ManagerOptions, until};
 use anyhow::{Context, ensure};
-use k8s_openapi::api::{
-    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
-    core::v1::Secret,
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
-use kube::{
-    Api,
-    api::{DeleteParams, PostParams},
-};
+use kube::{Api, api::PostParams};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, IpAddr, ServerName, pem::PemObject},
@@ -34,7 +30,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    cluster::{Cluster, Namespace, REGISTRATION, SECRET, agent},
+    cluster::{Cluster, Namespace, REGISTRATION, agent},
     harness::{Test, tests},
     proxy::Proxy,
 };
@@ -58,7 +54,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 async fn certificates_and_authorities_are_renewed_without_a_failed_call(
     cluster: &Cluster,
 ) -> anyhow::Result<()> {
-    delete_secret(cluster).await?;
+    cluster.delete_secret().await?;
     let (mut first, mut second) = futures::try_join!(
         start(cluster, "agentkube-manager-1"),
         start(cluster, "agentkube-manager-2")
@@ -124,7 +120,7 @@ async fn a_replica_that_is_cut_off_is_trusted_until_its_certificate_ends(
 ) -> anyhow::Result<()> {
     // The second certificate ends with the first authority, 13 s after the second authority signs.
     let lifetimes = ["--certificate-lifetime=30s", "--authority-lifetime=40s"];
-    delete_secret(cluster).await?;
+    cluster.delete_secret().await?;
     let proxy = Proxy::start(cluster).await?;
     let options = |name: &str| ManagerOptions {
         name: name.to_owned(),
@@ -385,18 +381,6 @@ async fn bundles(cluster: &Cluster) -> anyhow::Result<[Vec<CertificateDer<'stati
         read(mutating.client_config)?,
         read(validating.client_config)?,
     ])
-}
-
-async fn delete_secret(cluster: &Cluster) -> anyhow::Result<()> {
-    let secrets: Api<Secret> = Api::namespaced(cluster.client(), "agentkube-system");
-    match secrets
-        .delete(SECRET, &DeleteParams::default())
-        .await
-    {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// A Service before two replicas: each connection goes to the next.

@@ -3,10 +3,7 @@
 use agentkube_playground::{ManagerOptions, until};
 use anyhow::ensure;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, ListParams},
-};
+use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
     checks::check,
@@ -22,7 +19,7 @@ async fn a_leader_that_is_no_pod_of_the_installation_is_told(
     cluster: &Cluster,
 ) -> anyhow::Result<()> {
     let admin = cluster.control_plane.admin_kubeconfig();
-    delete_lease(cluster).await?;
+    cluster.delete_lease().await?;
     let options = ManagerOptions {
         name: "from-elsewhere".to_owned(),
         ..cluster.manager_options(&[])
@@ -48,7 +45,7 @@ async fn a_leader_that_is_no_pod_of_the_installation_is_told(
     ensure!(holder.as_deref() == Some("from-elsewhere"), "{holder:?}");
     let said = check(cluster, admin, &[]).await?;
     said.line("ok       installations")?;
-    delete_lease(cluster).await
+    cluster.delete_lease().await
 }
 
 /// The name of a pod that the shipped Deployment has. Nodes are simulated, and managers run beside.
@@ -63,16 +60,4 @@ pub(crate) async fn a_pod_of_the_deployment(cluster: &Cluster) -> anyhow::Result
             .next())
     })
     .await
-}
-
-pub(crate) async fn delete_lease(cluster: &Cluster) -> anyhow::Result<()> {
-    let leases: Api<Lease> = Api::namespaced(cluster.client(), NAMESPACE);
-    match leases
-        .delete(REGISTRATION, &DeleteParams::default())
-        .await
-    {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
