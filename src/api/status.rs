@@ -52,6 +52,9 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Accepted, Self::ImagesCurrent, Self::Ready];
+
     /// The name as it stands in `status.conditions[].type`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

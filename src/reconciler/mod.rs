@@ -16,12 +16,14 @@
 mod agents;
 mod backoff;
 mod burst;
+mod kept;
 mod observed;
 pub(crate) mod plan;
 mod pod;
 mod reconcile;
 mod status;
 mod subject;
+mod told;
 mod tools;
 mod verdict;
 mod watch;

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
-    core::NamespaceResourceScope,
+    core::{NamespaceResourceScope, object::HasStatus},
     runtime::{
         Config, applier,
         controller::{self, Action},
@@ -24,6 +24,7 @@ use tracing::{debug, info, warn};
 use super::{
     backoff::{Backoff, Key},
     burst::{Burst, Pressure},
+    kept::Kept,
     observed::{ObservedPod, Ownership},
     status::{is_just_starting, patch, problem, status},
     subject::Subject,
@@ -61,6 +62,7 @@ pub(super) struct Leader {
 /// A kind of object that has a pod.
 pub(super) trait Owner:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + HasStatus<Status = Status>
     + Clone
     + Debug
     + DeserializeOwned
@@ -75,8 +77,8 @@ pub(super) trait Owner:
 /// Reconciles each object of `queue`; runs until that ends.
 pub(super) async fn run<K: Owner>(
     leader: Arc<Leader>,
-    store: Store<K>,
-    queue: impl Stream<Item = ObjectRef<K>>,
+    store: Store<Kept<K>>,
+    queue: impl Stream<Item = ObjectRef<Kept<K>>>,
 ) {
     let context = Arc::new(Context {
         leader,
@@ -84,10 +86,10 @@ pub(super) async fn run<K: Owner>(
         burst: Burst::default(),
     });
     let results = applier(
-        |object: Arc<K>, context: Arc<Context>| {
+        |object: Arc<Kept<K>>, context: Arc<Context>| {
             Box::pin(async move { context.reconcile(&*object).await })
         },
-        |object, error, context| context.failed(&*object, error),
+        |object, error, context| context.failed(&object.object, error),
         context.clone(),
         store,
         queue.map(Ok::<_, Infallible>),
@@ -136,7 +138,8 @@ enum Found {
 }
 
 impl Context {
-    async fn reconcile<K: Owner>(&self, object: &K) -> Result<Action, ReconcileError> {
+    async fn reconcile<K: Owner>(&self, kept: &Kept<K>) -> Result<Action, ReconcileError> {
+        let object = &kept.object;
         if object
             .meta()
             .deletion_timestamp
@@ -145,7 +148,10 @@ impl Context {
             return Ok(Action::await_change());
         }
         self.leader.stores.ready().await;
-        let subject = object.subject(&self.leader);
+        let subject = Subject {
+            told: kept.told.as_ref(),
+            ..object.subject(&self.leader)
+        };
         let found = self.find(object, &subject).await;
         let (seen, action) = match &found {
             Found::AheadOfWatch => return Ok(Action::requeue(RECHECK)),
@@ -160,7 +166,7 @@ impl Context {
         };
         let status = status(&subject, seen, now());
         if let Found::Pod(pod) = &found {
-            let is_starting = is_just_starting(&status, subject.previous);
+            let is_starting = is_just_starting(&status, subject.told);
             let grace = grace(is_starting, self.burst.pressure(Instant::now()));
             if let Some(wait) = remaining(grace, pod, Timestamp::now()) {
                 return Ok(Action::requeue(wait));
@@ -269,7 +275,10 @@ impl Context {
         subject: &Subject<'_>,
         status: Status,
     ) -> Result<(), ReconcileError> {
-        if subject.previous == Some(&status) {
+        if subject
+            .told
+            .is_some_and(|told| told.is(&status))
+        {
             return Ok(());
         }
         let api: Api<K> = Api::namespaced(self.leader.client.clone(), &subject.namespace);
@@ -286,7 +295,7 @@ impl Context {
             Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(ReconcileError::Status(Box::new(error))),
         }
-        if let Some(problem) = problem(&status, subject.previous) {
+        if let Some(problem) = problem(&status, subject.told) {
             self.warn(object, &problem.reason, &problem.message)
                 .await;
         }

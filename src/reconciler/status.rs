@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     plan::{Refusal, changes},
     subject::{Rest, Subject},
+    told::Told,
     verdict::{Seen, Verdict},
 };
 use crate::{
@@ -66,10 +67,10 @@ pub(super) fn patch(status: &Status) -> Value {
 }
 
 /// The condition `Ready`, if it tells of a problem that it did not tell of before.
-pub(super) fn problem<'s>(status: &'s Status, previous: Option<&Status>) -> Option<&'s Condition> {
+pub(super) fn problem<'s>(status: &'s Status, told: Option<&Told>) -> Option<&'s Condition> {
     let ready = ready(status)?;
-    let known = previous
-        .and_then(ready_reason)
+    let known = told
+        .and_then(Told::ready_reason)
         .unwrap_or_default();
     let is_problem = ready.status != "True" && !CALM.contains(&ready.reason.as_str());
     (is_problem && ready.reason != known).then_some(ready)
@@ -77,11 +78,9 @@ pub(super) fn problem<'s>(status: &'s Status, previous: Option<&Status>) -> Opti
 
 /// Whether there is nothing to tell but that the pod is starting. Who was ready before has lost
 /// that, which is worth telling.
-pub(super) fn is_just_starting(status: &Status, previous: Option<&Status>) -> bool {
-    let was_ready = previous
-        .and_then(ready)
-        .is_some_and(|ready| ready.status == "True");
-    ready_reason(status) == Some("PodPending") && !was_ready
+pub(super) fn is_just_starting(status: &Status, told: Option<&Told>) -> bool {
+    let is_pending = ready(status).is_some_and(|ready| ready.reason == "PodPending");
+    is_pending && !told.is_some_and(Told::was_ready)
 }
 
 /// Reasons not to be ready that are nobody's fault.
@@ -102,10 +101,6 @@ fn ready(status: &Status) -> Option<&Condition> {
         .find(|condition| condition.type_ == ConditionType::Ready.as_str())
 }
 
-fn ready_reason(status: &Status) -> Option<&str> {
-    Some(ready(status)?.reason.as_str())
-}
-
 /// A condition without its time.
 struct Finding {
     type_: ConditionType,
@@ -116,21 +111,17 @@ struct Finding {
 
 impl Finding {
     fn into_condition(self, subject: &Subject<'_>, now: Timestamp) -> Condition {
-        let type_ = self.type_.as_str();
         let since = subject
-            .previous
-            .iter()
-            .flat_map(|status| &status.conditions)
-            .find(|condition| condition.type_ == type_ && condition.status == self.status)
-            .map(|condition| condition.last_transition_time.clone());
+            .told
+            .and_then(|told| told.since(self.type_, self.status));
         Condition {
-            last_transition_time: since.unwrap_or(Time(now)),
+            last_transition_time: Time(since.unwrap_or(now)),
             // The kubelet and the API server repeat what they cannot make sense of.
             message: hide_credentials(&self.message).into_owned(),
             observed_generation: subject.generation,
             reason: self.reason,
             status: self.status.to_owned(),
-            type_: type_.to_owned(),
+            type_: self.type_.as_str().to_owned(),
         }
     }
 }
@@ -464,19 +455,19 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_its_time_until_its_status_changes() {
-        let mut agent = armed();
+        let agent = armed();
         let none = Policy::default();
-        agent.status = Some(of(&agent, Seen::Nothing, &none));
+        let told = Told::of(&of(&agent, Seen::Nothing, &none));
         let pod = observed(
             "bot",
             recorded(&agent, &none),
             json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
         );
-        let later = status(
-            &Subject::of_agent(&agent, &none),
-            Seen::Pod(&pod),
-            at(LATER),
-        );
+        let subject = Subject {
+            told: Some(&told),
+            ..Subject::of_agent(&agent, &none)
+        };
+        let later = status(&subject, Seen::Pod(&pod), at(LATER));
         let since = |type_: &str| {
             later
                 .conditions
@@ -510,14 +501,14 @@ mod tests {
         let failed = of(&agent, Seen::CreateFailed("quota"), &none);
         let fine = of(&agent, Seen::Nothing, &none);
         assert_eq!(
-            problem(&failed, Some(&fine))
+            problem(&failed, Some(&Told::of(&fine)))
                 .unwrap()
                 .reason,
             "PodCreateFailed"
         );
         assert_eq!(problem(&failed, None).unwrap().reason, "PodCreateFailed");
-        assert!(problem(&failed, Some(&failed)).is_none());
-        assert!(problem(&fine, Some(&failed)).is_none());
+        assert!(problem(&failed, Some(&Told::of(&failed))).is_none());
+        assert!(problem(&fine, Some(&Told::of(&failed))).is_none());
     }
 
     #[test]

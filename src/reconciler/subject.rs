@@ -5,10 +5,11 @@ use kube::{Resource, ResourceExt};
 use super::{
     plan::{Refusal, agent_images, tool_images},
     pod::{AGENT_CONTAINER, TOOL_CONTAINER, agent_pod_name, tool_pod_name},
+    told::Told,
 };
 use crate::{
     admission::{Policy, Reason, names},
-    api::{Agent, EXCLUDED_NAMESPACES, ImageDecision, KeyRef, Status, Tool, ToolType},
+    api::{Agent, EXCLUDED_NAMESPACES, ImageDecision, KeyRef, Tool, ToolType},
 };
 
 /// An Agent or a Tool, and what the rules say of it now.
@@ -18,8 +19,8 @@ pub(super) struct Subject<'a> {
     pub(super) name: String,
     pub(super) namespace: String,
     pub(super) generation: Option<i64>,
-    /// The status that it has.
-    pub(super) previous: Option<&'a Status>,
+    /// What its status says already.
+    pub(super) told: Option<&'a Told>,
     pub(super) pod: String,
     /// The container that matters most.
     pub(super) main: &'static str,
@@ -60,7 +61,7 @@ impl<'a> Subject<'a> {
             plan: check_secret("spec.agentToken.secretRef", secret).and_then(|()| {
                 agent_images(spec.runtime, spec.image.as_deref(), spec.records(), policy)
             }),
-            ..Self::new(agent, agent.status.as_ref())
+            ..Self::new(agent)
         }
     }
 
@@ -88,7 +89,7 @@ impl<'a> Subject<'a> {
                     Ok(Vec::new())
                 }
             }),
-            ..Self::new(tool, tool.status.as_ref())
+            ..Self::new(tool)
         }
     }
 
@@ -112,7 +113,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    fn new<K: Resource<DynamicType = ()>>(object: &K, previous: Option<&'a Status>) -> Self {
+    fn new<K: Resource<DynamicType = ()>>(object: &K) -> Self {
         Self {
             kind: if K::kind(&()) == "Tool" {
                 "Tool"
@@ -122,7 +123,7 @@ impl<'a> Subject<'a> {
             name: object.name_any(),
             namespace: object.namespace().unwrap_or_default(),
             generation: object.meta().generation,
-            previous,
+            told: None,
             pod: String::new(),
             main: "",
             secret: None,

@@ -2,6 +2,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::Store;
 
 use super::{
+    kept::Kept,
     pod::tool_pod,
     reconcile::{Leader, Owner},
     subject::Subject,
@@ -20,9 +21,9 @@ impl Owner for Tool {
 }
 
 /// Whether an armed Agent of the Tool's namespace lists it.
-fn is_used(tool: &Tool, agents: &Store<Agent>) -> bool {
+fn is_used(tool: &Tool, agents: &Store<Kept<Agent>>) -> bool {
     agents
-        .find(|agent| {
+        .find(|Kept { object: agent, .. }| {
             let is_armed = !agent.spec.paused
                 && agent
                     .metadata
@@ -62,7 +63,7 @@ mod tests {
             (elsewhere, false),
         ] {
             let (agents, mut writer) = reflector::store();
-            writer.apply_watcher_event(&Event::Apply(agent));
+            writer.apply_watcher_event(&Event::Apply(agent.into()));
             assert_eq!(is_used(&tool, &agents), expected);
         }
     }

@@ -15,7 +15,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{MANAGED_BY, MANAGED_BY_LABEL, observed::ObservedPod};
+use super::{MANAGED_BY, MANAGED_BY_LABEL, kept::Kept, observed::ObservedPod};
 use crate::{
     api::{Agent, Tool},
     watch::everything,
@@ -24,16 +24,16 @@ use crate::{
 /// Everything that the leader knows of the cluster.
 #[derive(Debug)]
 pub(super) struct Stores {
-    pub(super) agents: Store<Agent>,
-    pub(super) tools: Store<Tool>,
+    pub(super) agents: Store<Kept<Agent>>,
+    pub(super) tools: Store<Kept<Tool>>,
     pub(super) pods: Store<ObservedPod>,
 }
 
 /// The stores, what keeps them up to date, and the objects to look at, as they come up.
 pub(super) struct Watched<W> {
     pub(super) stores: Stores,
-    pub(super) agents: UnboundedReceiver<ObjectRef<Agent>>,
-    pub(super) tools: UnboundedReceiver<ObjectRef<Tool>>,
+    pub(super) agents: UnboundedReceiver<ObjectRef<Kept<Agent>>>,
+    pub(super) tools: UnboundedReceiver<ObjectRef<Kept<Tool>>>,
     /// Runs until it is dropped.
     pub(super) watches: W,
 }
@@ -62,14 +62,20 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
             Api::all(client.clone()),
             all.clone(),
             agents_writer,
-            trim,
+            Kept::trim,
             |event| {
                 queue.agent_event(event);
             },
         );
-        let tools = keep(Api::all(client.clone()), all, tools_writer, trim, |event| {
-            queue.tool_event(event);
-        });
+        let tools = keep(
+            Api::all(client.clone()),
+            all,
+            tools_writer,
+            Kept::trim,
+            |event| {
+                queue.tool_event(event);
+            },
+        );
         let pods = keep(
             Api::all(client),
             ours,
@@ -106,23 +112,23 @@ impl Stores {
 /// Says which Agents and Tools are to be looked at again.
 struct Queue {
     stores: Stores,
-    agents: UnboundedSender<ObjectRef<Agent>>,
-    tools: UnboundedSender<ObjectRef<Tool>>,
+    agents: UnboundedSender<ObjectRef<Kept<Agent>>>,
+    tools: UnboundedSender<ObjectRef<Kept<Tool>>>,
 }
 
 impl Queue {
     /// Arming an Agent brings up the Tools that it lists; pausing or deleting it leaves them
     /// without use, which they say.
-    fn agent_event(&self, event: &Event<Agent>) {
+    fn agent_event(&self, event: &Event<Kept<Agent>>) {
         match event {
             Event::Apply(agent) | Event::Delete(agent) => {
                 self.push_agent(ObjectRef::from_obj(agent));
                 let namespace = agent
-                    .metadata
+                    .meta()
                     .namespace
                     .as_deref()
                     .unwrap_or_default();
-                for tool in &agent.spec.tools {
+                for tool in &agent.object.spec.tools {
                     self.push_tool(ObjectRef::new(&tool.name).within(namespace));
                 }
             }
@@ -131,7 +137,7 @@ impl Queue {
         }
     }
 
-    fn tool_event(&self, event: &Event<Tool>) {
+    fn tool_event(&self, event: &Event<Kept<Tool>>) {
         match event {
             Event::Apply(tool) | Event::Delete(tool) => self.push_tool(ObjectRef::from_obj(tool)),
             Event::Init | Event::InitApply(_) => {}
@@ -176,11 +182,11 @@ impl Queue {
     }
 
     // The receiver goes only together with the watches.
-    fn push_agent(&self, agent: ObjectRef<Agent>) {
+    fn push_agent(&self, agent: ObjectRef<Kept<Agent>>) {
         let _ = self.agents.unbounded_send(agent);
     }
 
-    fn push_tool(&self, tool: ObjectRef<Tool>) {
+    fn push_tool(&self, tool: ObjectRef<Kept<Tool>>) {
         let _ = self.tools.unbounded_send(tool);
     }
 }
@@ -201,11 +207,4 @@ async fn keep<K>(
         on_event(&event);
     })
     .await;
-}
-
-/// Drops what is not read: together these are often larger than the rest.
-fn trim<K: Resource>(object: &mut K) {
-    let metadata = object.meta_mut();
-    metadata.managed_fields = None;
-    metadata.annotations = None;
 }

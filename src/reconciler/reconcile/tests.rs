@@ -89,7 +89,7 @@ async fn an_armed_agent_without_a_pod_gets_one() {
     let api = api(created());
     let context = context(&api, Vec::new());
     let action = context
-        .reconcile(&armed())
+        .reconcile(&armed().into())
         .await
         .unwrap();
     assert_eq!(action, Action::requeue(RECHECK));
@@ -110,7 +110,7 @@ async fn a_paused_agent_gets_none_and_is_told_so() {
     let context = context(&api, Vec::new());
     let paused = agent(json!({"runtime": "Codex"}));
     let action = context
-        .reconcile(&paused)
+        .reconcile(&paused.clone().into())
         .await
         .unwrap();
     assert_eq!(action, Action::await_change());
@@ -127,7 +127,10 @@ async fn an_agent_that_is_being_deleted_is_left_alone() {
     let mut agent = serde_json::to_value(armed()).unwrap();
     agent["metadata"]["deletionTimestamp"] = "2026-11-22T14:00:00Z".into();
     let agent: Agent = serde_json::from_value(agent).unwrap();
-    context.reconcile(&agent).await.unwrap();
+    context
+        .reconcile(&agent.clone().into())
+        .await
+        .unwrap();
     assert_eq!(api.total(), 0);
 }
 
@@ -137,13 +140,13 @@ async fn a_status_that_is_right_is_not_written_again() {
     let context = context(&api, Vec::new());
     let mut paused = agent(json!({"runtime": "Codex"}));
     context
-        .reconcile(&paused)
+        .reconcile(&paused.clone().into())
         .await
         .unwrap();
     let written = api.request("PATCH", "/agents/bot/status");
     paused.status = Some(serde_json::from_value(written["status"].clone()).unwrap());
     context
-        .reconcile(&paused)
+        .reconcile(&paused.clone().into())
         .await
         .unwrap();
     assert_eq!(api.count("PATCH", "/status"), 1);
@@ -163,7 +166,7 @@ async fn a_pod_of_somebody_else_is_reported_and_left_alone() {
     );
     let context = context(&api, Vec::new());
     let action = context
-        .reconcile(&armed())
+        .reconcile(&armed().into())
         .await
         .unwrap();
     assert_eq!(action, Action::requeue(NAME_TAKEN_RETRY));
@@ -184,7 +187,7 @@ async fn a_stale_view_makes_no_second_pod_and_no_complaint() {
     api.on("GET", "/pods/bot", Reply::ok(ours));
     let context = context(&api, Vec::new());
     let action = context
-        .reconcile(&armed())
+        .reconcile(&armed().into())
         .await
         .unwrap();
     assert_eq!(action, Action::requeue(RECHECK));
@@ -201,7 +204,7 @@ async fn a_pod_that_is_there_is_only_reported() {
     );
     let context = context(&api, vec![pod]);
     context
-        .reconcile(&armed())
+        .reconcile(&armed().into())
         .await
         .unwrap();
     assert_eq!(api.count("POST", "/pods"), 0);
@@ -222,7 +225,10 @@ async fn a_pod_that_has_just_been_created_is_given_a_moment_to_start() {
         let created = Timestamp::from_second(created).unwrap();
         pod.metadata.creation_timestamp = Some(Time(created));
         let context = context(&api, vec![pod.clone()]);
-        context.reconcile(agent).await.unwrap();
+        context
+            .reconcile(&agent.clone().into())
+            .await
+            .unwrap();
         api.count("PATCH", "/status")
     };
     assert_eq!(reconcile(&armed(), 0).await, 0);
@@ -256,7 +262,7 @@ async fn in_a_burst_pods_come_first_and_words_later() {
             .collect();
         let before = api.count("PATCH", "/status");
         context
-            .reconcile(&armed())
+            .reconcile(&armed().into())
             .await
             .unwrap();
         drop(creating);
@@ -273,7 +279,7 @@ async fn a_refused_pod_is_reported_and_tried_later() {
     let api = api(Reply::error(403, "Forbidden", refusal));
     let context = context(&api, Vec::new());
     let action = context
-        .reconcile(&armed())
+        .reconcile(&armed().into())
         .await
         .unwrap();
     assert_eq!(action, Action::requeue(Duration::from_secs(1)));
@@ -289,7 +295,7 @@ async fn a_refused_pod_is_reported_and_tried_later() {
 
     // The status that was just written comes back as an event of the Agent.
     context
-        .reconcile(&armed())
+        .reconcile(&armed().into())
         .await
         .unwrap();
     assert_eq!(api.count("POST", "/pods"), 1, "no sooner than its time");
@@ -297,7 +303,7 @@ async fn a_refused_pod_is_reported_and_tried_later() {
     let mut changed = armed();
     changed.metadata.generation = Some(4);
     let action = context
-        .reconcile(&changed)
+        .reconcile(&changed.clone().into())
         .await
         .unwrap();
     assert_eq!(api.count("POST", "/pods"), 2, "a new spec is tried at once");
@@ -315,7 +321,7 @@ async fn a_status_that_cannot_be_written_is_tried_again() {
     let context = context(&api, Vec::new());
     let paused = agent(json!({"runtime": "Codex"}));
     let error = context
-        .reconcile(&paused)
+        .reconcile(&paused.clone().into())
         .await
         .unwrap_err();
     let action = context.failed(&paused, &error);
@@ -326,7 +332,7 @@ async fn a_status_that_cannot_be_written_is_tried_again() {
         Reply::error(404, "NotFound", "gone"),
     );
     context
-        .reconcile(&paused)
+        .reconcile(&paused.clone().into())
         .await
         .expect("an Agent that is gone needs no status");
 }
