@@ -1,6 +1,6 @@
 //! Which pods the validating webhook has to see, in the API server's own words.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use super::{Placeholder, Policy, credential};
 use crate::{
@@ -73,10 +73,12 @@ impl Policy {
     }
 }
 
-/// Every token variable of the matrix, as a CEL list has them.
+/// Every token variable of the matrix, once, as a CEL list has them.
 fn tokens() -> String {
     runtimes()
         .filter_map(Runtime::token)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
         .map(|token| format!("'{token}'"))
         .collect::<Vec<_>>()
         .join(", ")

@@ -2,9 +2,12 @@
 
 use std::{fmt::Debug, future::Future};
 
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::{
+    FutureExt,
+    channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
+};
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Resource, ResourceExt,
     runtime::{
         reflector::{
             ObjectRef, Store,
@@ -122,7 +125,7 @@ impl Queue {
     fn agent_event(&self, event: &Event<Kept<Agent>>) {
         match event {
             Event::Apply(agent) | Event::Delete(agent) => {
-                self.push_agent(ObjectRef::from_obj(agent));
+                self.push_agent(name_of(agent));
                 let namespace = agent
                     .meta()
                     .namespace
@@ -139,7 +142,7 @@ impl Queue {
 
     fn tool_event(&self, event: &Event<Kept<Tool>>) {
         match event {
-            Event::Apply(tool) | Event::Delete(tool) => self.push_tool(ObjectRef::from_obj(tool)),
+            Event::Apply(tool) | Event::Delete(tool) => self.push_tool(name_of(tool)),
             Event::Init | Event::InitApply(_) => {}
             Event::InitDone => self.push_all(),
         }
@@ -171,13 +174,22 @@ impl Queue {
         }
     }
 
-    /// After a new list: what was deleted while the watch was broken has no event of its own.
+    /// After a new list: what was deleted while the watch was broken has no event of its own. Before
+    /// the first list of every kind nothing can be done, and the last of them brings everything up.
     fn push_all(&self) {
+        if self
+            .stores
+            .ready()
+            .now_or_never()
+            .is_none()
+        {
+            return;
+        }
         for agent in self.stores.agents.state() {
-            self.push_agent(ObjectRef::from_obj(&*agent));
+            self.push_agent(name_of(&*agent));
         }
         for tool in self.stores.tools.state() {
-            self.push_tool(ObjectRef::from_obj(&*tool));
+            self.push_tool(name_of(&*tool));
         }
     }
 
@@ -189,6 +201,11 @@ impl Queue {
     fn push_tool(&self, tool: ObjectRef<Kept<Tool>>) {
         let _ = self.tools.unbounded_send(tool);
     }
+}
+
+/// Namespace and name, and nothing else: there may be tens of thousands of them in the queue.
+fn name_of<K: ResourceExt<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
+    ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default())
 }
 
 /// Keeps a store up to date; runs until it is dropped. `on_event` is called when the store holds
