@@ -1,12 +1,14 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use jiff::Timestamp;
-use kube::{Client, Config};
+use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
-    check, duration,
+    check,
+    client::client,
+    duration,
     logging::{self, LogFormat},
     settings,
     tasks::Tasks,
@@ -228,18 +230,6 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
     replica
         .run(ports, Duration::from_secs(drain_delay), namespace, identity)
         .await
-}
-
-/// Connects to the cluster that the environment names.
-pub(super) async fn client() -> anyhow::Result<Client> {
-    // Its words name every place that was looked at, and their sources only repeat them.
-    let config = Config::infer().await.map_err(|error| {
-        anyhow!(
-            "no cluster to connect to: {error} (hint: set KUBECONFIG to a kubeconfig file that can be \
-             read, or run in a pod with a ServiceAccount)"
-        )
-    })?;
-    Client::try_from(config).context("the cluster's configuration cannot be used")
 }
 
 /// What a replica listens on.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod client;
 mod cluster;
 mod crds;
 mod csv;

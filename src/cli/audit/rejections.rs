@@ -23,8 +23,9 @@ use crate::{
     admission::Reason,
     api::Rejection,
     cli::{
+        client::client,
         cluster::{self, Pages},
-        csv, duration, manager, output,
+        csv, duration, output,
     },
 };
 
@@ -95,7 +96,7 @@ async fn list(args: &Args) -> anyhow::Result<()> {
         summary,
         watch,
     } = args;
-    let client = manager::client().await?;
+    let client = client().await?;
     let namespace = match namespace {
         Some(namespace) => Some(namespace.clone()),
         None if *all_namespaces => None,

@@ -19,8 +19,9 @@ use super::{
 use crate::{
     api::{Agent, Tool},
     cli::{
+        client::client,
         cluster::{self, Pages},
-        manager, output,
+        output,
         settings::{SettingsArgs, Variables},
     },
     scan::{Excluded, Finding, Kind, Looked, Owner, Scan},
@@ -82,7 +83,7 @@ async fn scan(args: &Args) -> anyhow::Result<(Vec<Finding>, Looked)> {
         settings,
         page_size,
     } = args;
-    let client = manager::client().await?;
+    let client = client().await?;
     let policy = settings
         .policy_or(running(&client))
         .await?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     admission::Policy,
     api::{Agent, Tool},
-    cli::{cluster, manager, settings},
+    cli::{client::client, cluster, settings},
     images::{Component, ImageReference, Resolution, Source, resolve},
 };
 
@@ -36,7 +36,7 @@ impl Cluster {
     /// namespaces.
     pub(super) fn read<const N: usize>(more: [(&str, &str); N]) -> anyhow::Result<Self> {
         cluster::block_on(async {
-            let client = manager::client().await?;
+            let client = client().await?;
             let mut settings = cluster::manager_settings(&client).await?;
             settings.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
             Ok(Self {

@@ -1,0 +1,62 @@
+//! The connection to the cluster that the environment names.
+
+use anyhow::{Context, anyhow};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use kube::{
+    Client, Config,
+    client::{Body, ConfigExt, retry::RetryPolicy},
+};
+use rustls::crypto::aws_lc_rs;
+use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
+
+/// Connects to the cluster that the environment names.
+///
+/// # Errors
+///
+/// None is named, or its configuration cannot be used.
+pub(super) async fn client() -> anyhow::Result<Client> {
+    // Its words name every place that was looked at, and their sources only repeat them.
+    let config = Config::infer().await.map_err(|error| {
+        anyhow!(
+            "no cluster to connect to: {error} (hint: set KUBECONFIG to a kubeconfig file that can be \
+             read, or run in a pod with a ServiceAccount)"
+        )
+    })?;
+    connect(config).context("the cluster's configuration cannot be used")
+}
+
+/// The library's own client, except that what it writes is sent at once. It would otherwise hold
+/// back the first request of a connection, and every body, until the API server has acknowledged
+/// what came before, which takes that 40 ms while it has nothing to say itself.
+fn connect(config: Config) -> kube::Result<Client> {
+    // Proxies, and certificates that a program hands out for a while, are the library's alone.
+    let is_special = config.proxy_url.is_some() || config.auth_info.exec.is_some();
+    if is_special {
+        return Client::try_from(config);
+    }
+    // An error says that there is one already.
+    let _ = aws_lc_rs::default_provider().install_default();
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
+    let retry = config
+        .default_retry
+        .then(|| RetryLayer::new(RetryPolicy::server_retry()));
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(retry)
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(http);
+    Ok(Client::new(service, config.default_namespace))
+}
