@@ -20,6 +20,7 @@ mod kept;
 mod observed;
 pub(crate) mod plan;
 mod pod;
+mod queue;
 mod reconcile;
 mod status;
 mod subject;

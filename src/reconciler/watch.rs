@@ -2,12 +2,9 @@
 
 use std::{fmt::Debug, future::Future};
 
-use futures::{
-    FutureExt,
-    channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
-};
+use futures::{FutureExt, StreamExt, stream::BoxStream};
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, Resource,
     runtime::{
         reflector::{
             ObjectRef, Store,
@@ -18,7 +15,12 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{MANAGED_BY, MANAGED_BY_LABEL, kept::Kept, observed::ObservedPod};
+use super::{
+    MANAGED_BY, MANAGED_BY_LABEL,
+    kept::Kept,
+    observed::ObservedPod,
+    queue::{Queue, name_of, queue},
+};
 use crate::{
     api::{Agent, Tool},
     watch::everything,
@@ -35,8 +37,8 @@ pub(super) struct Stores {
 /// The stores, what keeps them up to date, and the objects to look at, as they come up.
 pub(super) struct Watched<W> {
     pub(super) stores: Stores,
-    pub(super) agents: UnboundedReceiver<ObjectRef<Kept<Agent>>>,
-    pub(super) tools: UnboundedReceiver<ObjectRef<Kept<Tool>>>,
+    pub(super) agents: BoxStream<'static, ObjectRef<Kept<Agent>>>,
+    pub(super) tools: BoxStream<'static, ObjectRef<Kept<Tool>>>,
     /// Runs until it is dropped.
     pub(super) watches: W,
 }
@@ -46,16 +48,16 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
     let (agents, agents_writer) = store();
     let (tools, tools_writer) = store();
     let (pods, pods_writer) = store();
-    let (agents_sender, agents_receiver) = unbounded();
-    let (tools_sender, tools_receiver) = unbounded();
-    let queue = Queue {
+    let (agent_queue, agent_names) = queue(agents.clone());
+    let (tool_queue, tool_names) = queue(tools.clone());
+    let looks = Looks {
         stores: Stores {
             agents: agents.clone(),
             tools: tools.clone(),
             pods: pods.clone(),
         },
-        agents: agents_sender,
-        tools: tools_sender,
+        agents: agent_queue,
+        tools: tool_queue,
     };
     let client = client.clone();
     let watches = async move {
@@ -67,7 +69,7 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
             agents_writer,
             Kept::trim,
             |event| {
-                queue.agent_event(event);
+                looks.agent_event(event);
             },
         );
         let tools = keep(
@@ -76,7 +78,7 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
             tools_writer,
             Kept::trim,
             |event| {
-                queue.tool_event(event);
+                looks.tool_event(event);
             },
         );
         let pods = keep(
@@ -85,7 +87,7 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
             pods_writer,
             ObservedPod::trim,
             |event| {
-                queue.pod_event(event);
+                looks.pod_event(event);
             },
         );
         futures::join!(agents, tools, pods);
@@ -96,8 +98,8 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
             tools,
             pods,
         },
-        agents: agents_receiver,
-        tools: tools_receiver,
+        agents: agent_names.boxed(),
+        tools: tool_names.boxed(),
         watches,
     }
 }
@@ -113,26 +115,27 @@ impl Stores {
 }
 
 /// Says which Agents and Tools are to be looked at again.
-struct Queue {
+struct Looks {
     stores: Stores,
-    agents: UnboundedSender<ObjectRef<Kept<Agent>>>,
-    tools: UnboundedSender<ObjectRef<Kept<Tool>>>,
+    agents: Queue<Kept<Agent>>,
+    tools: Queue<Kept<Tool>>,
 }
 
-impl Queue {
+impl Looks {
     /// Arming an Agent brings up the Tools that it lists; pausing or deleting it leaves them
     /// without use, which they say.
     fn agent_event(&self, event: &Event<Kept<Agent>>) {
         match event {
             Event::Apply(agent) | Event::Delete(agent) => {
-                self.push_agent(name_of(agent));
+                self.agents.push(name_of(agent));
                 let namespace = agent
                     .meta()
                     .namespace
                     .as_deref()
                     .unwrap_or_default();
                 for tool in &agent.object.spec.tools {
-                    self.push_tool(ObjectRef::new(&tool.name).within(namespace));
+                    self.tools
+                        .push(ObjectRef::new(&tool.name).within(namespace));
                 }
             }
             Event::Init | Event::InitApply(_) => {}
@@ -142,7 +145,7 @@ impl Queue {
 
     fn tool_event(&self, event: &Event<Kept<Tool>>) {
         match event {
-            Event::Apply(tool) | Event::Delete(tool) => self.push_tool(name_of(tool)),
+            Event::Apply(tool) | Event::Delete(tool) => self.tools.push(name_of(tool)),
             Event::Init | Event::InitApply(_) => {}
             Event::InitDone => self.push_all(),
         }
@@ -163,9 +166,11 @@ impl Queue {
                     .flatten();
                 for owner in owners {
                     if owner.kind == Agent::kind(&()) {
-                        self.push_agent(ObjectRef::new(&owner.name).within(namespace));
+                        self.agents
+                            .push(ObjectRef::new(&owner.name).within(namespace));
                     } else if owner.kind == Tool::kind(&()) {
-                        self.push_tool(ObjectRef::new(&owner.name).within(namespace));
+                        self.tools
+                            .push(ObjectRef::new(&owner.name).within(namespace));
                     }
                 }
             }
@@ -185,27 +190,9 @@ impl Queue {
         {
             return;
         }
-        for agent in self.stores.agents.state() {
-            self.push_agent(name_of(&*agent));
-        }
-        for tool in self.stores.tools.state() {
-            self.push_tool(name_of(&*tool));
-        }
+        self.agents.push_all();
+        self.tools.push_all();
     }
-
-    // The receiver goes only together with the watches.
-    fn push_agent(&self, agent: ObjectRef<Kept<Agent>>) {
-        let _ = self.agents.unbounded_send(agent);
-    }
-
-    fn push_tool(&self, tool: ObjectRef<Kept<Tool>>) {
-        let _ = self.tools.unbounded_send(tool);
-    }
-}
-
-/// Namespace and name, and nothing else: there may be tens of thousands of them in the queue.
-fn name_of<K: ResourceExt<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
-    ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default())
 }
 
 /// Keeps a store up to date; runs until it is dropped. `on_event` is called when the store holds
