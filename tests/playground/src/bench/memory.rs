@@ -48,6 +48,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
 
         let (mut leader, mut admitting) = (Vec::new(), Vec::new());
         let (mut answers, mut idle) = (Vec::new(), Vec::new());
+        let (mut rest, mut resync) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             bench.step(&format!("memory: replicas with {count} Agents"));
             let round = replicas(bench, &mut stage, &ask).await?;
@@ -55,6 +56,8 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
             admitting.push(round.admitting);
             answers.push(round.answer);
             idle.push(round.idle_connection);
+            rest.push(round.slow_answer);
+            resync.push(round.slow_answer_in_resync);
         }
         let mib = |figures: &[f64]| -> Vec<f64> {
             figures
@@ -87,9 +90,22 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
                 mib(&[bytes(grown)]),
             );
         }
+        let ratios = resync
+            .iter()
+            .zip(&rest)
+            .map(|(resync, rest)| resync / rest);
         bench
             .figures
-            .note(&format!("memory.answerP50Ms.{count}"), answers);
+            .note(&format!("memory.resyncP99VsRest.{count}"), ratios);
+        for (name, figures) in [
+            ("answerP50Ms", answers),
+            ("answerP99Ms", rest),
+            ("resyncP99Ms", resync),
+        ] {
+            bench
+                .figures
+                .note(&format!("memory.{name}.{count}"), figures);
+        }
         bench
             .figures
             .note(&format!("memory.bytesPerIdleConnection.{count}"), idle);
@@ -103,25 +119,20 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A leader and a replica beside it, both fresh: their memory and what a connection takes, in bytes, and the median of
-/// answers in milliseconds.
+/// A leader and a replica beside it, both fresh: their memory and what a connection takes, in bytes, and answers of the
+/// second in milliseconds: the median, and the 99th percentile before and while it becomes the leader.
 struct Replicas {
     leader: f64,
     admitting: f64,
     answer: f64,
+    slow_answer: f64,
+    slow_answer_in_resync: f64,
     idle_connection: f64,
 }
 
 async fn replicas(bench: &Bench, stage: &mut Stage, ask: &Ask) -> anyhow::Result<Replicas> {
     stage.stop_manager().await;
-    let first = stage.start_manager().await?;
-    until("the manager to lead", LIMIT, async || {
-        let metrics = first.metrics().await?;
-        Ok(metrics
-            .contains("agentkube_leader 1")
-            .then_some(()))
-    })
-    .await?;
+    until_leading(stage.start_manager().await?).await?;
     let options = ManagerOptions {
         name: "second".to_owned(),
         webhook_port: None,
@@ -144,22 +155,43 @@ async fn replicas(bench: &Bench, stage: &mut Stage, ask: &Ask) -> anyhow::Result
         .await?;
     let load = client.repeat(ask, bench.window).await?;
     let idle_connection = idle_connection(&target, ask, second.id()).await?;
+    // Now the one that admits takes the lead: it lists everything, and looks at it, beside its answers.
+    stage.stop_manager().await;
+    until_leading(&second).await?;
+    let resync = client.repeat(ask, bench.window).await?;
     second.stop().await;
     Ok(Replicas {
         leader,
         admitting,
         answer: load.latencies.per_mille(500),
+        slow_answer: load.latencies.per_mille(990),
+        slow_answer_in_resync: resync.latencies.per_mille(990),
         idle_connection,
     })
 }
 
-/// What a connection costs that asked once and stays open, in bytes.
+async fn until_leading(manager: &Manager) -> anyhow::Result<()> {
+    until("the manager to lead", LIMIT, async || {
+        let metrics = manager.metrics().await?;
+        Ok(metrics
+            .contains("agentkube_leader 1")
+            .then_some(()))
+    })
+    .await
+}
+
+/// What a connection costs that asked once and stays open, in bytes. They come one after the other, so that nothing is
+/// counted of what answers take for a moment.
 async fn idle_connection(target: &Target, ask: &Ask, id: u32) -> anyhow::Result<f64> {
     let before = resident_kib(id)?;
-    let mut clients = target.connect(IDLE_CONNECTIONS).await?;
-    clients
-        .each(IDLE_CONNECTIONS, |_| Ok(ask.clone()))
-        .await?;
+    let mut clients = Vec::new();
+    for _ in 0..IDLE_CONNECTIONS {
+        let mut client = target.connect(1).await?;
+        client
+            .each(1, |_| Ok(ask.clone()))
+            .await?;
+        clients.push(client);
+    }
     let more = resident_kib(id)?.saturating_sub(before);
     Ok(bytes(more) / float(IDLE_CONNECTIONS))
 }
