@@ -15,4 +15,15 @@ impl Owner for Agent {
     fn pod(&self) -> Pod {
         agent_pod(self)
     }
+
+    fn tools(&self) -> impl Iterator<Item = &str> {
+        self.spec
+            .tools
+            .iter()
+            .map(|tool| tool.name.as_str())
+    }
+
+    fn is_armed(&self) -> bool {
+        !self.spec.paused
+    }
 }

@@ -16,7 +16,7 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -66,12 +66,17 @@ pub(super) trait Owner:
     + Clone
     + Debug
     + DeserializeOwned
+    + Serialize
     + Send
     + Sync
     + 'static
 {
     fn subject(&self, leader: &Leader) -> Subject<'_>;
     fn pod(&self) -> Pod;
+    /// The names of the Tools that it lists.
+    fn tools(&self) -> impl Iterator<Item = &str>;
+    /// Whether it brings those up.
+    fn is_armed(&self) -> bool;
 }
 
 /// Reconciles each object of `queue`; runs until that ends.
@@ -89,7 +94,7 @@ pub(super) async fn run<K: Owner>(
         |object: Arc<Kept<K>>, context: Arc<Context>| {
             Box::pin(async move { context.reconcile(&*object).await })
         },
-        |object, error, context| context.failed(&object.object, error),
+        |object, error, context| context.failed(&*object, error),
         context.clone(),
         store,
         queue.map(Ok::<_, Infallible>),
@@ -117,6 +122,8 @@ struct Context {
 /// Reconciling came to an end before status could be reported.
 #[derive(Debug, Error)]
 enum ReconcileError {
+    #[error("it cannot be unpacked: {0}")]
+    Packed(#[from] serde_json::Error),
     #[error("the status could not be written: {}", message(.0))]
     Status(#[source] Box<kube::Error>),
 }
@@ -139,15 +146,11 @@ enum Found {
 
 impl Context {
     async fn reconcile<K: Owner>(&self, kept: &Kept<K>) -> Result<Action, ReconcileError> {
-        let object = &kept.object;
-        if object
-            .meta()
-            .deletion_timestamp
-            .is_some()
-        {
+        if kept.meta().deletion_timestamp.is_some() {
             return Ok(Action::await_change());
         }
         self.leader.stores.ready().await;
+        let object = &kept.object()?;
         let subject = Subject {
             told: kept.told.as_ref(),
             ..object.subject(&self.leader)
@@ -323,7 +326,7 @@ impl Context {
         }
     }
 
-    fn failed<K: Owner>(&self, object: &K, error: &ReconcileError) -> Action {
+    fn failed<K: Resource<DynamicType = ()>>(&self, object: &K, error: &ReconcileError) -> Action {
         let said = error.to_string();
         let noted = self
             .backoff

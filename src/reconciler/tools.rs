@@ -1,5 +1,5 @@
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::reflector::Store;
+use kube::{Resource, runtime::reflector::Store};
 
 use super::{
     kept::Kept,
@@ -18,24 +18,30 @@ impl Owner for Tool {
     fn pod(&self) -> Pod {
         tool_pod(self)
     }
+
+    fn tools(&self) -> impl Iterator<Item = &str> {
+        std::iter::empty()
+    }
+
+    fn is_armed(&self) -> bool {
+        false
+    }
 }
 
 /// Whether an armed Agent of the Tool's namespace lists it.
 fn is_used(tool: &Tool, agents: &Store<Kept<Agent>>) -> bool {
     agents
-        .find(|Kept { object: agent, .. }| {
-            let is_armed = !agent.spec.paused
+        .find(|agent| {
+            agent.is_armed
                 && agent
-                    .metadata
+                    .meta()
                     .deletion_timestamp
-                    .is_none();
-            is_armed
-                && agent.metadata.namespace == tool.metadata.namespace
+                    .is_none()
+                && agent.meta().namespace == tool.metadata.namespace
                 && agent
-                    .spec
                     .tools
                     .iter()
-                    .any(|listed| Some(&listed.name) == tool.metadata.name.as_ref())
+                    .any(|listed| Some(&**listed) == tool.metadata.name.as_deref())
         })
         .is_some()
 }

@@ -133,9 +133,9 @@ impl Looks {
                     .namespace
                     .as_deref()
                     .unwrap_or_default();
-                for tool in &agent.object.spec.tools {
+                for tool in &agent.tools {
                     self.tools
-                        .push(ObjectRef::new(&tool.name).within(namespace));
+                        .push(ObjectRef::new(tool).within(namespace));
                 }
             }
             Event::Init | Event::InitApply(_) => {}
