@@ -38,6 +38,13 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let mut at_start = (0.0, 0.0);
     for count in counts(bench.agents.memory) {
         bench.step(&format!("memory: putting {count} Agents there"));
+        if stage.manager.is_none() {
+            stage.start_manager().await?;
+            stage
+                .installation
+                .until_webhooks_answer()
+                .await?;
+        }
         // Paused: nobody creates their pods. The leader writes each one's status meanwhile.
         stage
             .put_agents(NAMESPACE, there..count, true)
