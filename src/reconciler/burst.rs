@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// From how many pods on that are created at a time it is a burst.
 const MANY: usize = 8;
-/// How long after that pods still come to run late.
+/// How long after that pods still come to run late, at least: it is as long as the burst was.
 const AFTERMATH: Duration = Duration::from_secs(15);
 
 /// How many pods are being created, and when there were many.
@@ -19,7 +19,8 @@ pub(super) struct Burst(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     creating: usize,
-    last: Option<Instant>,
+    /// The latest burst: when it began, and when many were last being created.
+    burst: Option<(Instant, Instant)>,
 }
 
 /// How busy the leader is with creating pods.
@@ -36,19 +37,29 @@ pub(super) enum Pressure {
 impl Burst {
     /// Counts a creation until what is returned is dropped.
     pub(super) fn creating(&self) -> Creating<'_> {
+        self.creating_at(Instant::now())
+    }
+
+    fn creating_at(&self, now: Instant) -> Creating<'_> {
         self.with(|state| {
             state.creating += 1;
             if state.creating >= MANY {
-                state.last = Some(Instant::now());
+                let began = match state.burst {
+                    Some((began, last)) if now.duration_since(last) < AFTERMATH => began,
+                    _ => now,
+                };
+                state.burst = Some((began, now));
             }
         });
         Creating(self)
     }
 
     pub(super) fn pressure(&self, now: Instant) -> Pressure {
-        self.with(|state| match state.last {
+        self.with(|state| match state.burst {
             _ if state.creating >= MANY => Pressure::Burst,
-            Some(last) if now.duration_since(last) < AFTERMATH => Pressure::Aftermath,
+            Some((began, last)) if now.duration_since(last) < AFTERMATH.max(last - began) => {
+                Pressure::Aftermath
+            }
             _ => Pressure::Calm,
         })
     }
@@ -76,6 +87,27 @@ impl Drop for Creating<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_burst_has_a_long_aftermath() {
+        let burst = Burst::default();
+        let many_at = |now| {
+            drop(
+                (0..MANY)
+                    .map(|_| burst.creating_at(now))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let (start, minute) = (Instant::now(), Duration::from_secs(60));
+        for second in 0..=60 {
+            many_at(start + Duration::from_secs(second));
+        }
+        assert_eq!(burst.pressure(start + minute * 3 / 2), Pressure::Aftermath);
+        assert_eq!(burst.pressure(start + minute * 2), Pressure::Calm);
+        // One that comes later has nothing to do with it.
+        many_at(start + minute * 2);
+        assert_eq!(burst.pressure(start + minute * 5 / 2), Pressure::Calm);
+    }
 
     #[test]
     fn many_at_a_time_are_a_burst_and_have_an_aftermath() {

@@ -1,68 +1,59 @@
-//! An Agent or a Tool as the leader remembers it, so that tens of thousands of them fit in little
-//! memory: packed, and of its status only what the next one depends on.
+//! An Agent or a Tool as the leader remembers it: packed, and of its status only what the next one
+//! depends on.
 
-use std::{borrow::Cow, marker::PhantomData};
+use std::borrow::Cow;
 
 use kube::{Resource, api::ObjectMeta, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer};
 
-use super::{reconcile::Owner, told::Told};
+use super::{
+    packed::{Pack, Packed},
+    reconcile::Owner,
+    told::Told,
+};
 
-/// An object that is unpacked to be looked at.
+/// An object without its status, and what that says.
 #[derive(Clone, Debug)]
 pub(super) struct Kept<K> {
-    /// Its name, and what changes without its spec.
-    metadata: ObjectMeta,
-    /// Labels and spec, as JSON: maps and strings of their own would take three times as much.
-    packed: Box<[u8]>,
+    packed: Packed<K>,
     /// The Tools that an Agent lists.
     pub(super) tools: Box<[Box<str>]>,
     /// Whether an Agent brings those up.
     pub(super) is_armed: bool,
     /// What its status says.
     pub(super) told: Option<Told>,
-    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Owner> Pack for K {
+    fn trim(&mut self) {
+        *self.status_mut() = None;
+        let metadata = self.meta_mut();
+        metadata.annotations = None;
+        metadata.creation_timestamp = None;
+        metadata.finalizers = None;
+        metadata.managed_fields = None;
+        metadata.owner_references = None;
+    }
 }
 
 impl<K: Owner> Kept<K> {
-    /// The object, without its status and with the labels alone of what its metadata says to others.
+    /// The object, without its status.
     ///
     /// # Errors
     ///
-    /// None that is known of: what is read here was written by [`Self::from`].
+    /// See [`Packed::unpack`].
     pub(super) fn object(&self) -> serde_json::Result<K> {
-        let mut object: K = serde_json::from_slice(&self.packed)?;
-        let metadata = object.meta_mut();
-        let labels = metadata.labels.take();
-        *metadata = self.metadata.clone();
-        metadata.labels = labels;
-        Ok(object)
+        self.packed.unpack()
     }
 }
 
 impl<K: Owner> From<K> for Kept<K> {
-    fn from(mut object: K) -> Self {
-        let status = object.status_mut().take();
-        let all = std::mem::take(object.meta_mut());
-        object.meta_mut().labels = all.labels;
+    fn from(object: K) -> Self {
         Self {
-            metadata: ObjectMeta {
-                name: all.name,
-                namespace: all.namespace,
-                uid: all.uid,
-                generation: all.generation,
-                resource_version: all.resource_version,
-                deletion_timestamp: all.deletion_timestamp,
-                ..ObjectMeta::default()
-            },
-            // What came as JSON always goes as JSON.
-            packed: serde_json::to_vec(&object)
-                .unwrap_or_default()
-                .into(),
             tools: object.tools().map(Into::into).collect(),
             is_armed: object.is_armed(),
-            told: status.as_ref().map(Told::of),
-            kind: PhantomData,
+            told: object.status().map(Told::of),
+            packed: object.into(),
         }
     }
 }
@@ -95,18 +86,11 @@ impl<K: Resource<DynamicType = ()>> Resource for Kept<K> {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        &self.metadata
+        self.packed.meta()
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
-impl<K> Kept<K> {
-    /// Drops what only the watch reads.
-    pub(super) fn trim(&mut self) {
-        self.metadata.resource_version = None;
+        self.packed.meta_mut()
     }
 }
 

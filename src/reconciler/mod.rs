@@ -18,6 +18,7 @@ mod backoff;
 mod burst;
 mod kept;
 mod observed;
+mod packed;
 pub(crate) mod plan;
 mod pod;
 mod queue;

@@ -1,14 +1,14 @@
-//! A pod as the leader remembers it: the few fields that status is made of, so that thousands of
-//! pods fit in little memory.
+//! A pod as the leader sees it: the few fields that status is made of.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, api::ObjectMeta};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::packed::Pack;
 use crate::api::{IMAGES_ANNOTATION, ImageDecision};
 
 /// A pod, without its spec.
-#[derive(Clone, Debug, Default, Deserialize, Resource)]
+#[derive(Clone, Debug, Default, Deserialize, Resource, Serialize)]
 #[resource(inherit = "Pod")]
 pub(super) struct ObservedPod {
     pub(super) metadata: ObjectMeta,
@@ -16,44 +16,54 @@ pub(super) struct ObservedPod {
     pub(super) status: ObservedStatus,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ObservedStatus {
     pub(super) phase: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<Box<str>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) conditions: Box<[PodCondition]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) init_container_statuses: Box<[ContainerStatus]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) container_statuses: Box<[ContainerStatus]>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct PodCondition {
     #[serde(rename = "type")]
     pub(super) type_: Box<str>,
     pub(super) status: Box<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<Box<str>>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct ContainerStatus {
     pub(super) name: Box<str>,
     pub(super) state: ContainerState,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct ContainerState {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) waiting: Option<Waiting>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Waiting {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<Box<str>>,
 }
 
@@ -69,12 +79,14 @@ pub(super) enum Ownership {
     Ours,
 }
 
-impl ObservedPod {
-    /// Drops what is not read.
-    pub(super) fn trim(&mut self) {
+impl Pack for ObservedPod {
+    fn trim(&mut self) {
         let metadata = &mut self.metadata;
-        metadata.managed_fields = None;
+        metadata.finalizers = None;
+        metadata.generate_name = None;
         metadata.labels = None;
+        metadata.managed_fields = None;
+        metadata.uid = None;
         if let Some(annotations) = &mut metadata.annotations {
             annotations.retain(|name, _| name == IMAGES_ANNOTATION);
         }
@@ -87,7 +99,9 @@ impl ObservedPod {
             .filter(is_read)
             .collect();
     }
+}
 
+impl ObservedPod {
     /// What admission recorded; `None` where it never saw the pod.
     pub(super) fn images(&self) -> Option<Vec<ImageDecision>> {
         let annotations = self.metadata.annotations.as_ref()?;
@@ -162,11 +176,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::reconciler::fixtures::{agent, observed, owner_reference};
+    use crate::reconciler::{
+        fixtures::{agent, observed, owner_reference},
+        packed::Packed,
+    };
 
     #[test]
-    fn a_trimmed_pod_keeps_what_status_is_made_of() {
-        let mut pod = observed(
+    fn a_packed_pod_keeps_what_status_is_made_of() {
+        let pod = observed(
             "bot",
             json!({"agentkube.io/images": "[]", "other": "x"}),
             json!({
@@ -178,7 +195,7 @@ mod tests {
                 ],
             }),
         );
-        pod.trim();
+        let pod = Packed::from(pod).unpack().unwrap();
         assert_eq!(pod.images(), Some(Vec::new()));
         assert!(pod.is_ready());
         assert!(pod.unschedulable().is_some());

@@ -47,7 +47,9 @@ const NAME_TAKEN_RETRY: Duration = Duration::from_secs(30);
 const START_GRACE: Duration = Duration::from_secs(2);
 /// The same while many pods are created at once, whatever there is to tell: pods come before words,
 /// and most of them run by then.
-const BURST_GRACE: Duration = Duration::from_secs(60);
+const BURST_GRACE: Duration = Duration::from_secs(5 * 60);
+/// When to look again at a pod that something is told of later.
+const BURST_RECHECK: Duration = Duration::from_secs(15);
 /// The API server refuses longer notes of Events; in bytes.
 const LONGEST_NOTE: usize = 1000;
 
@@ -139,7 +141,7 @@ enum Found {
     Leftover,
     NameTaken,
     Nothing,
-    Pod(Arc<ObservedPod>),
+    Pod(Box<ObservedPod>),
     /// An attempt failed not long ago, and status tells of it.
     TooSoon(Duration),
 }
@@ -155,7 +157,7 @@ impl Context {
             told: kept.told.as_ref(),
             ..object.subject(&self.leader)
         };
-        let found = self.find(object, &subject).await;
+        let found = self.find(object, &subject).await?;
         let (seen, action) = match &found {
             Found::AheadOfWatch => return Ok(Action::requeue(RECHECK)),
             Found::TooSoon(wait) => return Ok(Action::requeue(*wait)),
@@ -184,25 +186,29 @@ impl Context {
     }
 
     /// Finds the pod, or creates it where it is missing and wanted.
-    async fn find<K: Owner>(&self, object: &K, subject: &Subject<'_>) -> Found {
+    async fn find<K: Owner>(
+        &self,
+        object: &K,
+        subject: &Subject<'_>,
+    ) -> Result<Found, ReconcileError> {
         let name = ObjectRef::new(&subject.pod).within(&subject.namespace);
         if let Some(pod) = self.leader.stores.pods.get(&name) {
-            return match Ownership::of(&pod.metadata, object) {
+            return Ok(match Ownership::of(pod.meta(), object) {
                 Ownership::Foreign => Found::NameTaken,
                 Ownership::Leftover => Found::Leftover,
-                Ownership::Ours => Found::Pod(pod),
-            };
+                Ownership::Ours => Found::Pod(Box::new(pod.unpack()?)),
+            });
         }
         if !subject.wants_pod() {
-            return Found::Nothing;
+            return Ok(Found::Nothing);
         }
         if let Some(wait) = self
             .backoff
             .remaining(&key(object), subject.generation)
         {
-            return Found::TooSoon(wait);
+            return Ok(Found::TooSoon(wait));
         }
-        match self.create(object, subject).await {
+        Ok(match self.create(object, subject).await {
             Ok(found) => found,
             Err(error) => {
                 let message = message(&error);
@@ -223,7 +229,7 @@ impl Context {
                     retry_in: noted.retry_in,
                 }
             }
-        }
+        })
     }
 
     /// Creates the pod. Its name is unique, so a second one can never come of a stale view.
@@ -390,7 +396,7 @@ fn remaining(grace: Duration, pod: &ObservedPod, now: Timestamp) -> Option<Durat
     grace
         .checked_sub(age)
         .filter(|wait| !wait.is_zero())
-        .map(|wait| wait.min(RECHECK))
+        .map(|wait| wait.min(BURST_RECHECK))
 }
 
 /// The time in whole seconds, as Kubernetes writes it.

@@ -19,6 +19,7 @@ use super::{
     MANAGED_BY, MANAGED_BY_LABEL,
     kept::Kept,
     observed::ObservedPod,
+    packed::Packed,
     queue::{Queue, name_of, queue},
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
 pub(super) struct Stores {
     pub(super) agents: Store<Kept<Agent>>,
     pub(super) tools: Store<Kept<Tool>>,
-    pub(super) pods: Store<ObservedPod>,
+    pub(super) pods: Store<Packed<ObservedPod>>,
 }
 
 /// The stores, what keeps them up to date, and the objects to look at, as they come up.
@@ -67,29 +68,16 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
             Api::all(client.clone()),
             all.clone(),
             agents_writer,
-            Kept::trim,
             |event| {
                 looks.agent_event(event);
             },
         );
-        let tools = keep(
-            Api::all(client.clone()),
-            all,
-            tools_writer,
-            Kept::trim,
-            |event| {
-                looks.tool_event(event);
-            },
-        );
-        let pods = keep(
-            Api::all(client),
-            ours,
-            pods_writer,
-            ObservedPod::trim,
-            |event| {
-                looks.pod_event(event);
-            },
-        );
+        let tools = keep(Api::all(client.clone()), all, tools_writer, |event| {
+            looks.tool_event(event);
+        });
+        let pods = keep(Api::all(client), ours, pods_writer, |event| {
+            looks.pod_event(event);
+        });
         futures::join!(agents, tools, pods);
     };
     Watched {
@@ -151,16 +139,16 @@ impl Looks {
         }
     }
 
-    fn pod_event(&self, event: &Event<ObservedPod>) {
+    fn pod_event(&self, event: &Event<Packed<ObservedPod>>) {
         match event {
             Event::Apply(pod) | Event::Delete(pod) => {
                 let namespace = pod
-                    .metadata
+                    .meta()
                     .namespace
                     .as_deref()
                     .unwrap_or_default();
                 let owners = pod
-                    .metadata
+                    .meta()
                     .owner_references
                     .iter()
                     .flatten();
@@ -201,14 +189,18 @@ async fn keep<K>(
     api: Api<K>,
     config: watcher::Config,
     mut writer: Writer<K>,
-    trim: fn(&mut K),
     on_event: impl Fn(&Event<K>),
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    crate::watch::follow(api, config, trim, |event| {
+    crate::watch::follow(api, config, forget_version, |event| {
         writer.apply_watcher_event(&event);
         on_event(&event);
     })
     .await;
+}
+
+/// Only the watch itself reads it.
+fn forget_version<K: Resource>(object: &mut K) {
+    object.meta_mut().resource_version = None;
 }

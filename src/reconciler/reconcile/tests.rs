@@ -10,14 +10,22 @@ use super::*;
 use crate::{
     api::Agent,
     fake_api::{Api as FakeApi, Reply},
-    reconciler::fixtures::{agent, observed, owner_reference},
+    reconciler::{
+        fixtures::{agent, observed, owner_reference},
+        packed::Packed,
+    },
 };
 
 /// A leader whose watches have shown `pods`.
 fn context(api: &FakeApi, pods: Vec<ObservedPod>) -> Context {
     let client = api.client();
     let (pod_store, writer) = reflector::store();
-    fill(writer, pods);
+    fill(
+        writer,
+        pods.into_iter()
+            .map(Packed::from)
+            .collect(),
+    );
     let (agents, writer) = reflector::store();
     fill(writer, Vec::new());
     let (tools, writer) = reflector::store();
@@ -270,7 +278,7 @@ async fn in_a_burst_pods_come_first_and_words_later() {
     };
     assert!(told(0, 0).await);
     assert!(!told(0, 16).await);
-    assert!(told(120, 16).await, "nobody waits for ever");
+    assert!(told(600, 16).await, "nobody waits for ever");
 }
 
 #[tokio::test]

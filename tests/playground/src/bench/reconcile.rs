@@ -19,7 +19,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use super::{
     Bench,
     load::Ask,
-    process::cpu,
+    process::{cpu, resident_kib},
     stage::{LIMIT, LONG_LIMIT, Stage, until_idle},
     statistics::{Metric, float},
 };
@@ -39,12 +39,13 @@ struct Round {
     per_second: f64,
     until_running: f64,
     cpu_seconds: f64,
+    resident_mib: f64,
     pods: f64,
     statuses: f64,
     events: f64,
 }
 
-const METRICS: [Metric<Round>; 9] = [
+const METRICS: [Metric<Round>; 10] = [
     ("reconcileVsRaw", |round| {
         round.per_second / round.raw_per_second
     }),
@@ -55,6 +56,7 @@ const METRICS: [Metric<Round>; 9] = [
     ("rawPodsPerSecond", |round| round.raw_per_second),
     ("untilRunningSeconds", |round| round.until_running),
     ("managerCpuSeconds", |round| round.cpu_seconds),
+    ("managerMiB", |round| round.resident_mib),
     ("podWritesPerAgent", |round| round.pods),
     ("statusWritesPerAgent", |round| round.statuses),
     ("eventWritesPerAgent", |round| round.events),
@@ -122,6 +124,7 @@ async fn round(bench: &mut Bench, stage: &mut Stage, count: usize) -> anyhow::Re
     let cpu_seconds = cpu(id)?
         .saturating_sub(cpu_before)
         .as_secs_f64();
+    let resident_mib = float(resident_kib(id)?) / 1024.0;
 
     bench.step("reconcile: putting everything away");
     stage.stop_manager().await;
@@ -143,6 +146,7 @@ async fn round(bench: &mut Bench, stage: &mut Stage, count: usize) -> anyhow::Re
         per_second,
         until_running,
         cpu_seconds,
+        resident_mib,
         pods: each(after.pods - writes.pods),
         statuses: each(after.statuses - writes.statuses),
         events: each(after.events - writes.events),
