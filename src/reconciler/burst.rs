@@ -92,11 +92,10 @@ mod tests {
     fn a_long_burst_has_a_long_aftermath() {
         let burst = Burst::default();
         let many_at = |now| {
-            drop(
-                (0..MANY)
-                    .map(|_| burst.creating_at(now))
-                    .collect::<Vec<_>>(),
-            )
+            let pods: Vec<_> = (0..MANY)
+                .map(|_| burst.creating_at(now))
+                .collect();
+            drop(pods);
         };
         let (start, minute) = (Instant::now(), Duration::from_secs(60));
         for second in 0..=60 {
