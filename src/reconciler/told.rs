@@ -10,11 +10,10 @@ use crate::api::{ConditionType, Status};
 /// What a condition's status may be.
 const ANSWERS: [&str; 3] = ["True", "False", "Unknown"];
 
-/// A status that was written, without its words: a tenth of it.
+/// A status that was written, without its words and images: a tenth of it.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
-    /// Two of 2^64 statuses are taken for the same: one that is never written, once the words change
-    /// again.
+    /// A status that differs and has the same digest, one of 2^64, is written when it changes again.
     digest: u64,
     conditions: Box<[Answer]>,
     /// The reason of the condition `Ready`.
