@@ -15,8 +15,8 @@
 
 mod agents;
 mod backoff;
+mod brief;
 mod burst;
-mod kept;
 mod observed;
 mod packed;
 pub(crate) mod plan;

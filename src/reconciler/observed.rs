@@ -80,6 +80,10 @@ pub(super) enum Ownership {
 }
 
 impl Pack for ObservedPod {
+    type Brief = ();
+
+    fn brief(&self) {}
+
     fn trim(&mut self) {
         let metadata = &mut self.metadata;
         metadata.finalizers = None;

@@ -1,24 +1,29 @@
 //! Objects as the leader remembers them, so that tens of thousands of them fit in little memory.
 
-use std::{borrow::Cow, marker::PhantomData};
+use std::{borrow::Cow, fmt::Debug};
 
 use kube::{Resource, api::ObjectMeta, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 /// What is kept packed.
 pub(super) trait Pack: Resource<DynamicType = ()> + DeserializeOwned + Serialize {
-    /// Drops what is not read.
+    /// What is wanted of it without unpacking it.
+    type Brief: Clone + Debug;
+
+    fn brief(&self) -> Self::Brief;
+
+    /// Drops what is not read; a brief has been taken before.
     fn trim(&mut self);
 }
 
 /// An object that is unpacked to be looked at.
 #[derive(Clone, Debug)]
-pub(super) struct Packed<T> {
+pub(super) struct Packed<T: Pack> {
     /// Without its maps.
     metadata: ObjectMeta,
     /// The rest as JSON: maps, lists and strings of their own would take three times as much.
     json: Box<[u8]>,
-    kind: PhantomData<fn() -> T>,
+    pub(super) brief: T::Brief,
 }
 
 impl<T: Pack> Packed<T> {
@@ -42,6 +47,7 @@ impl<T: Pack> Packed<T> {
 
 impl<T: Pack> From<T> for Packed<T> {
     fn from(mut object: T) -> Self {
+        let brief = object.brief();
         object.trim();
         let metadata = object.meta_mut();
         let mut all = std::mem::take(metadata);
@@ -53,7 +59,7 @@ impl<T: Pack> From<T> for Packed<T> {
             json: serde_json::to_vec(&object)
                 .unwrap_or_default()
                 .into(),
-            kind: PhantomData,
+            brief,
         }
     }
 }
@@ -65,7 +71,7 @@ impl<'de, T: Pack> Deserialize<'de> for Packed<T> {
     }
 }
 
-impl<T: Resource<DynamicType = ()>> Resource for Packed<T> {
+impl<T: Pack> Resource for Packed<T> {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
 

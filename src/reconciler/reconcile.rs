@@ -24,8 +24,8 @@ use tracing::{debug, info, warn};
 use super::{
     backoff::{Backoff, Key},
     burst::{Burst, Pressure},
-    kept::Kept,
     observed::{ObservedPod, Ownership},
+    packed::Packed,
     status::{is_just_starting, patch, problem, status},
     subject::Subject,
     verdict::Seen,
@@ -84,8 +84,8 @@ pub(super) trait Owner:
 /// Reconciles each object of `queue`; runs until that ends.
 pub(super) async fn run<K: Owner>(
     leader: Arc<Leader>,
-    store: Store<Kept<K>>,
-    queue: impl Stream<Item = ObjectRef<Kept<K>>>,
+    store: Store<Packed<K>>,
+    queue: impl Stream<Item = ObjectRef<Packed<K>>>,
 ) {
     let context = Arc::new(Context {
         leader,
@@ -93,7 +93,7 @@ pub(super) async fn run<K: Owner>(
         burst: Burst::default(),
     });
     let results = applier(
-        |object: Arc<Kept<K>>, context: Arc<Context>| {
+        |object: Arc<Packed<K>>, context: Arc<Context>| {
             Box::pin(async move { context.reconcile(&*object).await })
         },
         |object, error, context| context.failed(&*object, error),
@@ -147,14 +147,18 @@ enum Found {
 }
 
 impl Context {
-    async fn reconcile<K: Owner>(&self, kept: &Kept<K>) -> Result<Action, ReconcileError> {
-        if kept.meta().deletion_timestamp.is_some() {
+    async fn reconcile<K: Owner>(&self, packed: &Packed<K>) -> Result<Action, ReconcileError> {
+        if packed
+            .meta()
+            .deletion_timestamp
+            .is_some()
+        {
             return Ok(Action::await_change());
         }
         self.leader.stores.ready().await;
-        let object = &kept.object()?;
+        let object = &packed.unpack()?;
         let subject = Subject {
-            told: kept.told.as_ref(),
+            told: packed.brief.told.as_ref(),
             ..object.subject(&self.leader)
         };
         let found = self.find(object, &subject).await?;

@@ -2,7 +2,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, runtime::reflector::Store};
 
 use super::{
-    kept::Kept,
+    packed::Packed,
     pod::tool_pod,
     reconcile::{Leader, Owner},
     subject::Subject,
@@ -29,16 +29,17 @@ impl Owner for Tool {
 }
 
 /// Whether an armed Agent of the Tool's namespace lists it.
-fn is_used(tool: &Tool, agents: &Store<Kept<Agent>>) -> bool {
+fn is_used(tool: &Tool, agents: &Store<Packed<Agent>>) -> bool {
     agents
         .find(|agent| {
-            agent.is_armed
+            agent.brief.is_armed
                 && agent
                     .meta()
                     .deletion_timestamp
                     .is_none()
                 && agent.meta().namespace == tool.metadata.namespace
                 && agent
+                    .brief
                     .tools
                     .iter()
                     .any(|listed| Some(&**listed) == tool.metadata.name.as_deref())

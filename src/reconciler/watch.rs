@@ -17,7 +17,6 @@ use serde::de::DeserializeOwned;
 
 use super::{
     MANAGED_BY, MANAGED_BY_LABEL,
-    kept::Kept,
     observed::ObservedPod,
     packed::Packed,
     queue::{Queue, name_of, queue},
@@ -30,16 +29,16 @@ use crate::{
 /// Everything that the leader knows of the cluster.
 #[derive(Debug)]
 pub(super) struct Stores {
-    pub(super) agents: Store<Kept<Agent>>,
-    pub(super) tools: Store<Kept<Tool>>,
+    pub(super) agents: Store<Packed<Agent>>,
+    pub(super) tools: Store<Packed<Tool>>,
     pub(super) pods: Store<Packed<ObservedPod>>,
 }
 
 /// The stores, what keeps them up to date, and the objects to look at, as they come up.
 pub(super) struct Watched<W> {
     pub(super) stores: Stores,
-    pub(super) agents: BoxStream<'static, ObjectRef<Kept<Agent>>>,
-    pub(super) tools: BoxStream<'static, ObjectRef<Kept<Tool>>>,
+    pub(super) agents: BoxStream<'static, ObjectRef<Packed<Agent>>>,
+    pub(super) tools: BoxStream<'static, ObjectRef<Packed<Tool>>>,
     /// Runs until it is dropped.
     pub(super) watches: W,
 }
@@ -105,14 +104,14 @@ impl Stores {
 /// Says which Agents and Tools are to be looked at again.
 struct Looks {
     stores: Stores,
-    agents: Queue<Kept<Agent>>,
-    tools: Queue<Kept<Tool>>,
+    agents: Queue<Packed<Agent>>,
+    tools: Queue<Packed<Tool>>,
 }
 
 impl Looks {
     /// Arming an Agent brings up the Tools that it lists; pausing or deleting it leaves them
     /// without use, which they say.
-    fn agent_event(&self, event: &Event<Kept<Agent>>) {
+    fn agent_event(&self, event: &Event<Packed<Agent>>) {
         match event {
             Event::Apply(agent) | Event::Delete(agent) => {
                 self.agents.push(name_of(agent));
@@ -121,7 +120,7 @@ impl Looks {
                     .namespace
                     .as_deref()
                     .unwrap_or_default();
-                for tool in &agent.tools {
+                for tool in &agent.brief.tools {
                     self.tools
                         .push(ObjectRef::new(tool).within(namespace));
                 }
@@ -131,7 +130,7 @@ impl Looks {
         }
     }
 
-    fn tool_event(&self, event: &Event<Kept<Tool>>) {
+    fn tool_event(&self, event: &Event<Packed<Tool>>) {
         match event {
             Event::Apply(tool) | Event::Delete(tool) => self.tools.push(name_of(tool)),
             Event::Init | Event::InitApply(_) => {}

@@ -1,0 +1,77 @@
+//! What the leader has at hand of an Agent or a Tool without unpacking it.
+
+use super::{packed::Pack, reconcile::Owner, told::Told};
+
+/// What others depend on, and what the next status does.
+#[derive(Clone, Debug)]
+pub(super) struct Brief {
+    /// The Tools that an Agent lists.
+    pub(super) tools: Box<[Box<str>]>,
+    /// Whether an Agent brings those up.
+    pub(super) is_armed: bool,
+    /// What its status says.
+    pub(super) told: Option<Told>,
+}
+
+/// Without its status: only what is told of it in brief counts.
+impl<K: Owner> Pack for K {
+    type Brief = Brief;
+
+    fn brief(&self) -> Brief {
+        Brief {
+            tools: self.tools().map(Into::into).collect(),
+            is_armed: self.is_armed(),
+            told: self.status().map(Told::of),
+        }
+    }
+
+    fn trim(&mut self) {
+        *self.status_mut() = None;
+        let metadata = self.meta_mut();
+        metadata.annotations = None;
+        metadata.creation_timestamp = None;
+        metadata.finalizers = None;
+        metadata.managed_fields = None;
+        metadata.owner_references = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::{api::Agent, reconciler::packed::Packed};
+
+    #[test]
+    fn what_a_pod_is_made_of_comes_out_as_it_went_in() {
+        let whole = json!({
+            "apiVersion": "agentkube.io/v1alpha1",
+            "kind": "Agent",
+            "metadata": {
+                "name": "bot", "namespace": "adaptive", "uid": "uid-1", "generation": 3,
+                "labels": {"agentkube.io/agentgroup": "team"}, "annotations": {"note": "long"},
+                "finalizers": ["example.com/hold"], "deletionTimestamp": "2026-11-22T14:00:00Z",
+            },
+            "spec": {"runtime": "Codex", "mode": "supervised", "paused": false, "tools": [{"name": "browser"}],
+                "resources": {"limits": {"cpu": "1"}}},
+            "status": {"phase": "Running"},
+        });
+        let packed: Packed<Agent> = serde_json::from_value(whole.clone()).unwrap();
+        assert_eq!(*packed.brief.tools, ["browser".into()]);
+        assert!(packed.brief.is_armed);
+        assert!(packed.brief.told.is_some());
+        let mut expected = whole;
+        expected["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .retain(|name, _| name != "annotations" && name != "finalizers");
+        expected
+            .as_object_mut()
+            .unwrap()
+            .remove("status");
+        assert_eq!(
+            serde_json::to_value(packed.unpack().unwrap()).unwrap(),
+            expected
+        );
+    }
+}
