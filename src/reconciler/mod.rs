@@ -27,6 +27,7 @@ mod status;
 mod subject;
 mod told;
 mod tools;
+mod users;
 mod verdict;
 mod watch;
 

@@ -1,6 +1,6 @@
 //! What the leader watches, and which objects it looks at again when something changes.
 
-use std::{fmt::Debug, future::Future};
+use std::{fmt::Debug, future::Future, sync::Arc};
 
 use futures::{FutureExt, StreamExt, stream::BoxStream};
 use kube::{
@@ -20,6 +20,7 @@ use super::{
     observed::ObservedPod,
     packed::Packed,
     queue::{Queue, name_of, queue},
+    users::Users,
 };
 use crate::{
     api::{Agent, Tool},
@@ -32,6 +33,7 @@ pub(super) struct Stores {
     pub(super) agents: Store<Packed<Agent>>,
     pub(super) tools: Store<Packed<Tool>>,
     pub(super) pods: Store<Packed<ObservedPod>>,
+    pub(super) users: Arc<Users>,
 }
 
 /// The stores, what keeps them up to date, and the objects to look at, as they come up.
@@ -48,6 +50,7 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
     let (agents, agents_writer) = store();
     let (tools, tools_writer) = store();
     let (pods, pods_writer) = store();
+    let users = Arc::<Users>::default();
     let (agent_queue, agent_names) = queue(agents.clone());
     let (tool_queue, tool_names) = queue(tools.clone());
     let looks = Looks {
@@ -55,6 +58,7 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
             agents: agents.clone(),
             tools: tools.clone(),
             pods: pods.clone(),
+            users: users.clone(),
         },
         agents: agent_queue,
         tools: tool_queue,
@@ -84,6 +88,7 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
             agents,
             tools,
             pods,
+            users,
         },
         agents: agent_names.boxed(),
         tools: tool_names.boxed(),
@@ -114,6 +119,7 @@ impl Looks {
     fn agent_event(&self, event: &Event<Packed<Agent>>) {
         match event {
             Event::Apply(agent) | Event::Delete(agent) => {
+                self.stores.users.note(agent);
                 self.agents.push(name_of(agent));
                 let namespace = agent
                     .meta()
@@ -126,7 +132,13 @@ impl Looks {
                 }
             }
             Event::Init | Event::InitApply(_) => {}
-            Event::InitDone => self.push_all(),
+            Event::InitDone => {
+                // Not before: until then the store has what it had.
+                for agent in self.stores.agents.state() {
+                    self.stores.users.note(&agent);
+                }
+                self.push_all();
+            }
         }
     }
 

@@ -43,6 +43,7 @@ fn context(api: &FakeApi, pods: Vec<ObservedPod>) -> Context {
                 agents,
                 tools,
                 pods: pod_store,
+                users: Arc::default(),
             },
         }),
         backoff: Backoff::default(),
