@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Everything that the leader knows of the cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stores {
     pub(super) agents: Store<Packed<Agent>>,
     pub(super) tools: Store<Packed<Tool>>,
@@ -50,16 +50,16 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
     let (agents, agents_writer) = store();
     let (tools, tools_writer) = store();
     let (pods, pods_writer) = store();
-    let users = Arc::<Users>::default();
     let (agent_queue, agent_names) = queue(agents.clone());
     let (tool_queue, tool_names) = queue(tools.clone());
+    let stores = Stores {
+        agents,
+        tools,
+        pods,
+        users: Arc::default(),
+    };
     let looks = Looks {
-        stores: Stores {
-            agents: agents.clone(),
-            tools: tools.clone(),
-            pods: pods.clone(),
-            users: users.clone(),
-        },
+        stores: stores.clone(),
         agents: agent_queue,
         tools: tool_queue,
     };
@@ -84,12 +84,7 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
         futures::join!(agents, tools, pods);
     };
     Watched {
-        stores: Stores {
-            agents,
-            tools,
-            pods,
-            users,
-        },
+        stores,
         agents: agent_names.boxed(),
         tools: tool_names.boxed(),
         watches,

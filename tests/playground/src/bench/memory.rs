@@ -39,11 +39,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     for count in counts(bench.agents.memory) {
         bench.step(&format!("memory: putting {count} Agents there"));
         if stage.manager.is_none() {
-            stage.start_manager().await?;
-            stage
-                .installation
-                .until_webhooks_answer()
-                .await?;
+            stage.start_answering_manager().await?;
         }
         // Paused: nobody creates their pods. The leader writes each one's status meanwhile.
         stage

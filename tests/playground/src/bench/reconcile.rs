@@ -85,11 +85,7 @@ async fn round(bench: &mut Bench, stage: &mut Stage, count: usize) -> anyhow::Re
     let client = stage.control_plane.client();
     // While somebody else holds the Lease the manager only admits, and Agents wait for their pods.
     let hold = Hold::take(client.clone()).await?;
-    stage.start_manager().await?;
-    stage
-        .installation
-        .until_webhooks_answer()
-        .await?;
+    stage.start_answering_manager().await?;
     bench.step(&format!("reconcile: putting {count} Agents there"));
     stage
         .put_agents(NAMESPACE, 0..count, false)

@@ -68,11 +68,7 @@ impl Stage {
     /// The same with a manager whose webhooks answer.
     pub(super) async fn with_manager(binary: &std::path::Path) -> anyhow::Result<Self> {
         let mut stage = Self::without_manager(binary).await?;
-        stage.start_manager().await?;
-        stage
-            .installation
-            .until_webhooks_answer()
-            .await?;
+        stage.start_answering_manager().await?;
         Ok(stage)
     }
 
@@ -157,6 +153,14 @@ impl Stage {
             })
             .await?;
         Ok(())
+    }
+
+    /// Starts the manager, and waits until the API server reaches it.
+    pub(super) async fn start_answering_manager(&mut self) -> anyhow::Result<()> {
+        self.start_manager().await?;
+        self.installation
+            .until_webhooks_answer()
+            .await
     }
 
     /// Creates a namespace with one Agent in it, paused, so that nobody does anything about it.

@@ -48,11 +48,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         bench.agents.start
     ));
     stage.stop_manager().await;
-    stage.start_manager().await?;
-    stage
-        .installation
-        .until_webhooks_answer()
-        .await?;
+    stage.start_answering_manager().await?;
     stage
         .put_agents(NAMESPACE, 1..bench.agents.start, true)
         .await?;
