@@ -94,7 +94,7 @@ spec:
         metadata:
           labels: { agentkube.io/agent: fixer }
         spec:
-          containers: [{ name: agent, image: agentkube.invalid/agent }]
+          containers: [{ name: agent, image: agentkube.invalid/codex }]
 ";
 
 const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c }\n";

@@ -67,9 +67,14 @@ fn patch_twice(webhook: Webhook, body: &[u8], world: &World) {
 /// The decision, for what can be read.
 fn ask(webhook: Webhook, body: &[u8], world: &World) -> Option<Outcome> {
     let review = Review::parse(body).ok()?;
-    let owners = world.owners(webhook, &review);
-    let Decision { outcome, .. } =
-        decide(webhook, &review, owners, Authority::Unasked, &world.policy);
+    let found = world.found(webhook, &review);
+    let Decision { outcome, .. } = decide(
+        webhook,
+        &review,
+        found.owners(),
+        Authority::Unasked,
+        &world.policy,
+    );
     Some(outcome)
 }
 
@@ -101,7 +106,7 @@ fn is_ours(operation: &PatchOperation, pod: &Value) {
         ["spec", list, _, member] => {
             CONTAINER_LISTS.contains(list) && matches!(*member, "image" | "imagePullPolicy" | "env")
         }
-        ["spec", list, _, "env", end] => CONTAINER_LISTS.contains(list) && *end == "-",
+        ["spec", list, _, "env", start] => CONTAINER_LISTS.contains(list) && *start == "0",
         _ => false,
     };
     assert!(is_ours, "{operation:?}");

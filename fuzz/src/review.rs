@@ -12,11 +12,13 @@ use crate::{
 const WEBHOOKS: [Webhook; 3] = [Webhook::Mutate, Webhook::RewriteDefaults, Webhook::Validate];
 
 /// The reasons that a denial may give.
-const REASONS: [&str; 11] = [
+const REASONS: [&str; 13] = [
     "ImageRequired",
     "InvalidImage",
+    "InvalidProbe",
     "InvalidSecretRef",
     "MalformedReview",
+    "OwnerMismatch",
     "PlaintextToken",
     "ReferenceNotPermitted",
     "RegistryNotAllowed",
@@ -41,10 +43,11 @@ pub fn check(data: &[u8]) {
 fn answer_one(webhook: Webhook, body: &[u8], world: &World) {
     let (uid, decision) = match Review::parse(body) {
         Ok(review) => {
+            let found = world.found(webhook, &review);
             let decision = decide(
                 webhook,
                 &review,
-                world.owners(webhook, &review),
+                found.owners(),
                 Authority::Unasked,
                 &world.policy,
             );

@@ -3,14 +3,14 @@
 use std::sync::LazyLock;
 
 use agentkube::{
-    admission::{AgentFacts, Owners, Policy, Review, ToolFacts, Webhook},
+    admission::{AgentFacts, ObjectState, Owners, Policy, Review, ToolFacts, Wanted, Webhook},
     api::{KeyRef, PullPolicy, ToolType},
 };
 
 /// Where every image of [`MIRRORED`] comes from.
 pub const MIRROR: &str = "registry.example.com/mirror";
 
-/// One configuration of a manager, and the Agent and Tool that every label finds.
+/// One configuration of a manager, and the Agent and Tool that every pod finds.
 #[derive(Debug)]
 pub struct World {
     /// The settings.
@@ -31,7 +31,9 @@ pub static MIRRORED: LazyLock<World> = LazyLock::new(|| World {
         ..agent("ClaudeCode")
     },
     tool: ToolFacts {
+        uid: "".into(),
         generation: 1,
+        is_being_deleted: false,
         type_: ToolType::Custom,
         image: Some(format!("{MIRROR}/team/tool").into()),
     },
@@ -51,7 +53,9 @@ pub static STRICT: LazyLock<World> = LazyLock::new(|| {
             ..agent("Custom")
         },
         tool: ToolFacts {
+            uid: "".into(),
             generation: 1,
+            is_being_deleted: false,
             type_: ToolType::Ssh,
             image: None,
         },
@@ -59,20 +63,62 @@ pub static STRICT: LazyLock<World> = LazyLock::new(|| {
 });
 
 impl World {
-    /// What a review asks for: everything that may be asked for exists.
+    /// What a review asks for: everything that may be asked for exists, in the state that is wanted.
     #[must_use]
-    pub fn owners(&self, webhook: Webhook, review: &Review<'_>) -> Owners<'_> {
+    pub fn found(&self, webhook: Webhook, review: &Review<'_>) -> Found {
         let wants = review.wants(webhook);
-        Owners {
-            agent: wants.agent.map(|_| &self.agent),
-            tool: wants.tool.map(|_| &self.tool),
+        Found {
+            agent: wants.agent.map(|wanted| {
+                let (uid, generation) = state(wanted);
+                AgentFacts {
+                    uid,
+                    generation,
+                    ..self.agent.clone()
+                }
+            }),
+            tool: wants.tool.map(|wanted| {
+                let (uid, generation) = state(wanted);
+                ToolFacts {
+                    uid,
+                    generation,
+                    ..self.tool.clone()
+                }
+            }),
         }
     }
 }
 
+/// The Agent and the Tool that a review asks for.
+#[derive(Debug)]
+pub struct Found {
+    agent: Option<AgentFacts>,
+    tool: Option<ToolFacts>,
+}
+
+impl Found {
+    /// The same, as a decision takes it.
+    #[must_use]
+    pub fn owners(&self) -> Owners<'_> {
+        Owners {
+            agent: self.agent.as_ref(),
+            tool: self.tool.as_ref(),
+        }
+    }
+}
+
+fn state(wanted: Wanted<'_>) -> (Box<str>, i64) {
+    let ObjectState { uid, generation } = wanted.state.unwrap_or(ObjectState {
+        uid: "",
+        generation: 1,
+    });
+    (uid.into(), generation)
+}
+
 fn agent(runtime: &str) -> AgentFacts {
     AgentFacts {
+        uid: "".into(),
         generation: 1,
+        is_being_deleted: false,
         runtime: runtime.parse().expect("a runtime"),
         image: None,
         pull_policy: None,

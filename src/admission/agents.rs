@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::{
     Policy, Reason,
     denial::Cause,
-    fields::{Findings, Metadata, judge_image, judge_key_ref, judge_pull_secrets, quote, text},
+    fields::{Findings, judge_image, judge_key_ref, judge_pull_secrets, quote, text},
     references::{Reference, ReferenceKind, named, pull_secrets},
     review::Change,
     spec::Spec,
@@ -16,22 +16,20 @@ const JUDGED: [&str; 4] = ["agentToken", "image", "imagePullSecrets", "runtime"]
 
 /// What is looked at of an Agent.
 #[derive(Debug, Deserialize)]
-pub(super) struct AgentView<'a> {
-    #[serde(borrow, default)]
-    pub(super) metadata: Metadata<'a>,
+pub(super) struct AgentView {
     #[serde(default)]
     spec: Spec,
 }
 
 /// Judges an Agent that is created or updated.
-pub(super) fn judge(agent: &Change<AgentView<'_>>, policy: &Policy) -> Findings {
+pub(super) fn judge(agent: &Change<AgentView>, policy: &Policy) -> Findings {
     let mut findings = Findings::default();
     let spec = &agent.new.spec;
     let is_unchanged = agent
         .old
         .as_ref()
         .is_some_and(|old| spec.is_same_in(&old.spec, &JUDGED));
-    if is_unchanged || agent.new.metadata.is_being_deleted() {
+    if is_unchanged {
         return findings;
     }
     let runtime = judge_runtime(spec, &mut findings);
@@ -42,13 +40,13 @@ pub(super) fn judge(agent: &Change<AgentView<'_>>, policy: &Policy) -> Findings 
 }
 
 /// What its pod would get; nothing where that is no news.
-pub(super) fn references<'r>(agent: &'r Change<AgentView<'_>>) -> Vec<Reference<'r>> {
+pub(super) fn references<'r>(agent: &'r Change<AgentView>) -> Vec<Reference<'r>> {
     let spec = &agent.new.spec;
     let is_unchanged = agent
         .old
         .as_ref()
         .is_some_and(|old| spec.steers_the_same_as(&old.spec));
-    if is_unchanged || agent.new.metadata.is_being_deleted() {
+    if is_unchanged {
         return Vec::new();
     }
     let account = text(spec.field("serviceAccountName")).map(|name| Reference {

@@ -1,7 +1,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{Decision, Denial, Outcome, credential, review::API_VERSION};
+use super::{Decision, Denial, Outcome, Subject, credential, review::API_VERSION};
 
 /// Writes the `AdmissionReview` that answers a request.
 ///
@@ -29,6 +29,23 @@ pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
                 allowed: true,
                 patch,
                 patch_type,
+                audit_annotations,
+                warnings,
+                ..Response::default()
+            })
+        }
+        Outcome::Conflict(conflict) => {
+            let message = conflict.message();
+            let status = Some(Status {
+                status: "Failure",
+                code: 409,
+                reason: "Conflict",
+                message: &message,
+                details: details(&conflict.subject),
+            });
+            write(Response {
+                uid,
+                status,
                 audit_annotations,
                 warnings,
                 ..Response::default()
@@ -85,12 +102,18 @@ fn refusal<'a>(message: &'a str, denial: &'a Denial) -> Status<'a> {
         reason: denial.status_reason(),
         message,
         details: Details {
-            group: &denial.subject.group,
-            kind: &denial.subject.kind,
-            name: credential::shown(&denial.subject.name),
             causes,
-            retry_after_seconds: None,
+            ..details(&denial.subject)
         },
+    }
+}
+
+fn details(subject: &Subject) -> Details<'_> {
+    Details {
+        group: &subject.group,
+        kind: &subject.kind,
+        name: credential::shown(&subject.name),
+        ..Details::default()
     }
 }
 

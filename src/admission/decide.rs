@@ -1,12 +1,13 @@
 use super::{
-    Authority, Cause, Denial, Enforcement, Owners, Patch, Policy, Review, agents,
+    Authority, Cause, Denial, Enforcement, ObjectState, Owners, Patch, Policy, Review, Subject,
+    agents,
     fields::Findings,
     names,
-    pods::{self, Place},
+    pods::{self, OwnerKind, Place, PodOwner},
     review::Target,
     tools,
 };
-use crate::api::{AGENT_GENERATION_ANNOTATION, ImageDecision, TOOL_GENERATION_ANNOTATION};
+use crate::api::ImageDecision;
 
 /// The calls that an API server makes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -44,6 +45,15 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Has the pod built anew, and says nothing more.
+    fn conflict(conflict: Conflict) -> Self {
+        Self {
+            outcome: Outcome::Conflict(conflict),
+            warnings: Vec::new(),
+            tolerated: Vec::new(),
+        }
+    }
+
     /// Refuses, and says nothing more.
     #[must_use]
     pub fn deny(denial: Denial) -> Self {
@@ -54,10 +64,12 @@ impl Decision {
         }
     }
 
-    /// What was decided in a word (`allow`, `warn` or `deny`), and the problems that it rests on.
+    /// What was decided in a word (`allow`, `conflict`, `warn` or `deny`), and the problems that it
+    /// rests on.
     #[must_use]
     pub fn findings(&self) -> (&'static str, &[Cause]) {
         match &self.outcome {
+            Outcome::Conflict(_) => ("conflict", &[]),
             Outcome::Deny(denial) => ("deny", &denial.causes),
             Outcome::Allow { .. } if self.tolerated.is_empty() => ("allow", &[]),
             Outcome::Allow { .. } => ("warn", &self.tolerated),
@@ -75,16 +87,39 @@ pub enum Outcome {
         /// The image of each container that the patch sets, and why.
         images: Vec<ImageDecision>,
     },
+    /// It does not: the pod was built from a state of its Agent or Tool that is no longer the one
+    /// that is known. Whoever builds it anew may succeed.
+    Conflict(Conflict),
     /// It does not.
     Deny(Denial),
+}
+
+/// A pod that has to be built anew.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Conflict {
+    /// The pod.
+    pub subject: Subject,
+    /// What changed since it was built.
+    pub change: String,
+}
+
+impl Conflict {
+    /// The sentence for `status.message`.
+    #[must_use]
+    pub fn message(&self) -> String {
+        format!(
+            "{} is outdated: {} (hint: create it anew, from what is there now)",
+            self.subject, self.change
+        )
+    }
 }
 
 /// The objects that a decision depends on.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Wants<'r> {
-    /// The Agent that the pod is labelled with.
+    /// The Agent that the pod belongs to.
     pub agent: Option<Wanted<'r>>,
-    /// The Tool that the pod is labelled with.
+    /// The Tool that the pod belongs to.
     pub tool: Option<Wanted<'r>>,
 }
 
@@ -93,8 +128,9 @@ pub struct Wants<'r> {
 pub struct Wanted<'r> {
     /// Its name, a legal one.
     pub name: &'r str,
-    /// The oldest `metadata.generation` that will do.
-    pub generation: i64,
+    /// The one state that will do, because a placeholder is to be filled from it; `None` where any
+    /// will.
+    pub state: Option<ObjectState<'r>>,
 }
 
 impl Review<'_> {
@@ -104,28 +140,24 @@ impl Review<'_> {
     /// asked for, because it would end up in the path of a request.
     #[must_use]
     pub fn wants(&self, webhook: Webhook) -> Wants<'_> {
-        let Target::Pod(pod, _) = &self.target else {
+        let Target::Pod(pod, scope) = &self.target else {
             return Wants::default();
         };
         if webhook == Webhook::RewriteDefaults {
             return Wants::default();
         }
-        let wanted = |name, annotation| {
+        let wanted = |kind| {
+            let PodOwner { name, built_from } = pod.owner(kind)?;
+            let fills = webhook == Webhook::Mutate && pods::asks_for(&pod.new, *scope, kind);
             Some(Wanted {
                 name,
-                generation: pod
-                    .generation(annotation)
-                    .unwrap_or_default(),
+                state: built_from.filter(|_| fills),
             })
             .filter(|wanted| names::is_subdomain(wanted.name))
         };
         Wants {
-            agent: pod
-                .agent()
-                .and_then(|name| wanted(name, AGENT_GENERATION_ANNOTATION)),
-            tool: pod
-                .tool()
-                .and_then(|name| wanted(name, TOOL_GENERATION_ANNOTATION)),
+            agent: wanted(OwnerKind::Agent),
+            tool: wanted(OwnerKind::Tool),
         }
     }
 }
@@ -149,6 +181,14 @@ pub fn decide(
         }
         _ => Vec::new(),
     };
+    if webhook == Webhook::Mutate
+        && let Some(change) = places.iter().find_map(Place::outdated)
+    {
+        return Decision::conflict(Conflict {
+            subject: review.subject(),
+            change: change.to_owned(),
+        });
+    }
     let mut findings = judge(webhook, review, &places, owners, policy);
     if policy.authorize_references {
         review.judge_references(authority, &mut findings);
@@ -212,7 +252,7 @@ fn mutate(
 ) -> pods::Mutation {
     match (&review.target, webhook) {
         (Target::Pod(pod, scope), Webhook::Mutate) => {
-            pods::mutate(pod, *scope, places, owners, policy)
+            pods::mutate(&pod.new, *scope, places, owners, policy)
         }
         (Target::Pod(pod, scope), Webhook::RewriteDefaults) => {
             pods::rewrite_defaults(pod, *scope, policy)

@@ -1,3 +1,5 @@
+use kube::api::ObjectMeta;
+
 use crate::{
     api::{Agent, KeyRef, PullPolicy, Tool, ToolType},
     images::Runtime,
@@ -7,8 +9,12 @@ use crate::{
 /// so that a replica can hold tens of thousands of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AgentFacts {
+    /// `metadata.uid`: which object of its name this is.
+    pub uid: Box<str>,
     /// `metadata.generation`: which version of the spec these facts were taken from.
     pub generation: i64,
+    /// Whether the object has a `metadata.deletionTimestamp`, so that no pod is filled from it.
+    pub is_being_deleted: bool,
     /// `spec.runtime`.
     pub runtime: Runtime,
     /// `spec.image`, if it is set and not blank.
@@ -24,31 +30,66 @@ pub struct AgentFacts {
 /// What admission has to know of a Tool to decide on its pod.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ToolFacts {
+    /// `metadata.uid`: which object of its name this is.
+    pub uid: Box<str>,
     /// `metadata.generation`: which version of the spec these facts were taken from.
     pub generation: i64,
+    /// Whether the object has a `metadata.deletionTimestamp`, so that no pod is filled from it.
+    pub is_being_deleted: bool,
     /// `spec.type`.
     pub type_: ToolType,
     /// `spec.image`, if it is set and not blank.
     pub image: Option<Box<str>>,
 }
 
-/// The Agent and the Tool that a pod is labelled with, as far as they exist.
+/// The Agent and the Tool that a pod belongs to, as far as they exist.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Owners<'a> {
-    /// The Agent of the label `agentkube.io/agent`.
+    /// The Agent of the label `agentkube.io/agent`, or of the controller reference.
     pub agent: Option<&'a AgentFacts>,
-    /// The Tool of the label `agentkube.io/tool`.
+    /// The Tool of the label `agentkube.io/tool`, or of the controller reference.
     pub tool: Option<&'a ToolFacts>,
+}
+
+/// One state of an object: which object of its name, and which version of its spec.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ObjectState<'a> {
+    /// `metadata.uid`.
+    pub uid: &'a str,
+    /// `metadata.generation`.
+    pub generation: i64,
+}
+
+impl AgentFacts {
+    /// The state that these facts were taken from.
+    #[must_use]
+    pub fn state(&self) -> ObjectState<'_> {
+        ObjectState {
+            uid: &self.uid,
+            generation: self.generation,
+        }
+    }
+}
+
+impl ToolFacts {
+    /// The state that these facts were taken from.
+    #[must_use]
+    pub fn state(&self) -> ObjectState<'_> {
+        ObjectState {
+            uid: &self.uid,
+            generation: self.generation,
+        }
+    }
 }
 
 impl From<&Agent> for AgentFacts {
     fn from(agent: &Agent) -> Self {
         let spec = &agent.spec;
+        let metadata = &agent.metadata;
         Self {
-            generation: agent
-                .metadata
-                .generation
-                .unwrap_or_default(),
+            uid: uid(metadata),
+            generation: metadata.generation.unwrap_or_default(),
+            is_being_deleted: metadata.deletion_timestamp.is_some(),
             runtime: spec.runtime,
             image: image(spec.image.as_deref()),
             pull_policy: spec.image_pull_policy,
@@ -67,15 +108,23 @@ impl From<&Agent> for AgentFacts {
 
 impl From<&Tool> for ToolFacts {
     fn from(tool: &Tool) -> Self {
+        let metadata = &tool.metadata;
         Self {
-            generation: tool
-                .metadata
-                .generation
-                .unwrap_or_default(),
+            uid: uid(metadata),
+            generation: metadata.generation.unwrap_or_default(),
+            is_being_deleted: metadata.deletion_timestamp.is_some(),
             type_: tool.spec.type_,
             image: image(tool.spec.image.as_deref()),
         }
     }
+}
+
+fn uid(metadata: &ObjectMeta) -> Box<str> {
+    metadata
+        .uid
+        .as_deref()
+        .unwrap_or_default()
+        .into()
 }
 
 fn image(value: Option<&str>) -> Option<Box<str>> {

@@ -1,9 +1,8 @@
 //! What the judges of Agents and of Tools share: single fields, of whatever type they come.
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Placeholder, Policy, Reason, credential, denial::Cause, names, review::Text};
+use super::{Placeholder, Policy, Reason, credential, denial::Cause, names};
 use crate::images::ImageReference;
 
 /// What judging an object has found.
@@ -20,22 +19,6 @@ impl Findings {
 
     pub(super) fn warn(&mut self, warning: String) {
         self.warnings.push(warning);
-    }
-}
-
-/// The metadata of an Agent or Tool that is looked at.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Metadata<'a> {
-    #[serde(borrow, default)]
-    deletion_timestamp: Option<Text<'a>>,
-}
-
-impl Metadata<'_> {
-    /// Whether the object only waits for its finalizers: refusing an update would keep it, and
-    /// its namespace, from ever going.
-    pub(super) fn is_being_deleted(&self) -> bool {
-        self.deletion_timestamp.is_some()
     }
 }
 

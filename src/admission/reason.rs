@@ -7,10 +7,14 @@ pub enum Reason {
     ImageRequired,
     /// `spec.image` is not an image reference.
     InvalidImage,
+    /// A Tool's probe would have the kubelet ask another host than the Tool's own pod.
+    InvalidProbe,
     /// A reference to a Secret lacks its name or key, or has one that is not legal.
     InvalidSecretRef,
     /// The request is not a review that agentkube serves.
     MalformedReview,
+    /// A pod's label names another owner than before, or than its controller.
+    OwnerMismatch,
     /// The token variable is set to a literal.
     PlaintextToken,
     /// The object names a Secret, a ConfigMap or a ServiceAccount that its author may not use.
@@ -31,11 +35,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the alphabet.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ImageRequired,
         Self::InvalidImage,
+        Self::InvalidProbe,
         Self::InvalidSecretRef,
         Self::MalformedReview,
+        Self::OwnerMismatch,
         Self::PlaintextToken,
         Self::ReferenceNotPermitted,
         Self::RegistryNotAllowed,
@@ -52,8 +58,10 @@ impl Reason {
         match self {
             Self::ImageRequired => "ImageRequired",
             Self::InvalidImage => "InvalidImage",
+            Self::InvalidProbe => "InvalidProbe",
             Self::InvalidSecretRef => "InvalidSecretRef",
             Self::MalformedReview => "MalformedReview",
+            Self::OwnerMismatch => "OwnerMismatch",
             Self::PlaintextToken => "PlaintextToken",
             Self::ReferenceNotPermitted => "ReferenceNotPermitted",
             Self::RegistryNotAllowed => "RegistryNotAllowed",

@@ -53,7 +53,7 @@ pub enum Authority<'a> {
 
 impl Review<'_> {
     /// What the object names that its author needs a right to: none where the object is neither an
-    /// Agent nor a Tool, is being deleted, or was like that already.
+    /// Agent nor a Tool, or was like that already.
     ///
     /// On UPDATE every reference counts once anything has changed that steers what runs with it: who
     /// gives somebody's Agent another image, goal or node decides what becomes of its token.

@@ -66,15 +66,15 @@ pub struct Creation<'a> {
 #[derive(Debug)]
 pub(super) enum Target<'a> {
     /// An Agent, and on UPDATE what it was before.
-    Agent(Change<AgentView<'a>>),
+    Agent(Change<AgentView>),
     /// Nothing that is judged: an operation that neither creates nor updates.
     Nothing,
-    /// A pod, and which part of it the request may change.
-    Pod(Box<PodView<'a>>, Scope),
+    /// A pod, on UPDATE what it was before, and which part of it the request may change.
+    Pod(Box<Change<PodView<'a>>>, Scope),
     /// A pod that is admitted without a look.
     SettledPod,
     /// A Tool, and on UPDATE what it was before.
-    Tool(Change<ToolView<'a>>),
+    Tool(Change<ToolView>),
 }
 
 /// An object, and on UPDATE what it was before.
@@ -427,7 +427,7 @@ impl<'a> Target<'a> {
         if pods::is_settled(&pod, scope) {
             Self::SettledPod
         } else {
-            Self::Pod(Box::new(pod.new), scope)
+            Self::Pod(Box::new(pod), scope)
         }
     }
 }

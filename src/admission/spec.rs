@@ -19,9 +19,10 @@ use super::{
 };
 
 /// Fields that are kept, if they are short.
-const SHORT: [&str; 5] = [
+const SHORT: [&str; 6] = [
     "agentToken",
     "image",
+    "probe",
     "runtime",
     "serviceAccountName",
     "type",

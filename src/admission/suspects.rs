@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use super::{Placeholder, Policy, credential};
 use crate::{
-    api::IMAGES_ANNOTATION,
+    api::{AGENT_LABEL, IMAGES_ANNOTATION, TOOL_LABEL},
     images::{MirrorPrefix, Runtime, runtimes},
 };
 
@@ -17,12 +17,12 @@ const MOST_VOLUMES: usize = 64;
 const MOST_PREFIXES: usize = 64;
 
 impl Policy {
-    /// A CEL expression over `object`, a pod, as `matchConditions` take it: true for every pod that
+    /// A CEL expression over `object` and `oldObject`, a pod, as `matchConditions` take it: true for every pod that
     /// [`Webhook::Validate`](super::Webhook::Validate) could refuse, and for some more.
     ///
     /// A pod for which it is false went through [`Webhook::Mutate`](super::Webhook::Mutate), which
     /// wrote down what it did; no placeholder is left in it, each of its images lies below an allowed
-    /// registry, and no token stands in it as a literal. Only whether the Agent or Tool that its
+    /// registry, no token stands in it as a literal, and it belongs to whom it belonged. Only whether the Agent or Tool that its
     /// labels name exists is taken on trust: mutation has refused it where not, and whoever forges
     /// the record gains nothing but the label.
     #[must_use]
@@ -45,6 +45,11 @@ impl Policy {
             expression,
             " || has(object.spec.volumes) && (object.spec.volumes.size() > {MOST_VOLUMES} || object.spec.volumes.exists(v, \
              has(v.image) && has(v.image.reference) && ({image})))"
+        );
+        let _ = write!(
+            expression,
+            " || oldObject != null && has(oldObject.metadata.labels) && ['{AGENT_LABEL}', '{TOOL_LABEL}'].exists(l, l in oldObject.metadata.labels \
+             && !(has(object.metadata.labels) && l in object.metadata.labels && object.metadata.labels[l] == oldObject.metadata.labels[l]))"
         );
         expression
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::{
     Policy, Reason,
     denial::Cause,
-    fields::{Findings, Metadata, judge_image, judge_key_ref, quote, text},
+    fields::{Findings, judge_image, judge_key_ref, quote, text},
     references::{Reference, ReferenceKind, named},
     review::Change,
     spec::Spec,
@@ -12,46 +12,64 @@ use super::{
 use crate::{api::ToolType, images::nearest};
 
 /// The fields that the rules look at, apart from the reference.
-const JUDGED: [&str; 2] = ["image", "type"];
+const JUDGED: [&str; 3] = ["image", "probe", "type"];
 
 const CREDENTIALS: &str = "spec.config.credentialsRef";
 
 /// What is looked at of a Tool.
 #[derive(Debug, Deserialize)]
-pub(super) struct ToolView<'a> {
-    #[serde(borrow, default)]
-    pub(super) metadata: Metadata<'a>,
+pub(super) struct ToolView {
     #[serde(default)]
     spec: Spec,
 }
 
 /// Judges a Tool that is created or updated.
-pub(super) fn judge(tool: &Change<ToolView<'_>>, policy: &Policy) -> Findings {
+pub(super) fn judge(tool: &Change<ToolView>, policy: &Policy) -> Findings {
     let mut findings = Findings::default();
     let spec = &tool.new.spec;
     let credentials = credentials(spec);
     let is_unchanged = tool.old.as_ref().is_some_and(|old| {
         spec.is_same_in(&old.spec, &JUDGED) && credentials == self::credentials(&old.spec)
     });
-    if is_unchanged || tool.new.metadata.is_being_deleted() {
+    if is_unchanged {
         return findings;
     }
     judge_type(spec, &mut findings);
     judge_image(spec.field("image"), policy, &mut findings);
+    judge_probe(spec.field("probe"), &mut findings);
     if credentials.is_some() {
         judge_key_ref(CREDENTIALS, credentials, &mut findings);
     }
     findings
 }
 
+/// The kubelet probes from the network of its node, so that a host in a probe would lend that network
+/// to the author.
+fn judge_probe(probe: &Value, findings: &mut Findings) {
+    for action in ["httpGet", "tcpSocket"] {
+        let host = probe
+            .get(action)
+            .and_then(|action| action.get("host"))
+            .and_then(Value::as_str)
+            .filter(|host| !host.is_empty());
+        if let Some(host) = host {
+            let field = format!("spec.probe.{action}.host");
+            let detail = "a probe asks the Tool's own pod and no other host";
+            findings.refuse(
+                Cause::invalid(Reason::InvalidProbe, field, host, detail).hint("remove it"),
+            );
+        }
+    }
+}
+
 /// What its pod would get; nothing where that is no news.
-pub(super) fn references<'r>(tool: &'r Change<ToolView<'_>>) -> Vec<Reference<'r>> {
+pub(super) fn references<'r>(tool: &'r Change<ToolView>) -> Vec<Reference<'r>> {
     let spec = &tool.new.spec;
     let is_unchanged = tool
         .old
         .as_ref()
         .is_some_and(|old| spec.steers_the_same_as(&old.spec));
-    if is_unchanged || tool.new.metadata.is_being_deleted() {
+    if is_unchanged {
         return Vec::new();
     }
     named(ReferenceKind::Secret, CREDENTIALS, credentials(spec))

@@ -34,7 +34,13 @@ use super::{KeyRef, Status};
     validation = Rule::new("self.type != 'custom' || (has(self.image) && self.image != '')")
         .message("type custom has no default image (hint: set spec.image to the image this Tool should run)")
         .reason(kube::core::cel::Reason::FieldValueRequired)
-        .field_path(".image")
+        .field_path(".image"),
+    validation = Rule::new("!has(self.probe) || !has(self.probe.httpGet) || !has(self.probe.httpGet.host) || self.probe.httpGet.host.size() == 0")
+        .message("a probe asks the Tool's own pod and no other host (hint: remove it)")
+        .field_path(".probe.httpGet.host"),
+    validation = Rule::new("!has(self.probe) || !has(self.probe.tcpSocket) || !has(self.probe.tcpSocket.host) || self.probe.tcpSocket.host.size() == 0")
+        .message("a probe asks the Tool's own pod and no other host (hint: remove it)")
+        .field_path(".probe.tcpSocket.host")
 )]
 pub struct ToolSpec {
     /// What kind of thing it is.
@@ -50,7 +56,8 @@ pub struct ToolSpec {
     /// Words to find it by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Readiness probe of a custom Tool's container.
+    /// Readiness probe of a custom Tool's container. It may name no host: the kubelet asks the Tool's own
+    /// pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
     /// How to reach it.

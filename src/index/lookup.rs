@@ -52,8 +52,8 @@ impl Found {
 }
 
 impl Index {
-    /// Looks up what a decision depends on. What the store does not know, or knows at an older
-    /// generation than is wanted, is read live, until the deadline.
+    /// Looks up what a decision depends on. What the store does not know, or knows in another state
+    /// than is wanted, is read live, until the deadline; then it is as it is.
     ///
     /// RBAC: `get` on agents and tools.
     ///
@@ -102,7 +102,11 @@ impl Finder<'_> {
         };
         let known = store
             .find(self.namespace, wanted.name)
-            .filter(|facts| facts.generation() >= wanted.generation);
+            .filter(|facts| {
+                wanted
+                    .state
+                    .is_none_or(|state| facts.state() == state)
+            });
         if known.is_some() {
             return Ok(known);
         }

@@ -2,8 +2,8 @@
 //!
 //! `[ watch ] -> [ Store ] <- [ Index ] -> [ live read, where the store is behind ]`
 //!
-//! Invariant: a lookup never answers with facts that are older than the generation that was asked
-//! for. What the store does not know yet is read from the API server.
+//! Invariant: a lookup that asks for one state of an object never answers from the store with
+//! another one. What the store does not know, or knows otherwise, is read from the API server.
 
 mod lookup;
 mod store;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Store, store::Key};
 use crate::{
-    admission::{AgentFacts, ToolFacts},
+    admission::{AgentFacts, ObjectState, ToolFacts},
     api::{Agent, Tool},
 };
 
@@ -22,8 +22,8 @@ pub(super) trait Indexed: Sized {
 
     fn of(object: &Self::Object) -> Self;
 
-    /// `metadata.generation` of the object that the facts were taken from.
-    fn generation(&self) -> i64;
+    /// The state of the object that the facts were taken from.
+    fn state(&self) -> ObjectState<'_>;
 }
 
 impl Indexed for AgentFacts {
@@ -33,8 +33,8 @@ impl Indexed for AgentFacts {
         object.into()
     }
 
-    fn generation(&self) -> i64 {
-        self.generation
+    fn state(&self) -> ObjectState<'_> {
+        self.state()
     }
 }
 
@@ -45,8 +45,8 @@ impl Indexed for ToolFacts {
         object.into()
     }
 
-    fn generation(&self) -> i64 {
-        self.generation
+    fn state(&self) -> ObjectState<'_> {
+        self.state()
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
     packed::Packed,
     status::{is_just_starting, patch, problem, status},
     subject::Subject,
+    told::Told,
     verdict::Seen,
     watch::Stores,
 };
@@ -38,6 +39,10 @@ use crate::{
 
 /// How many objects of a kind are worked on at a time.
 const CONCURRENCY: u16 = 16;
+/// How often in a row a pod is built anew because its owner has changed meanwhile. Each time the owner
+/// is read just before, so that only a change within one call to the API server is in the way; and
+/// each change has the owner looked at again by itself.
+const MOST_REBUILDS: usize = 8;
 /// When to look again at a pod that the API server has and the watch has not shown yet.
 const RECHECK: Duration = Duration::from_secs(5);
 /// When to look again whether a name has become free. A pod without our label is not watched.
@@ -141,9 +146,21 @@ enum Found {
     Leftover,
     NameTaken,
     Nothing,
+    /// Admission knows the object in another state than this one.
+    Outdated,
     Pod(Box<ObservedPod>),
     /// An attempt failed not long ago, and status tells of it.
     TooSoon(Duration),
+}
+
+/// What is done where admission knows the object in another state than the one that a pod was built
+/// from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum WhenOutdated {
+    /// The pod is built anew.
+    Rebuild,
+    /// It is a failure like any other, told and tried again later.
+    Report,
 }
 
 impl Context {
@@ -156,15 +173,59 @@ impl Context {
             return Ok(Action::await_change());
         }
         self.leader.stores.ready().await;
-        let object = &packed.unpack()?;
+        let mut object = packed.unpack()?;
+        let told = packed.brief.told.as_ref();
+        for _ in 0..MOST_REBUILDS {
+            if let Some(action) = self
+                .attempt(&object, told, WhenOutdated::Rebuild)
+                .await?
+            {
+                return Ok(action);
+            }
+            // What the watch has shown is behind: only a live read tells from what to build.
+            match self.read(&object).await {
+                Ok(Some(live)) if live.meta().deletion_timestamp.is_none() => {
+                    object = live;
+                }
+                Ok(_) => return Ok(Action::await_change()),
+                Err(_) => break,
+            }
+        }
+        let action = self
+            .attempt(&object, told, WhenOutdated::Report)
+            .await?;
+        Ok(action.unwrap_or_else(Action::await_change))
+    }
+
+    /// Reads the object as it is now.
+    ///
+    /// RBAC: `get` on agents and tools.
+    async fn read<K: Owner>(&self, object: &K) -> Result<Option<K>, kube::Error> {
+        let namespace = object.namespace().unwrap_or_default();
+        Api::<K>::namespaced(self.leader.client.clone(), &namespace)
+            .get_opt(&object.name_any())
+            .await
+    }
+
+    /// Brings the object up and reports on it; `None` where its pod has to be built from another state
+    /// of it.
+    async fn attempt<K: Owner>(
+        &self,
+        object: &K,
+        told: Option<&Told>,
+        when_outdated: WhenOutdated,
+    ) -> Result<Option<Action>, ReconcileError> {
         let subject = Subject {
-            told: packed.brief.told.as_ref(),
+            told,
             ..object.subject(&self.leader)
         };
-        let found = self.find(object, &subject).await?;
+        let found = self
+            .find(object, &subject, when_outdated)
+            .await?;
         let (seen, action) = match &found {
-            Found::AheadOfWatch => return Ok(Action::requeue(RECHECK)),
-            Found::TooSoon(wait) => return Ok(Action::requeue(*wait)),
+            Found::AheadOfWatch => return Ok(Some(Action::requeue(RECHECK))),
+            Found::Outdated => return Ok(None),
+            Found::TooSoon(wait) => return Ok(Some(Action::requeue(*wait))),
             Found::CreateFailed { message, retry_in } => {
                 (Seen::CreateFailed(message), Action::requeue(*retry_in))
             }
@@ -178,7 +239,7 @@ impl Context {
             let is_starting = is_just_starting(&status, subject.told);
             let grace = grace(is_starting, self.burst.pressure(Instant::now()));
             if let Some(wait) = remaining(grace, pod, Timestamp::now()) {
-                return Ok(Action::requeue(wait));
+                return Ok(Some(Action::requeue(wait)));
             }
         }
         self.report(object, &subject, status)
@@ -186,7 +247,7 @@ impl Context {
         if !matches!(found, Found::CreateFailed { .. }) {
             self.backoff.forget(&key(object));
         }
-        Ok(action)
+        Ok(Some(action))
     }
 
     /// Finds the pod, or creates it where it is missing and wanted.
@@ -194,6 +255,7 @@ impl Context {
         &self,
         object: &K,
         subject: &Subject<'_>,
+        when_outdated: WhenOutdated,
     ) -> Result<Found, ReconcileError> {
         let name = ObjectRef::new(&subject.pod).within(&subject.namespace);
         if let Some(pod) = self.leader.stores.pods.get(&name) {
@@ -214,6 +276,11 @@ impl Context {
         }
         Ok(match self.create(object, subject).await {
             Ok(found) => found,
+            Err(kube::Error::Api(error))
+                if error.is_conflict() && when_outdated == WhenOutdated::Rebuild =>
+            {
+                Found::Outdated
+            }
             Err(error) => {
                 let message = message(&error);
                 let noted = self

@@ -11,7 +11,7 @@ use crate::{
         Authority, Creation, Denial, Outcome, Owners, Patch, Placeholder, Policy, Review, Wants,
         Webhook, decide,
     },
-    api::{AGENT_LABEL, EXCLUDED_NAMESPACES, ImageDecision, TOOL_LABEL},
+    api::{AGENT_LABEL, EXCLUDED_NAMESPACES, GROUP, ImageDecision, TOOL_LABEL},
     images::{ImageReference, Resolution, Source, candidates},
 };
 
@@ -163,6 +163,10 @@ pub(super) fn admit<'o>(
                 admitted.images.extend(images);
                 admitted.patch.append(patch);
             }
+            Outcome::Conflict(conflict) => {
+                admitted.decided = Decided::deny(409, "Conflict", conflict.message(), Vec::new());
+                return admitted;
+            }
             Outcome::Deny(denial) => {
                 admitted.decided = (&denial).into();
                 return admitted;
@@ -201,6 +205,17 @@ fn is_matched(pod: &Value) -> bool {
                 .and_then(|metadata| metadata.get("labels"))
                 .is_some_and(|labels| labels.get(label).is_some())
         });
+    let has_owner = pod
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|reference| reference.get("apiVersion")?.as_str())
+        .any(|version| {
+            version
+                .split_once('/')
+                .is_some_and(|(group, _)| group == GROUP)
+        });
     let images = LISTS
         .into_iter()
         .flat_map(|list| items(pod, list))
@@ -209,7 +224,7 @@ fn is_matched(pod: &Value) -> bool {
     let has_placeholder = images
         .filter_map(Value::as_str)
         .any(|image| Placeholder::parse(image).is_some());
-    has_label || has_placeholder
+    has_label || has_owner || has_placeholder
 }
 
 fn items<'a>(pod: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {

@@ -1,4 +1,5 @@
 use k8s_openapi::api::core::v1::Pod;
+use kube::Resource;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,6 +22,9 @@ use crate::{
 
 /// The version of Agents and Tools that is served.
 const VERSION: &str = "v1alpha1";
+
+/// Stands for the UID that an API server will make up.
+const UID: &str = "00000000-0000-4000-8000-000000000000";
 
 /// An Agent or a Tool that was judged.
 #[derive(Debug)]
@@ -81,10 +85,10 @@ pub(super) fn judge(document: Document, reviewer: &Reviewer<'_>) -> Judged {
     }
     if verdict.kind == "Agent" {
         if let Some(agent) = typed(&object, verdict) {
-            of_agent(&agent, &mut judged, reviewer);
+            of_agent(agent, &mut judged, reviewer);
         }
     } else if let Some(tool) = typed(&object, verdict) {
-        of_tool(&tool, &mut judged, reviewer);
+        of_tool(tool, &mut judged, reviewer);
     }
     judged
 }
@@ -174,7 +178,8 @@ fn webhook(
         }
     }
     match decision.outcome {
-        Outcome::Allow { .. } => Ok(()),
+        // Only pods are built from the state of another object.
+        Outcome::Allow { .. } | Outcome::Conflict(_) => Ok(()),
         Outcome::Deny(denial) => Err((&denial).into()),
     }
 }
@@ -191,7 +196,9 @@ fn typed<'o, T: Deserialize<'o>>(object: &'o Value, verdict: &mut Verdict) -> Op
         .ok()
 }
 
-fn of_agent(agent: &Agent, judged: &mut Judged, reviewer: &Reviewer<'_>) {
+fn of_agent(mut agent: Agent, judged: &mut Judged, reviewer: &Reviewer<'_>) {
+    store(&mut agent);
+    let agent = &agent;
     let facts = AgentFacts::from(agent);
     let owners = Owners {
         agent: Some(&facts),
@@ -212,7 +219,9 @@ fn of_agent(agent: &Agent, judged: &mut Judged, reviewer: &Reviewer<'_>) {
     judged.facts = Some(Facts::Agent { facts, tools });
 }
 
-fn of_tool(tool: &Tool, judged: &mut Judged, reviewer: &Reviewer<'_>) {
+fn of_tool(mut tool: Tool, judged: &mut Judged, reviewer: &Reviewer<'_>) {
+    store(&mut tool);
+    let tool = &tool;
     let facts = ToolFacts::from(tool);
     if tool.spec.type_ == ToolType::Custom {
         let owners = Owners {
@@ -225,12 +234,27 @@ fn of_tool(tool: &Tool, judged: &mut Judged, reviewer: &Reviewer<'_>) {
     judged.facts = Some(Facts::Tool(facts));
 }
 
+/// Gives an object what the API server gives it when it is created, and by which its pod is told.
+fn store<K: Resource>(object: &mut K) {
+    let metadata = object.meta_mut();
+    metadata.uid = Some(UID.to_owned());
+    metadata.generation = Some(1);
+}
+
 /// Shows the pod that an Agent or a Tool would get: its patch is the pod's and not the object's.
 fn take_pod(pod: &Pod, owners: Owners<'_>, verdict: &mut Verdict, reviewer: &Reviewer<'_>) {
     // Types of Kubernetes always serialize.
     let pod = serde_json::to_value(pod).unwrap_or_default();
     // The pod of an Agent or Tool is not concerned by what its namespace asks for.
-    let admitted = pods::admit(pod, &verdict.namespace, false, reviewer.policy, |_| owners);
+    let mut admitted = pods::admit(pod, &verdict.namespace, false, reviewer.policy, |_| owners);
+    // Nobody knows yet what its owner's UID will be.
+    if let Some(metadata) = admitted
+        .pod
+        .as_mut()
+        .and_then(|pod| pod.get_mut("metadata")?.as_object_mut())
+    {
+        metadata.remove("ownerReferences");
+    }
     if let Some(message) = &admitted.decided.message {
         verdict
             .warnings

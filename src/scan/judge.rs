@@ -38,7 +38,8 @@ pub(super) fn judge<'o>(
         Err(denial) => Decision::deny(denial),
     };
     let refused = match outcome {
-        Outcome::Allow { .. } => Vec::new(),
+        // Only mutation asks for one state of an owner.
+        Outcome::Allow { .. } | Outcome::Conflict(_) => Vec::new(),
         Outcome::Deny(Denial { causes, .. }) => causes,
     };
     let severity = |cause: &Cause| {

@@ -168,15 +168,25 @@ fn an_update_that_leaves_the_judged_fields_alone_is_admitted() {
 }
 
 #[test]
-fn an_object_that_is_being_deleted_is_admitted() {
-    let mut bad = agent(&json!({"runtime": "nonsense"}));
-    bad["metadata"]["deletionTimestamp"] = json!("2026-11-01T00:00:00Z");
-    let old = agent(&json!({"runtime": "Codex"}));
-    let review = review("agents", "UPDATE", &bad, Some(&old));
+fn an_object_that_is_being_deleted_is_judged_by_what_changes() {
+    let going = |spec: Value, finalizers: Value| {
+        let mut object = agent(&spec);
+        object["metadata"]["deletionTimestamp"] = json!("2026-11-01T00:00:00Z");
+        object["metadata"]["finalizers"] = finalizers;
+        object
+    };
+    let bad = json!({"runtime": "nonsense"});
+    let causes = |new: &Value, old: &Value| {
+        World::default().causes(Webhook::Mutate, &review("agents", "UPDATE", new, Some(old)))
+    };
+    let held = going(bad.clone(), json!(["example.com/hold"]));
     assert_eq!(
-        World::default().causes(Webhook::Mutate, &review),
-        Vec::<String>::new()
+        causes(&going(bad.clone(), json!([])), &held),
+        Vec::<String>::new(),
+        "its finalizers can go"
     );
+    let old = going(json!({"runtime": "Codex"}), json!(["example.com/hold"]));
+    assert_eq!(causes(&held, &old).len(), 1);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use proptest::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::support::controller;
+
 /// The lists of a pod that hold containers.
 pub(crate) const CONTAINER_LISTS: [&str; 3] =
     ["containers", "initContainers", "ephemeralContainers"];
@@ -216,14 +218,27 @@ fn metadata() -> impl Strategy<Value = Value> {
                 .into_iter()
                 .map(|(name, value)| (name, Value::from(value)))
                 .collect();
-            object(annotations, vec![("agentkube.io/images", record)])
+            object(
+                annotations,
+                vec![
+                    ("agentkube.io/images", record),
+                    ("agentkube.io/agent-generation", Some(json!("3"))),
+                    ("agentkube.io/tool-generation", Some(json!("3"))),
+                ],
+            )
         });
     (
         unknown(),
-        maybe(annotations),
+        annotations,
         option::weighted(0.7, Just(json!("browser"))),
+        any::<bool>(),
     )
-        .prop_map(|(members, annotations, tool)| {
+        .prop_map(|(members, annotations, tool, is_tools)| {
+            let controller = if is_tools {
+                controller("Tool", "browser")
+            } else {
+                controller("Agent", "bot")
+            };
             let labels = object(
                 Map::new(),
                 vec![
@@ -237,7 +252,8 @@ fn metadata() -> impl Strategy<Value = Value> {
                     ("name", Some(json!("bot"))),
                     ("namespace", Some(json!("team"))),
                     ("labels", Some(labels)),
-                    ("annotations", annotations),
+                    ("ownerReferences", Some(json!([controller]))),
+                    ("annotations", Some(annotations)),
                 ],
             )
         })

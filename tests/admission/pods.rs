@@ -1,10 +1,10 @@
 //! Pods: placeholders, tokens, pull policies, pull secrets, the record.
 
-use agentkube::admission::{MOST_ENTRIES, Review, Unreadable, Webhook};
+use agentkube::admission::{MOST_ENTRIES, ObjectState, Review, Unreadable, Webhook};
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
-use crate::support::{World, agent_pod, apply, review};
+use crate::support::{UID, World, agent_pod, apply, belongs_to_tool, controller, review};
 
 fn claude() -> Value {
     json!({"runtime": "ClaudeCode", "agentToken": {"secretRef": {"name": "claude-token", "key": "token"}}})
@@ -101,10 +101,10 @@ fn a_pull_policy_that_a_person_wrote_stays() {
 
 #[test]
 fn placeholders_are_replaced_wherever_an_image_can_stand() {
-    let pod = json!({
+    let mut pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "p", "namespace": "team", "labels": {"agentkube.io/tool": "browser"}},
+        "metadata": {"name": "p", "namespace": "team"},
         "spec": {
             "containers": [
                 {"name": "theirs", "image": "nginx:1.27", "imagePullPolicy": "IfNotPresent"},
@@ -117,6 +117,7 @@ fn placeholders_are_replaced_wherever_an_image_can_stand() {
             ],
         }
     });
+    belongs_to_tool(&mut pod);
     let world =
         World::default().tool(&json!({"type": "custom", "image": "quay.io/team/browser:v1"}));
     let (_, response) = world.mutate(&create(&pod));
@@ -167,7 +168,8 @@ fn pull_secrets_come_from_the_agent_or_else_from_the_manager() {
     );
 
     let mut spec = claude();
-    spec["imagePullSecrets"] = json!([{"name": " own "}, {"name": "own"}, {"name": ""}]);
+    spec["imagePullSecrets"] =
+        json!([{"name": " own "}, {"name": "own"}, {"name": ""}, {"name": "own"}]);
     let mut pod = agent_pod();
     pod["spec"]["imagePullSecrets"] = json!([{"name": "default"}]);
     let (pod, _) = World::with_env(&manager)
@@ -220,7 +222,7 @@ fn a_pod_of_an_agent_that_does_not_exist_is_refused() {
             .join("\n")
     );
     let mut pod = agent_pod();
-    pod["metadata"]["labels"] = json!({"agentkube.io/tool": "browser"});
+    belongs_to_tool(&mut pod);
     pod["spec"]["containers"][0]["image"] = json!("agentkube.invalid/tool");
     assert_snapshot!(
         world
@@ -231,32 +233,41 @@ fn a_pod_of_an_agent_that_does_not_exist_is_refused() {
 
 #[test]
 fn a_placeholder_that_cannot_be_replaced_is_refused() {
-    let refused = |world: World, image: &str, labels: Value| {
-        let mut pod = agent_pod();
-        pod["metadata"]["labels"] = labels;
+    let refused = |world: World, image: &str, mut pod: Value| {
         pod["spec"]["containers"][0]["image"] = json!(image);
         world
             .causes(Webhook::Mutate, &create(&pod))
             .join("\n")
     };
-    let agent = json!({"agentkube.io/agent": "bot"});
-    let tool = json!({"agentkube.io/tool": "browser"});
+    let nobodys = {
+        let mut pod = agent_pod();
+        pod["metadata"] = json!({"name": "p", "namespace": "team"});
+        pod
+    };
+    let labelled = {
+        let mut pod = nobodys.clone();
+        pod["metadata"]["labels"] = json!({"agentkube.io/agent": "bot"});
+        pod
+    };
+    let tool = {
+        let mut pod = nobodys.clone();
+        belongs_to_tool(&mut pod);
+        pod
+    };
+    let agent = agent_pod();
     let postgres = World::default().tool(&json!({"type": "postgres"}));
-    assert_snapshot!(refused(
-        World::default(),
-        "agentkube.invalid/agent",
-        json!({})
-    ));
-    assert_snapshot!(refused(
-        World::default(),
-        "agentkube.invalid/codx",
-        json!({})
-    ));
-    assert_snapshot!(refused(
-        World::default(),
-        "agentkube.invalid/custom",
-        json!({})
-    ));
+    for (image, pod) in [
+        ("agentkube.invalid/agent", &nobodys),
+        ("agentkube.invalid/codx", &nobodys),
+        ("agentkube.invalid/custom", &nobodys),
+    ] {
+        assert_snapshot!(refused(World::default(), image, pod.clone()));
+    }
+    let world = World::default().agent(&claude());
+    assert_snapshot!(
+        "the_pod_of_somebody_else",
+        refused(world, "agentkube.invalid/agent", labelled)
+    );
     assert_snapshot!(refused(postgres, "agentkube.invalid/tool", tool));
     let custom = World::default().agent(&json!({"runtime": "Custom"}));
     assert_snapshot!(refused(custom, "agentkube.invalid/agent", agent.clone()));
@@ -307,7 +318,7 @@ fn a_label_is_never_put_into_a_request_unchecked() {
 }
 
 #[test]
-fn the_generation_that_the_pod_was_built_from_is_wanted() {
+fn the_state_that_the_pod_was_built_from_is_wanted() {
     let mut pod = agent_pod();
     pod["metadata"]["annotations"] = json!({"agentkube.io/agent-generation": "7"});
     let body = create(&pod).to_string();
@@ -316,7 +327,171 @@ fn the_generation_that_the_pod_was_built_from_is_wanted() {
         .wants(Webhook::Mutate)
         .agent
         .expect("an Agent is wanted");
-    assert_eq!((wanted.name, wanted.generation), ("bot", 7));
+    let state = ObjectState {
+        uid: UID,
+        generation: 7,
+    };
+    assert_eq!((wanted.name, wanted.state), ("bot", Some(state)));
+    let wanted = review
+        .wants(Webhook::Validate)
+        .agent
+        .expect("an Agent is wanted");
+    assert_eq!(wanted.state, None, "nothing is filled any more");
+}
+
+/// The code and the message that a pod is turned away with.
+fn turned_away(world: &World, review: &Value) -> String {
+    let response = world.ask(Webhook::Mutate, review);
+    assert_eq!(response["allowed"], json!(false), "{response}");
+    assert!(response["patch"].is_null(), "{response}");
+    let status = &response["status"];
+    format!(
+        "{} {}: {}",
+        status["code"],
+        status["reason"]
+            .as_str()
+            .unwrap_or_default(),
+        status["message"]
+            .as_str()
+            .unwrap_or_default()
+    )
+}
+
+#[test]
+fn a_pod_is_filled_from_exactly_the_state_that_it_was_built_from() {
+    let agent = World::default().agent(&claude());
+    let mut messages = Vec::new();
+    for generation in ["2", "4"] {
+        let mut pod = agent_pod();
+        pod["metadata"]["annotations"]["agentkube.io/agent-generation"] = json!(generation);
+        messages.push(turned_away(&agent, &create(&pod)));
+    }
+    let mut recreated = agent_pod();
+    recreated["metadata"]["ownerReferences"][0]["uid"] = json!("another");
+    messages.push(turned_away(&agent, &create(&recreated)));
+
+    let mut going = World::default().agent(&claude());
+    if let Some(facts) = &mut going.agent {
+        facts.is_being_deleted = true;
+    }
+    messages.push(turned_away(&going, &create(&agent_pod())));
+
+    let tool = World::default().tool(&json!({"type": "custom", "image": "quay.io/team/t:v1"}));
+    let mut pod = agent_pod();
+    belongs_to_tool(&mut pod);
+    pod["spec"]["containers"][0]["image"] = json!("agentkube.invalid/tool");
+    pod["metadata"]["annotations"]["agentkube.io/tool-generation"] = json!("2");
+    messages.push(turned_away(&tool, &create(&pod)));
+    assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn an_owner_is_told_by_the_controller_in_whatever_group_version_and_by_no_other_reference() {
+    let filled = |reference: Value| {
+        let mut pod = agent_pod();
+        pod["metadata"]["ownerReferences"] = json!([reference]);
+        World::default()
+            .agent(&claude())
+            .causes(Webhook::Mutate, &create(&pod))
+            .is_empty()
+    };
+    let with = |member: &str, value: Value| {
+        let mut reference = controller("Agent", "bot");
+        reference[member] = value;
+        reference
+    };
+    assert!(filled(controller("Agent", "bot")));
+    assert!(filled(with("apiVersion", json!("agentkube.io/v2"))));
+    assert!(!filled(with("apiVersion", json!("example.com/v1alpha1"))));
+    assert!(!filled(with("apiVersion", json!("agentkube.io"))));
+    assert!(!filled(with("kind", json!("Tool"))));
+    assert!(!filled(with("name", json!("other"))));
+    assert!(!filled(with("controller", json!(false))));
+    assert!(!filled(with("controller", Value::Null)));
+}
+
+#[test]
+fn without_the_generation_that_it_was_built_from_a_pod_is_not_filled() {
+    for annotations in [
+        Value::Null,
+        json!({}),
+        json!({"agentkube.io/agent-generation": "three"}),
+        json!({"agentkube.io/tool-generation": "3"}),
+    ] {
+        let mut pod = agent_pod();
+        pod["metadata"]["annotations"] = annotations;
+        let causes = World::default()
+            .agent(&claude())
+            .causes(Webhook::Mutate, &create(&pod));
+        assert_eq!(causes.len(), 1, "{causes:?}");
+    }
+}
+
+#[test]
+fn a_pod_stays_an_agents_whatever_is_taken_off_it() {
+    let world = World::with_env(&[("AGENTKUBE_ALLOWED_REGISTRIES", "docker.io")]).agent(&claude());
+    let (old, _) = world.mutate(&create(&agent_pod()));
+    let strange = |pod: &mut Value| {
+        pod["spec"]["containers"][0]["image"] = json!("quay.io/evil/x:v1");
+    };
+    let unlabelled = |pod: &mut Value| {
+        pod["metadata"]
+            .as_object_mut()
+            .expect("metadata")
+            .remove("labels");
+    };
+    let orphaned = |pod: &mut Value| {
+        pod["metadata"]
+            .as_object_mut()
+            .expect("metadata")
+            .remove("ownerReferences");
+    };
+    let relabelled = |pod: &mut Value| {
+        pod["metadata"]["labels"]["agentkube.io/agent"] = json!("other");
+    };
+    let going = |pod: &mut Value| {
+        pod["metadata"]["deletionTimestamp"] = json!("2026-11-01T00:00:00Z");
+    };
+    let refused = |changes: &[&dyn Fn(&mut Value)]| {
+        let mut pod = old.clone();
+        for change in changes {
+            change(&mut pod);
+        }
+        let review = review("pods", "UPDATE", &pod, Some(&old));
+        let mut reasons = Vec::new();
+        for webhook in [Webhook::Mutate, Webhook::Validate] {
+            let causes = world.causes(webhook, &review);
+            reasons.push(
+                causes
+                    .iter()
+                    .filter_map(|cause| cause.split(' ').next())
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            );
+        }
+        assert_eq!(reasons[0], reasons[1], "both webhooks say the same");
+        reasons.remove(0)
+    };
+    assert_eq!(refused(&[&strange]), "RegistryNotAllowed");
+    assert_eq!(
+        refused(&[&strange, &unlabelled]),
+        "OwnerMismatch RegistryNotAllowed"
+    );
+    assert_eq!(refused(&[&strange, &orphaned]), "RegistryNotAllowed");
+    assert_eq!(
+        refused(&[&strange, &unlabelled, &orphaned]),
+        "OwnerMismatch RegistryNotAllowed"
+    );
+    assert_eq!(refused(&[&strange, &going]), "RegistryNotAllowed");
+    assert_eq!(refused(&[&relabelled]), "OwnerMismatch");
+    assert_eq!(refused(&[&unlabelled]), "OwnerMismatch");
+    assert_eq!(
+        refused(&[&orphaned]),
+        "",
+        "the garbage collector orphans pods"
+    );
+    assert_eq!(refused(&[&going]), "");
 }
 
 #[test]

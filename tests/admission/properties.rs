@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     arbitrary::{CONTAINER_LISTS, agent_spec, pod, shuffled},
-    support::{World, agent, review, tool},
+    support::{World, agent, controller, review, tool},
 };
 
 /// Settings, Agents and Tools of several kinds, all of whose images are on the mirror; one Agent
@@ -239,7 +239,11 @@ fn a_thousand_containers_of_one_name_are_all_filled() {
     let container =
         json!({"name": "same", "image": "agentkube.invalid/agent", "imagePullPolicy": "Always"});
     let pod = json!({
-        "metadata": {"name": "bot", "labels": {"agentkube.io/agent": "bot"}},
+        "metadata": {
+            "name": "bot", "labels": {"agentkube.io/agent": "bot"},
+            "annotations": {"agentkube.io/agent-generation": "3"},
+            "ownerReferences": [controller("Agent", "bot")],
+        },
         "spec": {"containers": vec![container; 1_000]},
     });
     let world = World::default().agent(&json!({"runtime": "Codex"}));

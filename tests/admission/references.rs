@@ -43,6 +43,7 @@ fn refusal(webhook: Webhook, object: &Value, permitted: usize, policy: &Policy) 
     let decision = decide(webhook, &review, Owners::default(), authority, policy);
     match decision.outcome {
         Outcome::Allow { .. } => String::new(),
+        Outcome::Conflict(conflict) => conflict.message(),
         Outcome::Deny(denial) => {
             format!(
                 "{} {}\n{}",
@@ -125,11 +126,16 @@ fn an_update_that_steers_nothing_asks_about_nothing() {
         asked(&review("agents", "UPDATE", &new, Some(&old))),
         [""; 0]
     );
-    new["spec"]["image"] = json!("registry.example.com/mine:v1");
     new["metadata"]["deletionTimestamp"] = json!("2026-11-01T00:00:00Z");
     assert_eq!(
         asked(&review("agents", "UPDATE", &new, Some(&old))),
         [""; 0]
+    );
+    new["spec"]["image"] = json!("registry.example.com/mine:v1");
+    assert_eq!(
+        asked(&review("agents", "UPDATE", &new, Some(&old))),
+        asked(&review("agents", "CREATE", &new, None)),
+        "an object that is being deleted is no exception"
     );
 
     let credentials = json!({"name": "db", "key": "key"});

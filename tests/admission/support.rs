@@ -198,10 +198,21 @@ fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) 
     serde_json::from_value(json!({
         "apiVersion": "agentkube.io/v1alpha1",
         "kind": kind,
-        "metadata": {"name": name, "namespace": "team", "generation": 3},
+        "metadata": {"name": name, "namespace": "team", "uid": UID, "generation": 3},
         "spec": spec,
     }))
     .expect("the object fits its schema")
+}
+
+/// The UID of every Agent and Tool.
+pub(crate) const UID: &str = "0c6d37c2-0000-4000-8000-000000000001";
+
+/// The reference of a pod to the Agent or Tool that controls it.
+pub(crate) fn controller(kind: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "agentkube.io/v1alpha1", "kind": kind, "name": name, "uid": UID,
+        "controller": true, "blockOwnerDeletion": true,
+    })
 }
 
 /// An Agent as an author writes it.
@@ -224,12 +235,23 @@ pub(crate) fn tool(spec: &Value) -> Value {
     })
 }
 
+/// What makes a pod the Tool's: label, generation and controller.
+pub(crate) fn belongs_to_tool(pod: &mut Value) {
+    pod["metadata"]["labels"] = json!({"agentkube.io/tool": "browser"});
+    pod["metadata"]["annotations"] = json!({"agentkube.io/tool-generation": "3"});
+    pod["metadata"]["ownerReferences"] = json!([controller("Tool", "browser")]);
+}
+
 /// A pod of the Agent `bot`, as the API server hands it over: pull policies are defaulted.
 pub(crate) fn agent_pod() -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "bot", "namespace": "team", "labels": {"agentkube.io/agent": "bot"}},
+        "metadata": {
+            "name": "bot", "namespace": "team", "labels": {"agentkube.io/agent": "bot"},
+            "annotations": {"agentkube.io/agent-generation": "3"},
+            "ownerReferences": [controller("Agent", "bot")],
+        },
         "spec": {
             "containers": [{"name": "agent", "image": "agentkube.invalid/agent", "imagePullPolicy": "Always"}],
             "initContainers": [{

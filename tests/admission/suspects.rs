@@ -6,7 +6,7 @@ use cel::{Context, Program, Value as CelValue};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use crate::support::{World, review};
+use crate::support::{World, controller, review};
 
 const IMAGES: [&str; 9] = [
     "agentkube.invalid/agent",
@@ -51,7 +51,11 @@ fn tampering() -> impl Strategy<Value = (&'static str, Value)> {
 fn pod() -> Value {
     let image = "docker.io/library/nginx";
     json!({
-        "metadata": {"name": "bot", "labels": {"agentkube.io/agent": "bot"}, "annotations": {}},
+        "metadata": {
+            "name": "bot", "labels": {"agentkube.io/agent": "bot"},
+            "annotations": {"agentkube.io/agent-generation": "3"},
+            "ownerReferences": [controller("Agent", "bot")],
+        },
         "spec": {
             "containers": [{"name": "agentlet", "image": "agentkube.invalid/agent"}, {"name": "c", "image": image}],
             "initContainers": [{"name": "i", "image": image, "env": []}],
@@ -63,11 +67,18 @@ fn pod() -> Value {
 
 /// Whether the API server would send a pod to the validating webhook.
 fn is_suspect(policy: &Policy, pod: &Value) -> bool {
+    is_suspect_update(policy, pod, &Value::Null)
+}
+
+/// The same of an update, where there is an old pod.
+fn is_suspect_update(policy: &Policy, pod: &Value, old: &Value) -> bool {
     let program = Program::compile(&policy.suspects()).expect("the expression is CEL");
     let mut context = Context::default();
-    context
-        .add_variable("object", pod)
-        .expect("a pod is a value");
+    for (name, value) in [("object", pod), ("oldObject", old)] {
+        context
+            .add_variable(name, value)
+            .expect("a pod is a value");
+    }
     match program.execute(&context) {
         Ok(CelValue::Bool(answer)) => answer,
         other => panic!("no answer: {other:?}"),
@@ -147,6 +158,38 @@ fn a_literal_token_is_one() {
         "env": [{"name": "OPENAI_API_KEY", "value": "sk"}],
     });
     assert!(is_suspect_container(&Policy::default(), &container));
+}
+
+#[test]
+fn a_pod_whose_label_is_changed_or_taken_off_is_one() {
+    let pod = |labels: Value| {
+        json!({
+            "metadata": {"annotations": {"agentkube.io/images": "[]"}, "labels": labels},
+            "spec": {"containers": [{"name": "c", "image": "quay.io/team/app:v1"}]},
+        })
+    };
+    let policy = Policy::default();
+    for label in ["agentkube.io/agent", "agentkube.io/tool"] {
+        let old = pod(json!({label: "bot", "team": "a"}));
+        assert!(!is_suspect_update(
+            &policy,
+            &pod(json!({label: "bot"})),
+            &old
+        ));
+        assert!(is_suspect_update(
+            &policy,
+            &pod(json!({label: "other"})),
+            &old
+        ));
+        assert!(is_suspect_update(&policy, &pod(json!({"team": "a"})), &old));
+        let mut bare = pod(json!({}));
+        bare["metadata"]
+            .as_object_mut()
+            .expect("metadata")
+            .remove("labels");
+        assert!(is_suspect_update(&policy, &bare, &old));
+        assert!(!is_suspect_update(&policy, &old, &bare));
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::{
-    resolve::Place,
+    owner::OwnerKind,
+    resolve::{Place, Unfilled},
     view::{PodView, Scope, Slot},
 };
 use crate::{
@@ -8,23 +9,20 @@ use crate::{
     images::{ImageReference, Resolution, Source},
 };
 
-/// Whether a pod is admitted without a look: a mirror pod, one that is going, or an update that
-/// leaves alone what is judged.
+/// Whether a pod is admitted without a look: a mirror pod, or an update that leaves alone what is
+/// judged. A pod that is being deleted is no exception: what it runs can still be changed.
 pub(in crate::admission) fn is_settled(pod: &Change<PodView<'_>>, scope: Scope) -> bool {
-    if pod.new.is_mirror_pod()
-        || pod
-            .new
-            .metadata
-            .deletion_timestamp
-            .is_some()
-    {
+    if pod.new.is_mirror_pod() {
         return true;
     }
     let Some(old) = pod.old.as_ref() else {
         return false;
     };
-    old.agent() == pod.new.agent()
-        && old.tool() == pod.new.tool()
+    let is_same = |kind: OwnerKind| {
+        old.label(kind.label()) == pod.new.label(kind.label())
+            && old.controller(kind) == pod.new.controller(kind)
+    };
+    OwnerKind::ALL.into_iter().all(is_same)
         && old
             .slots(scope)
             .map(judged)
@@ -40,28 +38,38 @@ fn judged(slot: Slot<'_>) -> (&'static str, &str, Option<&str>) {
 /// must be one that can be replaced.
 pub(in crate::admission) fn judge(
     webhook: Webhook,
-    pod: &PodView<'_>,
+    pod: &Change<PodView<'_>>,
     places: &[Place<'_>],
     owners: Owners<'_>,
     policy: &Policy,
 ) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if let Some(name) = pod.agent()
+    let mut causes: Vec<Cause> = pod.owner_mismatches().collect();
+    if let Some(owner) = pod.owner(OwnerKind::Agent)
         && owners.agent.is_none()
     {
-        causes.push(missing(Reason::UnknownAgent, AGENT_LABEL, name, "an Agent"));
+        causes.push(missing(
+            Reason::UnknownAgent,
+            AGENT_LABEL,
+            owner.name,
+            "an Agent",
+        ));
     }
-    if let Some(name) = pod.tool()
+    if let Some(owner) = pod.owner(OwnerKind::Tool)
         && owners.tool.is_none()
     {
-        causes.push(missing(Reason::UnknownTool, TOOL_LABEL, name, "a Tool"));
+        causes.push(missing(
+            Reason::UnknownTool,
+            TOOL_LABEL,
+            owner.name,
+            "a Tool",
+        ));
     }
     for place in places {
         let slot = &place.slot;
         let unresolved = match webhook {
             Webhook::Mutate => match &place.answer {
-                Some(Err(cause)) => Some(cause.clone()),
-                Some(Ok(_)) | None => None,
+                Some(Err(Unfilled::Refused(cause))) => Some(cause.clone()),
+                Some(Ok(_) | Err(Unfilled::Outdated(_))) | None => None,
             },
             // It does not look at placeholders.
             Webhook::RewriteDefaults => None,
@@ -136,18 +144,23 @@ fn left_over(slot: &Slot<'_>) -> Option<Cause> {
     )
 }
 
-fn waits_for_missing_owner(slot: &Slot<'_>, pod: &PodView<'_>, owners: Owners<'_>) -> bool {
+fn waits_for_missing_owner(slot: &Slot<'_>, pod: &Change<PodView<'_>>, owners: Owners<'_>) -> bool {
+    let is_named = |kind| pod.owner(kind).is_some();
     match slot.image.and_then(Placeholder::parse) {
-        Some(Placeholder::Agent) => pod.agent().is_some() && owners.agent.is_none(),
-        Some(Placeholder::Tool) => pod.tool().is_some() && owners.tool.is_none(),
+        Some(Placeholder::Agent) => is_named(OwnerKind::Agent) && owners.agent.is_none(),
+        Some(Placeholder::Tool) => is_named(OwnerKind::Tool) && owners.tool.is_none(),
         Some(Placeholder::Row(_) | Placeholder::Unknown(_)) | None => false,
     }
 }
 
 /// The token variable of the pod's Agent as a literal, in whichever container: everybody who may
 /// read the pod could read the token.
-fn plaintext_token(slot: &Slot<'_>, pod: &PodView<'_>, owners: Owners<'_>) -> Option<Cause> {
-    pod.agent()?;
+fn plaintext_token(
+    slot: &Slot<'_>,
+    pod: &Change<PodView<'_>>,
+    owners: Owners<'_>,
+) -> Option<Cause> {
+    pod.owner(OwnerKind::Agent)?;
     let token = owners.agent?.runtime.token()?;
     let index = slot
         .env?

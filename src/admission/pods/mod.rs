@@ -5,12 +5,14 @@
 
 mod judge;
 mod mutate;
+mod owner;
 mod resolve;
 mod rewrite;
 mod view;
 
 pub(super) use judge::{is_settled, judge};
 pub(super) use mutate::{Mutation, mutate};
-pub(super) use resolve::{Place, places};
+pub(super) use owner::{OwnerKind, PodOwner};
+pub(super) use resolve::{Place, asks_for, places};
 pub(super) use rewrite::rewrite_defaults;
 pub(super) use view::{PodView, Scope};

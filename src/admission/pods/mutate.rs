@@ -7,7 +7,7 @@ use super::{
     view::{PodView, Scope, Slot},
 };
 use crate::{
-    admission::{AgentFacts, Owners, Policy, patch::Patch},
+    admission::{AgentFacts, Owners, Policy, names, patch::Patch},
     api::{IMAGES_ANNOTATION, ImageDecision, PullPolicy},
 };
 
@@ -27,9 +27,14 @@ pub(in crate::admission) fn mutate(
     policy: &Policy,
 ) -> Mutation {
     let mut mutation = Mutation::default();
+    // An Agent has a say in a pod that gets its image, and in no other that only says its name.
+    let is_agents = places
+        .iter()
+        .any(|place| matches!(&place.answer, Some(Ok(answer)) if answer.is_agent));
+    let agent = owners.agent.filter(|_| is_agents);
     for Place { slot, answer } in places {
         if let Some(Ok(answer)) = answer {
-            fill(slot, answer, scope, owners.agent, &mut mutation.patch);
+            fill(slot, answer, scope, agent, &mut mutation.patch);
             mutation
                 .images
                 .push(ImageDecision::new(slot.name, answer.resolution.clone()));
@@ -40,7 +45,7 @@ pub(in crate::admission) fn mutate(
     }
     // What a request of another scope says of these the API server drops without a word.
     if scope == Scope::Create {
-        add_pull_secrets(pod, owners.agent, policy, &mut mutation.patch);
+        add_pull_secrets(pod, agent, policy, &mut mutation.patch);
     }
     if scope != Scope::Ephemeral {
         record(pod, &mutation.images, &mut mutation.patch);
@@ -69,7 +74,7 @@ fn fill(
         && let Some(variable) = agent.and_then(|agent| token_variable(slot, agent))
     {
         match slot.env {
-            Some(_) => patch.add(slot.path(&["env", "-"]), variable),
+            Some(_) => patch.add(slot.path(&["env", "0"]), variable),
             None => patch.add(slot.path(&["env"]), json!([variable])),
         }
     }
@@ -106,7 +111,7 @@ fn token_variable(slot: &Slot<'_>, agent: &AgentFacts) -> Option<serde_json::Val
     })
 }
 
-/// Appends the Agent's pull secrets, or else the manager's, that the pod does not name already.
+/// Adds the Agent's pull secrets, or else the manager's, that the pod does not name already.
 fn add_pull_secrets(
     pod: &PodView<'_>,
     agent: Option<&AgentFacts>,
@@ -127,12 +132,13 @@ fn add_pull_secrets(
     };
     let present = pod.spec.image_pull_secrets.as_deref();
     let mut missing: Vec<&str> = Vec::new();
-    for name in wanted.into_iter().map(str::trim) {
+    for name in wanted {
         let is_present = present
             .into_iter()
             .flatten()
             .any(|secret| secret.name.as_str() == name);
-        if !name.is_empty() && !is_present && !missing.contains(&name) {
+        // A name that no Secret can have was never asked about.
+        if names::is_subdomain(name) && !is_present && !missing.contains(&name) {
             missing.push(name);
         }
     }

@@ -1,7 +1,11 @@
-use super::view::{PodView, Scope, Slot};
+use super::{
+    owner::{OwnerKind, PodOwner},
+    view::{PodView, Scope, Slot},
+};
 use crate::{
-    admission::{Owners, Placeholder, Policy, Reason, credential, denial::Cause},
-    api::{AGENT_LABEL, TOOL_LABEL},
+    admission::{
+        ObjectState, Owners, Placeholder, Policy, Reason, credential, denial::Cause, review::Change,
+    },
     images::{Component, ImageReference, MATRIX, Resolution, resolve},
 };
 
@@ -9,7 +13,27 @@ use crate::{
 pub(in crate::admission) struct Place<'p> {
     pub(super) slot: Slot<'p>,
     /// `None` where it holds no placeholder.
-    pub(super) answer: Option<Result<Answer, Cause>>,
+    pub(super) answer: Option<Result<Answer, Unfilled>>,
+}
+
+/// Why a placeholder does not become an image.
+#[derive(Clone, Debug)]
+pub(super) enum Unfilled {
+    /// The pod was built from a state of its owner that is no longer the one that is known: it has
+    /// to be built anew. What changed, in words.
+    Outdated(String),
+    /// Something is wrong with the pod or its owner.
+    Refused(Cause),
+}
+
+impl Place<'_> {
+    /// What changed since the pod was built, where that keeps the placeholder from being replaced.
+    pub(in crate::admission) fn outdated(&self) -> Option<&str> {
+        match &self.answer {
+            Some(Err(Unfilled::Outdated(change))) => Some(change),
+            _ => None,
+        }
+    }
 }
 
 /// The image that a placeholder becomes.
@@ -23,23 +47,110 @@ pub(super) struct Answer {
 
 /// Answers each placeholder of what a request may change.
 pub(in crate::admission) fn places<'p>(
-    pod: &'p PodView<'_>,
+    pod: &'p Change<PodView<'_>>,
     scope: Scope,
     owners: Owners<'_>,
     policy: &Policy,
 ) -> Vec<Place<'p>> {
-    pod.slots(scope)
+    pod.new
+        .slots(scope)
         .map(|slot| Place {
-            answer: answer(&slot, owners, policy),
+            answer: answer(pod, &slot, owners, policy),
             slot,
         })
         .collect()
 }
 
-fn answer(slot: &Slot<'_>, owners: Owners<'_>, policy: &Policy) -> Option<Result<Answer, Cause>> {
+/// Whether a request of this scope asks for the image of an owner of this kind.
+pub(in crate::admission) fn asks_for(pod: &PodView<'_>, scope: Scope, kind: OwnerKind) -> bool {
+    pod.slots(scope)
+        .filter_map(|slot| Placeholder::parse(slot.image?))
+        .any(|placeholder| match placeholder {
+            Placeholder::Agent => kind == OwnerKind::Agent,
+            Placeholder::Tool => kind == OwnerKind::Tool,
+            Placeholder::Row(_) | Placeholder::Unknown(_) => false,
+        })
+}
+
+fn answer(
+    pod: &Change<PodView<'_>>,
+    slot: &Slot<'_>,
+    owners: Owners<'_>,
+    policy: &Policy,
+) -> Option<Result<Answer, Unfilled>> {
     let image = slot.image?;
     let placeholder = Placeholder::parse(image)?;
-    Some(replace(slot, image, placeholder, owners, policy))
+    let Owners { agent, tool } = owners;
+    let known = match placeholder {
+        Placeholder::Agent => check_owner(
+            pod,
+            slot,
+            OwnerKind::Agent,
+            agent.map(|agent| (agent.state(), agent.is_being_deleted)),
+        ),
+        Placeholder::Tool => check_owner(
+            pod,
+            slot,
+            OwnerKind::Tool,
+            tool.map(|tool| (tool.state(), tool.is_being_deleted)),
+        ),
+        Placeholder::Row(_) | Placeholder::Unknown(_) => Ok(()),
+    };
+    Some(known.and_then(|()| {
+        replace(slot, image, placeholder, owners, policy).map_err(Unfilled::Refused)
+    }))
+}
+
+/// Checks that a pod gets the image of its owner: the owner controls it, is there to stay, and is in
+/// exactly the state that the pod was built from. Rights were asked for each state by itself, so that a
+/// pod that is put together from two of them would have what nobody was permitted.
+fn check_owner(
+    pod: &Change<PodView<'_>>,
+    slot: &Slot<'_>,
+    kind: OwnerKind,
+    known: Option<(ObjectState<'_>, bool)>,
+) -> Result<(), Unfilled> {
+    let refused = |detail: &str, hint: &str| {
+        Err(Unfilled::Refused(
+            Cause::invalid(
+                Reason::UnresolvedPlaceholder,
+                slot.field(),
+                slot.image.unwrap_or_default(),
+                detail,
+            )
+            .hint(hint),
+        ))
+    };
+    let word = kind.as_str();
+    let Some(PodOwner { name, built_from }) = pod.owner(kind) else {
+        return refused(
+            &format!(
+                "the placeholder stands for the image of the {word} that controls the pod, and none does"
+            ),
+            "write the image out, or a placeholder of the matrix such as agentkube.invalid/codex",
+        );
+    };
+    let name = credential::shown(name);
+    let Some(built_from) = built_from else {
+        return refused(
+            &format!(
+                "{word} {name} does not control this pod, and whoever may write that {word} would choose what runs here"
+            ),
+            "write the image out, or a placeholder of the matrix such as agentkube.invalid/codex",
+        );
+    };
+    match known {
+        // Said once, of the label or the controller reference.
+        None => Ok(()),
+        Some((_, true)) => Err(Unfilled::Outdated(format!(
+            "{word} {name} is being deleted"
+        ))),
+        Some((state, false)) if state != built_from => Err(Unfilled::Outdated(format!(
+            "it was built from generation {} of {word} {name}, which has changed since",
+            built_from.generation
+        ))),
+        Some(_) => Ok(()),
+    }
 }
 
 fn replace(
@@ -52,32 +163,21 @@ fn replace(
     let unresolved = |detail: &str, hint: &str| {
         Err(Cause::invalid(Reason::UnresolvedPlaceholder, slot.field(), image, detail).hint(hint))
     };
+    // Where it does not exist, that is said of the label or the controller reference.
+    let missing = |kind: OwnerKind| {
+        unresolved(
+            &format!("the {} of the pod does not exist", kind.as_str()),
+            &format!("create the {} first", kind.as_str()),
+        )
+    };
     let (component, own) = match placeholder {
         Placeholder::Agent => match owners.agent {
             Some(agent) => (agent.runtime.component(), agent.image.as_deref()),
-            None => {
-                return unresolved(
-                    &format!(
-                        "the placeholder stands for the image of the Agent that the label {AGENT_LABEL} names"
-                    ),
-                    &format!(
-                        "label the pod with {AGENT_LABEL} and the name of an Agent of its namespace"
-                    ),
-                );
-            }
+            None => return missing(OwnerKind::Agent),
         },
         Placeholder::Tool => match owners.tool {
             Some(tool) => (Component::Tool, tool.image.as_deref()),
-            None => {
-                return unresolved(
-                    &format!(
-                        "the placeholder stands for the image of the Tool that the label {TOOL_LABEL} names"
-                    ),
-                    &format!(
-                        "label the pod with {TOOL_LABEL} and the name of a Tool of its namespace"
-                    ),
-                );
-            }
+            None => return missing(OwnerKind::Tool),
         },
         Placeholder::Row(row) => (row.component, None),
         Placeholder::Unknown(_) => {
@@ -102,7 +202,7 @@ fn replace(
     };
     let Some(resolution) = resolve(component, own, &policy.images) else {
         return unresolved(
-            &format!("the {owner} that the pod is labelled with has no image"),
+            &format!("the {owner} of the pod has no image"),
             &format!("set spec.image of the {owner}"),
         );
     };

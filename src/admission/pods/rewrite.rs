@@ -2,22 +2,31 @@ use serde_json::json;
 
 use super::{
     mutate::{Mutation, record},
+    owner::OwnerKind,
     view::{PodView, Scope},
 };
-use crate::{admission::Policy, api::ImageDecision, images::rewrite_default};
+use crate::{
+    admission::{Policy, review::Change},
+    api::ImageDecision,
+    images::rewrite_default,
+};
 
 /// Moves the default images that somebody wrote out to where the levers say, and touches nothing
 /// else. The pod of an Agent or Tool is not concerned: there the placeholder decides, and the image
 /// of its owner stays verbatim even when it equals a default.
 pub(in crate::admission) fn rewrite_defaults(
-    view: &PodView<'_>,
+    pod: &Change<PodView<'_>>,
     scope: Scope,
     policy: &Policy,
 ) -> Mutation {
     let mut mutation = Mutation::default();
-    if view.agent().is_some() || view.tool().is_some() {
+    let has_owner = OwnerKind::ALL
+        .into_iter()
+        .any(|kind| pod.owner(kind).is_some());
+    if has_owner {
         return mutation;
     }
+    let view = &pod.new;
     for slot in view.slots(scope) {
         let Some(image) = slot.image else { continue };
         let rewritten = rewrite_default(image, &policy.images);

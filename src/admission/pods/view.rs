@@ -1,13 +1,10 @@
 use jsonptr::PointerBuf;
 use serde::Deserialize;
 
-use crate::{
-    admission::{
-        bounded::{Few, Known, MIRROR_POD, TokenVariable, Tokens},
-        patch::Patch,
-        review::Text,
-    },
-    api::{AGENT_LABEL, TOOL_LABEL},
+use crate::admission::{
+    bounded::{Few, Known, MIRROR_POD, TokenVariable, Tokens},
+    patch::Patch,
+    review::Text,
 };
 
 /// Which part of a pod a request may change.
@@ -47,7 +44,21 @@ pub(super) struct PodMetadata<'a> {
     #[serde(borrow)]
     pub(super) annotations: Option<Known<'a>>,
     #[serde(borrow)]
-    pub(super) deletion_timestamp: Option<Text<'a>>,
+    pub(super) owner_references: Option<Few<OwnerReference<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct OwnerReference<'a> {
+    #[serde(borrow)]
+    pub(super) api_version: Text<'a>,
+    #[serde(borrow)]
+    pub(super) kind: Text<'a>,
+    #[serde(borrow)]
+    pub(super) name: Text<'a>,
+    #[serde(borrow)]
+    pub(super) uid: Text<'a>,
+    pub(super) controller: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,18 +174,8 @@ impl Slot<'_> {
 }
 
 impl PodView<'_> {
-    /// The name in the label `agentkube.io/agent`; blank is none.
-    pub(in crate::admission) fn agent(&self) -> Option<&str> {
-        self.label(AGENT_LABEL)
-    }
-
-    /// The name in the label `agentkube.io/tool`; blank is none.
-    pub(in crate::admission) fn tool(&self) -> Option<&str> {
-        self.label(TOOL_LABEL)
-    }
-
-    /// The `metadata.generation` that an annotation says the pod was built from.
-    pub(in crate::admission) fn generation(&self, annotation: &str) -> Option<i64> {
+    /// The number in an annotation.
+    pub(super) fn number(&self, annotation: &str) -> Option<i64> {
         self.annotation(annotation)?
             .parse()
             .ok()
@@ -187,7 +188,8 @@ impl PodView<'_> {
             .value(name)
     }
 
-    fn label(&self, name: &str) -> Option<&str> {
+    /// The value of a label; blank is none.
+    pub(super) fn label(&self, name: &str) -> Option<&str> {
         self.metadata
             .labels
             .as_ref()?

@@ -319,6 +319,80 @@ async fn a_refused_pod_is_reported_and_tried_later() {
     assert_eq!(action, Action::requeue(Duration::from_secs(2)));
 }
 
+/// An answer to the creation of a pod from a state of its Agent that admission does not know.
+fn conflict() -> Reply {
+    Reply::error(409, "Conflict", "the pod has to be built anew")
+}
+
+fn live(metadata: &Value, spec: &Value) -> Reply {
+    let mut agent = json!({
+        "apiVersion": "agentkube.io/v1alpha1", "kind": "Agent",
+        "metadata": {"name": "bot", "namespace": "adaptive", "uid": "uid-2", "generation": 7},
+        "spec": spec,
+    });
+    for (name, value) in metadata.as_object().unwrap() {
+        agent["metadata"][name] = value.clone();
+    }
+    Reply::ok(agent)
+}
+
+#[tokio::test]
+async fn a_pod_that_admission_calls_outdated_is_built_anew_from_a_live_read() {
+    let api = api(conflict());
+    let spec = json!({"runtime": "Goose", "paused": false});
+    api.on("GET", "/agents/bot", live(&json!({}), &spec));
+    let context = context(&api, Vec::new());
+    context
+        .reconcile(&armed().into())
+        .await
+        .unwrap();
+    let pod = api.request("POST", "/pods");
+    let metadata = &pod["metadata"];
+    assert_eq!(
+        metadata["annotations"]["agentkube.io/agent-generation"],
+        "7"
+    );
+    assert_eq!(metadata["ownerReferences"][0]["uid"], "uid-2");
+    assert_eq!(
+        api.count("POST", "/pods"),
+        MOST_REBUILDS + 1,
+        "it ends, however often the Agent changes"
+    );
+    let status = api.request("PATCH", "/agents/bot/status");
+    assert_eq!(ready(&status)["reason"], "PodCreateFailed");
+}
+
+#[tokio::test]
+async fn an_agent_that_was_paused_or_deleted_meanwhile_gets_no_pod() {
+    let spec = json!({"runtime": "Codex", "paused": false});
+    let deleted = json!({"deletionTimestamp": "2026-11-28T00:00:00Z"});
+    for (reply, reason) in [
+        (
+            live(&json!({}), &json!({"runtime": "Codex"})),
+            Some("Paused"),
+        ),
+        (live(&deleted, &spec), None),
+        (Reply::error(404, "NotFound", "gone"), None),
+    ] {
+        let api = api(conflict());
+        api.on("GET", "/agents/bot", reply);
+        let context = context(&api, Vec::new());
+        context
+            .reconcile(&armed().into())
+            .await
+            .unwrap();
+        assert_eq!(api.count("POST", "/pods"), 1);
+        assert_eq!(
+            api.count("PATCH", "/agents/bot/status"),
+            usize::from(reason.is_some())
+        );
+        if let Some(reason) = reason {
+            let status = api.request("PATCH", "/agents/bot/status");
+            assert_eq!(ready(&status)["reason"], reason);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_status_that_cannot_be_written_is_tried_again() {
     let api = api(created());
