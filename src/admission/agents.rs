@@ -40,7 +40,7 @@ pub(super) fn judge(agent: &Change<AgentView>, policy: &Policy) -> Findings {
 }
 
 /// What its pod would get; nothing where that is no news.
-pub(super) fn references<'r>(agent: &'r Change<AgentView>) -> Vec<Reference<'r>> {
+pub(super) fn references(agent: &Change<AgentView>) -> Vec<Reference<'_>> {
     let spec = &agent.new.spec;
     let is_unchanged = agent
         .old

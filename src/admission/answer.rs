@@ -155,7 +155,7 @@ struct Response<'a> {
 /// What the API server's audit log is told.
 #[derive(Serialize)]
 struct AuditAnnotations {
-    /// `allow`, `warn` or `deny`.
+    /// `allow`, `conflict`, `warn` or `deny`.
     decision: &'static str,
     /// The first cause's reason, where something broke a rule.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -63,7 +63,7 @@ fn judge_probe(probe: &Value, findings: &mut Findings) {
 }
 
 /// What its pod would get; nothing where that is no news.
-pub(super) fn references<'r>(tool: &'r Change<ToolView>) -> Vec<Reference<'r>> {
+pub(super) fn references(tool: &Change<ToolView>) -> Vec<Reference<'_>> {
     let spec = &tool.new.spec;
     let is_unchanged = tool
         .old

@@ -209,7 +209,7 @@ pub struct ReviewLabels {
     pub kind: &'static str,
     /// `CREATE`, `UPDATE`, or `other`
     pub operation: &'static str,
-    /// `allow`, `warn` or `deny`
+    /// `allow`, `conflict`, `warn` or `deny`
     pub decision: &'static str,
     /// The first cause's reason, empty when there is none
     pub reason: &'static str,

@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, agent, expect_refusal, images, pod, tool},
+    cluster::{Cluster, agent, expect_refusal, images, pod, pod_of, tool},
     harness::{Test, tests},
 };
 
@@ -377,17 +377,13 @@ async fn a_pod_of_an_agent_gets_everything_that_its_agent_says(
         "agentToken": token(),
         "imagePullSecrets": [{"name": "team-pull"}],
     });
-    ns.create(&agent("bot", &spec)).await?;
+    let bot = ns.create(&agent("bot", &spec)).await?;
     let spec = json!({"containers": [
         {"name": "agent", "image": "agentkube.invalid/agent", "env": [{"name": "HOME", "value": "/workspace"}]},
         {"name": "helper", "image": "agentkube.invalid/agentlet"},
     ]});
     let created = ns
-        .create(&pod(
-            "by-hand",
-            &json!({"agentkube.io/agent": "bot"}),
-            &spec,
-        ))
+        .create(&pod_of(&bot, "by-hand", &spec))
         .await?;
     let container = &created["spec"]["containers"][0];
     ensure!(
@@ -396,8 +392,8 @@ async fn a_pod_of_an_agent_gets_everything_that_its_agent_says(
     );
     ensure!(container["imagePullPolicy"] == "Always", "{container}");
     let env = json!([
-        {"name": "HOME", "value": "/workspace"},
         {"name": "ANTHROPIC_API_KEY", "valueFrom": {"secretKeyRef": {"name": "token", "key": "token"}}},
+        {"name": "HOME", "value": "/workspace"},
     ]);
     ensure!(container["env"] == env, "{container}");
     ensure!(

@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, LIMIT, Namespace, agent, pod},
+    cluster::{Cluster, LIMIT, Namespace, agent, pod_of},
     harness::{Test, tests},
 };
 
@@ -121,11 +121,12 @@ async fn a_refusal_leaves_a_rejection_that_says_everything_but_credentials(
 
     // A pod is recorded beside where it would have been, too.
     let env = json!([{"name": "ANTHROPIC_API_KEY", "value": "hunter2hunter2"}]);
-    ns.create(&agent("bot", &json!({"runtime": "ClaudeCode"})))
+    let bot = ns
+        .create(&agent("bot", &json!({"runtime": "ClaudeCode"})))
         .await?;
-    let plain = pod(
+    let plain = pod_of(
+        &bot,
         "plain",
-        &json!({"agentkube.io/agent": "bot"}),
         &json!({"containers": [{"name": "agent", "image": "agentkube.invalid/agent", "env": env}]}),
     );
     ns.refused(&plain).await?;

@@ -6,7 +6,7 @@ mod objects;
 
 pub(crate) use self::{
     namespace::Namespace,
-    objects::{agent, condition, expect_forbidden, expect_refusal, images, pod, tool},
+    objects::{agent, condition, expect_forbidden, expect_refusal, images, pod, pod_of, tool},
 };
 
 use std::{

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use agentkube_playground::{Manager, until};
 
 use crate::{
-    cluster::{Cluster, LIMIT, Namespace, agent, expect_refusal, images, pod, tool},
+    cluster::{Cluster, LIMIT, Namespace, agent, expect_refusal, images, pod, pod_of, tool},
     harness::{Test, tests},
     proxy::Proxy,
 };
@@ -358,18 +358,17 @@ async fn a_stale_cache_never_decides(cluster: &Cluster) -> anyhow::Result<()> {
         .start_manager(&[("KUBECONFIG", &kubeconfig)])
         .await?;
     let image = |version: &str| format!("registry.example.com/team/bot:{version}");
-    ns.create(&agent(
-        "bot",
-        &json!({"runtime": "Codex", "image": image("v1")}),
-    ))
-    .await?;
-
-    let labels = json!({"agentkube.io/agent": "bot"});
+    let old = ns
+        .create(&agent(
+            "bot",
+            &json!({"runtime": "Codex", "image": image("v1")}),
+        ))
+        .await?;
     let spec = json!({"containers": [{"name": "agent", "image": "agentkube.invalid/agent"}]});
-    let pod_of = async |name: &str, generation: &str| -> anyhow::Result<String> {
-        let mut object = pod(name, &labels, &spec);
-        object["metadata"]["annotations"] = json!({"agentkube.io/agent-generation": generation});
-        let created = ns.create(&object).await?;
+    let image_of = async |owner: &Value, name: &str| -> anyhow::Result<String> {
+        let created = ns
+            .create(&pod_of(owner, name, &spec))
+            .await?;
         Ok(images(&created)[0].1.clone())
     };
     // From here on the manager hears nothing new of Agents.
@@ -380,27 +379,25 @@ async fn a_stale_cache_never_decides(cluster: &Cluster) -> anyhow::Result<()> {
     proxy.freeze_watches();
     ns.patch("Agent", "bot", &json!({"spec": {"image": image("v2")}}))
         .await?;
-    ns.create(&agent("young", &json!({"runtime": "Goose"})))
+    let new = ns
+        .get("Agent", "bot")
+        .await?
+        .context("the Agent")?;
+    let young = ns
+        .create(&agent("young", &json!({"runtime": "Goose"})))
         .await?;
 
     ensure!(
-        pod_of("old", "1").await? == image("v1"),
+        image_of(&old, "old").await? == image("v1"),
         "the cache is not stale, so this test shows nothing"
     );
     ensure!(
-        pod_of("new", "2").await? == image("v2"),
+        image_of(&new, "new").await? == image("v2"),
         "a stale cache has decided"
     );
-    let unknown = ns
-        .create(&pod(
-            "young",
-            &json!({"agentkube.io/agent": "young"}),
-            &spec,
-        ))
-        .await?;
     ensure!(
-        images(&unknown)[0].1 == "docker.io/adaptivelive/goose:v0.3.0",
-        "{unknown}"
+        image_of(&young, "young").await? == "docker.io/adaptivelive/goose:v0.3.0",
+        "an Agent that the cache does not know"
     );
     let status = ns
         .refused(&pod("x", &json!({"agentkube.io/agent": "nobody"}), &spec))

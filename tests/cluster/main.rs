@@ -26,6 +26,7 @@ mod images;
 mod leader;
 mod metrics;
 mod mirror;
+mod orderings;
 mod policy;
 mod proxy;
 mod reconciler;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
             leader::tests(),
             metrics::tests(),
             mirror::tests(),
+            orderings::tests(),
             policy::tests(),
             reconciler::tests(),
             recovery::tests(),

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use anyhow::Context;
 use axum::{
     Router,
     body::Body,
@@ -17,9 +18,9 @@ use axum::{
 };
 use futures::StreamExt;
 use kube::Client;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, LIMIT};
 
 /// What is held back.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -35,6 +36,7 @@ enum Held {
 pub(crate) struct Proxy {
     port: u16,
     held: watch::Sender<Held>,
+    creations: Arc<Creations>,
     refusal: Arc<Refusal>,
     server: JoinHandle<()>,
 }
@@ -42,7 +44,16 @@ pub(crate) struct Proxy {
 struct Upstream {
     client: Client,
     held: watch::Receiver<Held>,
+    creations: Arc<Creations>,
     refusal: Arc<Refusal>,
+}
+
+/// Creations of pods, which can be held back before the API server sees them.
+struct Creations {
+    /// Whether they are held back.
+    are_held: watch::Sender<bool>,
+    /// How many have come to the proxy.
+    count: watch::Sender<usize>,
 }
 
 /// What is answered to writes in place of the API server; a code of 0 is nothing.
@@ -58,9 +69,14 @@ impl Proxy {
         config.auth_info = kube::config::AuthInfo::default();
         let (held, receiver) = watch::channel(Held::Nothing);
         let refusal = Arc::<Refusal>::default();
+        let creations = Arc::new(Creations {
+            are_held: watch::channel(false).0,
+            count: watch::channel(0).0,
+        });
         let upstream = Arc::new(Upstream {
             client: Client::try_from(config)?,
             held: receiver,
+            creations: creations.clone(),
             refusal: refusal.clone(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -81,6 +97,7 @@ impl Proxy {
         Ok(Self {
             port,
             held,
+            creations,
             refusal,
             server,
         })
@@ -118,6 +135,30 @@ impl Proxy {
     /// From now on nothing new is told to those who watch.
     pub(crate) fn freeze_watches(&self) {
         self.held.send_replace(Held::Watches);
+    }
+
+    /// From now on no pod is created.
+    pub(crate) fn hold_pods(&self) {
+        self.creations.count.send_replace(0);
+        self.creations
+            .are_held
+            .send_replace(true);
+    }
+
+    /// Waits until the creation of a pod is held back.
+    pub(crate) async fn until_a_pod_is_held(&self) -> anyhow::Result<()> {
+        let mut count = self.creations.count.subscribe();
+        timeout(LIMIT, count.wait_for(|count| *count > 0))
+            .await
+            .context("no pod was about to be created")??;
+        Ok(())
+    }
+
+    /// Lets pods be created again, those that were held back first.
+    pub(crate) fn release_pods(&self) {
+        self.creations
+            .are_held
+            .send_replace(false);
     }
 
     /// From now on every write is answered with this code. 429 comes with `Retry-After`, as an API server's does.
@@ -200,6 +241,17 @@ async fn pass_on(State(upstream): State<Arc<Upstream>>, request: Request<Body>) 
         && let Some(refused) = upstream.refusal.answer()
     {
         return refused;
+    }
+    if request.method() == Method::POST && request.uri().path().ends_with("/pods") {
+        let mut are_held = upstream.creations.are_held.subscribe();
+        upstream
+            .creations
+            .count
+            .send_modify(|count| *count += 1);
+        // An error would mean that the proxy is gone, and who waits here with it.
+        let _ = are_held
+            .wait_for(|are_held| !are_held)
+            .await;
     }
     let (mut head, body) = request.into_parts();
     let is_watch = head

@@ -139,7 +139,7 @@ async fn an_api_server_that_is_restarted_under_load_costs_nobody_anything(
     let mut replicas = two_replicas(cluster).await?;
     let ns = namespace_with_agent(cluster).await?;
     let before = replicas.running()[0].log();
-    let load = load(cluster, &ns)?;
+    let load = load(cluster, &ns).await?;
     until("some load", LIMIT, async || {
         Ok((load.so_far().answered > 200).then_some(()))
     })

@@ -39,7 +39,7 @@ async fn ten_rollouts_under_load_lose_no_call(cluster: &Cluster) -> anyhow::Resu
     let mut replicas = two_replicas(cluster).await?;
     let ns = namespace_with_agent(cluster).await?;
     let start = Instant::now();
-    let load = load(cluster, &ns)?;
+    let load = load(cluster, &ns).await?;
     for _ in 0..ROLLOUTS {
         for _ in 0..REPLICAS {
             replicas
@@ -69,7 +69,7 @@ async fn a_replica_that_is_killed_takes_only_what_it_was_answering_along(
 ) -> anyhow::Result<()> {
     let mut replicas = two_replicas(cluster).await?;
     let ns = namespace_with_agent(cluster).await?;
-    let load = load(cluster, &ns)?;
+    let load = load(cluster, &ns).await?;
     let mut kills = Vec::new();
     for index in [0, 1, 0] {
         until("some calls", PATIENCE, async || {
@@ -130,7 +130,7 @@ async fn an_upgrade_under_load_loses_no_call(cluster: &Cluster) -> anyhow::Resul
         .start_replicas(options, REPLICAS)
         .await?;
     let ns = namespace_with_agent(cluster).await?;
-    let load = load(cluster, &ns)?;
+    let load = load(cluster, &ns).await?;
     some_calls(&load).await?;
 
     cluster.apply_manifests().await?;
@@ -210,7 +210,7 @@ pub(crate) async fn namespace_with_agent(cluster: &Cluster) -> anyhow::Result<Na
     Ok(ns)
 }
 
-pub(crate) fn load(cluster: &Cluster, ns: &Namespace) -> anyhow::Result<Load> {
+pub(crate) async fn load(cluster: &Cluster, ns: &Namespace) -> anyhow::Result<Load> {
     Load::start(
         &cluster.control_plane.config(),
         CLIENTS,
@@ -218,5 +218,6 @@ pub(crate) fn load(cluster: &Cluster, ns: &Namespace) -> anyhow::Result<Load> {
         "load",
         IMAGE,
     )
+    .await
     .context("no load")
 }

@@ -10,7 +10,7 @@ use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, Namespace, agent, pod, tool},
+    cluster::{Cluster, Namespace, agent, pod, pod_of, tool},
     faults::{deregister, register, wait_unregistered},
     harness::{Test, tests},
 };
@@ -89,21 +89,16 @@ async fn a_cluster_that_is_as_it_should_be_has_no_findings(
     let mut spec = armed("Codex");
     spec["sessionRecording"] = json!({"enabled": true});
     spec["tools"] = json!([{"name": "browser"}]);
-    ns.create(&agent("bot", &spec)).await?;
+    let bot = ns.create(&agent("bot", &spec)).await?;
     ns.create(&agent("resting", &json!({"runtime": "Aider"})))
         .await?;
-    for (name, labels, image) in [
-        ("ordinary", json!({}), "nginx:1.27"),
-        ("row", json!({}), "agentkube.invalid/goose"),
-        (
-            "beside",
-            json!({"agentkube.io/agent": "bot"}),
-            "agentkube.invalid/agent",
-        ),
+    let running = |image: &str| json!({"containers": [{"name": "c", "image": image}]});
+    for object in [
+        pod("ordinary", &json!({}), &running("nginx:1.27")),
+        pod("row", &json!({}), &running("agentkube.invalid/goose")),
+        pod_of(&bot, "beside", &running("agentkube.invalid/agent")),
     ] {
-        let spec = json!({"containers": [{"name": "c", "image": image}]});
-        ns.create(&pod(name, &labels, &spec))
-            .await?;
+        ns.create(&object).await?;
     }
     ns.wait_running("bot").await?;
     ns.wait("Tool", "browser", "to run", |tool| {

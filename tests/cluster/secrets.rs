@@ -65,7 +65,7 @@ fn templates() -> [Value; 3] {
         &json!({"agentkube.io/agent": "known", "agentkube.io/tool": "known", "a": "b"}),
         &json!({
             "containers": [{
-                "name": "a", "image": "agentkube.invalid/agent", "args": ["a"], "command": ["b"],
+                "name": "a", "image": "agentkube.invalid/codex", "args": ["a"], "command": ["b"],
                 "env": [
                     {"name": "ANTHROPIC_API_KEY", "valueFrom": {"secretKeyRef": reference}},
                     {"name": "B", "value": "c"},

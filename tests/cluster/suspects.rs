@@ -10,7 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, LIMIT, REGISTRATION, agent, expect_refusal, pod},
+    cluster::{Cluster, LIMIT, REGISTRATION, agent, expect_refusal, pod_of},
     harness::{Test, tests},
 };
 
@@ -30,8 +30,10 @@ async fn only_suspects_come_to_the_validating_webhook(cluster: &Cluster) -> anyh
     })
     .await?;
     let ns = cluster.namespace("suspects").await?;
-    ns.create(&agent("bot", &json!({"runtime": "Codex", "paused": true})))
+    let bot = ns
+        .create(&agent("bot", &json!({"runtime": "Codex", "paused": true})))
         .await?;
+    let of_bot = |containers: &Value| pod_of(&bot, "bot", &json!({"containers": containers}));
     // The API server's own copy of the registration may be a moment behind.
     until("a pod that is not validated", LIMIT, async || {
         let before = validated(&manager).await?;
@@ -170,14 +172,6 @@ fn expression(registration: &ValidatingWebhookConfiguration) -> Option<String> {
 
 fn clean(name: &str) -> Value {
     json!({"name": name, "image": "agentkube.invalid/agent"})
-}
-
-fn of_bot(containers: &Value) -> Value {
-    pod(
-        "bot",
-        &json!({"agentkube.io/agent": "bot"}),
-        &json!({"containers": containers}),
-    )
 }
 
 /// Creates a pod that stays nowhere.

@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, LIMIT, Namespace, agent, expect_refusal, images, pod},
+    cluster::{Cluster, LIMIT, Namespace, agent, expect_refusal, images, pod, pod_of},
     harness::{Test, tests},
     users::{User, is_allowed, may, writes_agents},
 };
@@ -32,10 +32,14 @@ fn bot() -> Value {
     agent("bot", &json!({"runtime": "Codex", "agentToken": token}))
 }
 
-/// A pod that says that it is the Agent's.
-fn claiming(name: &str) -> Value {
-    let spec = json!({"containers": [{"name": "agent", "image": "agentkube.invalid/agent"}]});
-    pod(name, &json!({"agentkube.io/agent": "bot"}), &spec)
+/// The containers of a pod that asks for its Agent's image.
+fn asking() -> Value {
+    json!({"containers": [{"name": "agent", "image": "agentkube.invalid/agent"}]})
+}
+
+/// A pod that says by its label that it is the Agent's.
+fn labelled(name: &str) -> Value {
+    pod(name, &json!({"agentkube.io/agent": "bot"}), &asking())
 }
 
 /// The variable that brings the token.
@@ -90,7 +94,7 @@ async fn no_secret_of_another_namespace_is_wired(cluster: &Cluster) -> anyhow::R
     // ... and no pod gets an Agent of another one.
     let alone = cluster.namespace("alone").await?;
     let status = alone
-        .refused(&claiming("guest"))
+        .refused(&labelled("guest"))
         .await?;
     expect_refusal(
         &status,
@@ -103,12 +107,12 @@ async fn a_pod_that_claims_to_be_an_agents_gets_what_its_creator_could_have_anyw
     cluster: &Cluster,
 ) -> anyhow::Result<()> {
     let ns = cluster.namespace("claims").await?;
-    ns.create(&bot()).await?;
+    let bot = ns.create(&bot()).await?;
     // Who may not create pods cannot claim anything.
     let author = User::new(cluster, &ns, "author", &[writes_agents()]).await?;
     let status = author
         .sees
-        .refused(&claiming("mine"))
+        .refused(&pod_of(&bot, "mine", &asking()))
         .await?;
     ensure!(
         status.code == 403
@@ -121,7 +125,7 @@ async fn a_pod_that_claims_to_be_an_agents_gets_what_its_creator_could_have_anyw
     let runner = User::new(cluster, &ns, "runner", &[may("create", "pods")]).await?;
     let claimed = runner
         .sees
-        .create(&claiming("claimed"))
+        .create(&pod_of(&bot, "claimed", &asking()))
         .await?;
     let own = json!({"containers": [{"name": "agent", "image": "nginx:1.27", "env": [wired()]}]});
     let written = runner
@@ -148,8 +152,9 @@ async fn a_debug_container_gets_what_its_creator_could_have_anyway(
     cluster: &Cluster,
 ) -> anyhow::Result<()> {
     let ns = cluster.namespace("debug").await?;
-    ns.create(&bot()).await?;
-    ns.create(&claiming("running")).await?;
+    let bot = ns.create(&bot()).await?;
+    ns.create(&pod_of(&bot, "running", &asking()))
+        .await?;
     let rules = [
         json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}),
         may("patch", "pods/ephemeralcontainers"),
@@ -188,8 +193,10 @@ async fn a_debug_container_gets_what_its_creator_could_have_anyway(
 
 async fn forged_annotations_and_labels_change_nothing(cluster: &Cluster) -> anyhow::Result<()> {
     let ns = cluster.namespace("forged").await?;
-    ns.create(&bot()).await?;
-    let honest = ns.create(&claiming("honest")).await?;
+    let bot = ns.create(&bot()).await?;
+    let honest = ns
+        .create(&pod_of(&bot, "honest", &asking()))
+        .await?;
     let decision = json!([{
         "container": "agent", "component": "Codex", "source": "override",
         "image": "registry.example.com/evil:v1", "variable": "AGENTKUBE_IMAGE_CODEX",
@@ -197,12 +204,14 @@ async fn forged_annotations_and_labels_change_nothing(cluster: &Cluster) -> anyh
     for (name, annotations) in [
         ("decision", json!({IMAGES: decision.to_string()})),
         ("garbage", json!({IMAGES: "[{\"container\": 5"})),
-        ("old", json!({"agentkube.io/agent-generation": "0"})),
-        ("new", json!({"agentkube.io/agent-generation": "9000"})),
-        ("word", json!({"agentkube.io/agent-generation": "many"})),
     ] {
-        let mut forged = claiming(name);
-        forged["metadata"]["annotations"] = annotations;
+        let mut forged = pod_of(&bot, name, &asking());
+        for (name, value) in annotations
+            .as_object()
+            .context("annotations")?
+        {
+            forged["metadata"]["annotations"][name] = value.clone();
+        }
         forged["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("agentkube");
         forged["metadata"]["labels"]["agentkube.io/agentgroup"] = json!("masters");
         let created = ns
@@ -217,6 +226,17 @@ async fn forged_annotations_and_labels_change_nothing(cluster: &Cluster) -> anyh
             created["metadata"]["annotations"][IMAGES] == honest["metadata"]["annotations"][IMAGES],
             "{name}: {created:#}"
         );
+    }
+    // A state that the Agent is not in fills nothing.
+    for (generation, said) in [
+        ("0", "has changed since"),
+        ("9000", "has changed since"),
+        ("many", "does not control this pod"),
+    ] {
+        let mut forged = pod_of(&bot, "stale", &asking());
+        forged["metadata"]["annotations"]["agentkube.io/agent-generation"] = json!(generation);
+        let status = ns.refused(&forged).await?;
+        ensure!(status.message.contains(said), "{status:?}");
     }
     // A record that is forged later makes the Agent's own status wrong, and nothing else: what the
     // reconciler creates comes from the rules alone.

@@ -86,7 +86,7 @@ async fn api_server(
         &json!({
             "apiVersion": "agentkube.io/v1alpha1",
             "kind": kind,
-            "metadata": {"name": name, "namespace": "team", "generation": 1},
+            "metadata": {"name": name, "namespace": "team", "uid": "u", "generation": 1},
             "spec": spec,
         }),
     )
@@ -111,6 +111,8 @@ fn sessions() -> [Session; 3] {
     let literal = json!({"name": "ANTHROPIC_API_KEY", "value": "hunter2"});
     let mut plain = pod("agent", "claude", "agentkube.invalid/agent");
     plain["spec"]["containers"][0]["env"] = json!([literal]);
+    let mut stale = pod("agent", "claude", "agentkube.invalid/agent");
+    stale["metadata"]["annotations"]["agentkube.io/agent-generation"] = json!("7");
 
     let mut default = vec![
         ("/mutate", agent(&json!({"runtime": "Codex"}))),
@@ -130,6 +132,11 @@ fn sessions() -> [Session; 3] {
         ),
         ("/validate", tool(&json!({"type": "postgres"}))),
         ("/validate", tool(&json!({"type": "postgre"}))),
+        (
+            "/validate",
+            tool(&json!({"type": "postgres", "probe": {"tcpSocket": {"host": "h", "port": 1}}})),
+        ),
+        ("/mutate", create(&stale)),
         ("/validate", review("DELETE", "", "pods", &json!({}))),
         (
             "/validate",
@@ -171,6 +178,10 @@ fn sessions() -> [Session; 3] {
     let mut update = create(&pod("agent", "custom", "quay.io/team/agent:v2"));
     update["request"]["operation"] = json!("UPDATE");
     update["request"]["oldObject"] = pod("agent", "custom", "quay.io/team/agent:v1");
+    let mut released = create(&pod("app", "custom", "quay.io/team/agent:v1"));
+    released["request"]["operation"] = json!("UPDATE");
+    released["request"]["oldObject"] = pod("agent", "custom", "quay.io/team/agent:v1");
+    default.push(("/mutate", released));
     [
         (&[], default),
         (
@@ -212,10 +223,25 @@ fn create(pod: &Value) -> Value {
     review("CREATE", "", "pods", pod)
 }
 
-/// A pod with one label of ours and one image.
+/// A pod with one label of ours, whose Agent or Tool controls it, and one image.
 fn pod(label: &str, value: &str, image: &str) -> Value {
+    let controller = |kind: &str| {
+        json!([{
+            "apiVersion": "agentkube.io/v1alpha1", "kind": kind, "name": value, "uid": "u",
+            "controller": true,
+        }])
+    };
     json!({
-        "metadata": {"name": "p", "labels": {format!("agentkube.io/{label}"): value}},
+        "metadata": {
+            "name": "p",
+            "labels": {format!("agentkube.io/{label}"): value},
+            "annotations": {format!("agentkube.io/{label}-generation"): "1"},
+            "ownerReferences": match label {
+                "agent" => controller("Agent"),
+                "tool" => controller("Tool"),
+                _ => Value::Null,
+            },
+        },
         "spec": {"containers": [{"name": "c", "image": image, "imagePullPolicy": "Always"}]},
     })
 }

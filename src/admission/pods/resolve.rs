@@ -140,8 +140,6 @@ fn check_owner(
         );
     };
     match known {
-        // Said once, of the label or the controller reference.
-        None => Ok(()),
         Some((_, true)) => Err(Unfilled::Outdated(format!(
             "{word} {name} is being deleted"
         ))),
@@ -149,7 +147,8 @@ fn check_owner(
             "it was built from generation {} of {word} {name}, which has changed since",
             built_from.generation
         ))),
-        Some(_) => Ok(()),
+        // That there is none is said once, of the label or the controller reference.
+        Some(_) | None => Ok(()),
     }
 }
 

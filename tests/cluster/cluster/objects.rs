@@ -17,6 +17,25 @@ pub(crate) fn pod(name: &str, labels: &Value, spec: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec})
 }
 
+/// A pod that an Agent or a Tool controls, as it is in the cluster.
+pub(crate) fn pod_of(owner: &Value, name: &str, spec: &Value) -> Value {
+    let metadata = &owner["metadata"];
+    let word = if owner["kind"] == "Tool" {
+        "tool"
+    } else {
+        "agent"
+    };
+    let labels = json!({format!("agentkube.io/{word}"): metadata["name"]});
+    let mut pod = pod(name, &labels, spec);
+    let generation = metadata["generation"].to_string();
+    pod["metadata"]["annotations"] = json!({format!("agentkube.io/{word}-generation"): generation});
+    pod["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": owner["apiVersion"], "kind": owner["kind"],
+        "name": metadata["name"], "uid": metadata["uid"], "controller": true,
+    }]);
+    pod
+}
+
 /// A condition of an Agent or a Tool; null if it has none of that type.
 pub(crate) fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
     object["status"]["conditions"]

@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use agentkube::api::Agent;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, Error, api::PostParams};
+use kube::{Api, Client, Error, Resource, api::PostParams};
 use serde_json::json;
 use tokio::{task::JoinSet, time::sleep};
 
@@ -47,13 +48,13 @@ pub struct Failure {
 }
 
 impl Load {
-    /// Starts so many clients, each with a connection of its own. They create pods of the Agent `agent` in `namespace`,
-    /// whose container has to run `image` then.
+    /// Starts so many clients, each with a connection of its own. They create pods of the Agent `agent` in `namespace`, as
+    /// it is now, whose container has to run `image` then.
     ///
     /// # Errors
     ///
-    /// A client cannot be made.
-    pub fn start(
+    /// A client cannot be made, or the Agent cannot be read.
+    pub async fn start(
         config: &kube::Config,
         clients: usize,
         namespace: &str,
@@ -65,8 +66,15 @@ impl Load {
             seen: Arc::default(),
             workers: JoinSet::new(),
         };
+        let agents = Api::<Agent>::namespaced(Client::try_from(config.clone())?, namespace);
+        let owner = agents.get(agent).await?;
         let pod: Pod = serde_json::from_value(json!({
-            "metadata": {"generateName": "load-", "labels": {"agentkube.io/agent": agent}},
+            "metadata": {
+                "generateName": "load-",
+                "labels": {"agentkube.io/agent": agent},
+                "annotations": {"agentkube.io/agent-generation": owner.metadata.generation.unwrap_or_default().to_string()},
+                "ownerReferences": [owner.controller_owner_ref(&())],
+            },
             "spec": {"containers": [{"name": "agent", "image": "agentkube.invalid/agent"}]},
         }))?;
         for _ in 0..clients {

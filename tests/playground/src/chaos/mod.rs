@@ -142,7 +142,8 @@ async fn cause(duration: Duration, seed: u64) -> anyhow::Result<Report> {
         NAMESPACE,
         LOADED,
         &census::image()?,
-    )?;
+    )
+    .await?;
 
     let mut ground = Ground {
         control_plane: &control_plane,
