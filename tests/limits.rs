@@ -6,10 +6,11 @@
     reason = "a test that meets the unexpected has failed"
 )]
 
-use std::{fs, path::Path, time::Duration};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use agentkube::{
     admission::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES},
+    api::{self, LONGEST_GOAL_BYTES, LONGEST_SPEC_BYTES},
     review::LONGEST_DOCUMENT,
     server::{
         Limits, body,
@@ -17,6 +18,9 @@ use agentkube::{
         room,
         webhook::{CONCURRENT_REVIEWS, LARGE_REVIEWS},
     },
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
 const PAGE: &str = include_str!("../docs/limits.md");
@@ -108,6 +112,10 @@ fn every_value_is_the_one_in_the_source() {
             "a judged field of an Agent or Tool",
             size(LONGEST_FIELD_BYTES),
         ),
+        (
+            "the spec of an Agent or Tool, as JSON without spaces",
+            size(LONGEST_SPEC_BYTES),
+        ),
         ("the pull secrets of an Agent", size(LONGEST_LIST_BYTES)),
         ("a document of a file", size(LONGEST_DOCUMENT)),
     ] {
@@ -139,4 +147,65 @@ fn every_row_names_files_and_tests_that_are_there() {
             assert!(text.contains(&format!("fn {test}(")), "{test} is not there");
         }
     }
+}
+
+/// A row for each text, list and map of a schema.
+fn fields(path: &str, schema: &JSONSchemaProps, into: &mut String) {
+    let mut row = |unit: &str, most: Option<i64>| {
+        if let Some(most) = most {
+            writeln!(into, "| `{path}` | {most} {unit} |").unwrap();
+        }
+    };
+    row("characters", schema.max_length);
+    row("items", schema.max_items);
+    row("members", schema.max_properties);
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &schema.items {
+        fields(&format!("{path}[]"), item, into);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(value)) = &schema.additional_properties {
+        fields(&format!("{path}.*"), value, into);
+    }
+    for (name, property) in schema.properties.iter().flatten() {
+        fields(&format!("{path}.{name}"), property, into);
+    }
+}
+
+#[test]
+fn the_table_of_fields_is_that_of_the_crds() {
+    let mut expected = String::new();
+    for kind in ["Agent", "Tool"] {
+        let crd = api::crds()
+            .into_iter()
+            .find(|crd| crd.spec.names.kind == kind)
+            .unwrap();
+        writeln!(expected, "| {kind} | limit |\n|---|---|").unwrap();
+        let schema = crd.spec.versions[0].schema.clone();
+        let properties = schema
+            .and_then(|schema| schema.open_api_v3_schema?.properties)
+            .unwrap();
+        fields("spec", &properties["spec"], &mut expected);
+        expected.push('\n');
+    }
+    let written = PAGE
+        .split_once("<!-- fields -->\n")
+        .and_then(|(_, rest)| rest.split_once("<!-- /fields -->"))
+        .map(|(table, _)| table)
+        .unwrap();
+    assert!(
+        written == expected,
+        "docs/limits.md should say:\n{expected}"
+    );
+}
+
+#[test]
+fn a_goal_is_shorter_than_what_a_process_can_be_started_with() {
+    // `MAX_ARG_STRLEN` of Linux: name, `=`, value and a zero byte.
+    const LONGEST_VARIABLE: usize = 128 * 1024;
+    const { assert!("AGENTKUBE_AGENT_GOAL=".len() + LONGEST_GOAL_BYTES < LONGEST_VARIABLE) };
+    const { assert!(LONGEST_GOAL_BYTES < LONGEST_SPEC_BYTES) };
+    let crds = api::crds();
+    let rules = format!("{crds:?}");
+    assert!(rules.contains(&format!(
+        "bytes(self.inline).size() <= {LONGEST_GOAL_BYTES}"
+    )));
 }

@@ -12,7 +12,7 @@ use crate::{
 const WEBHOOKS: [Webhook; 3] = [Webhook::Mutate, Webhook::RewriteDefaults, Webhook::Validate];
 
 /// The reasons that a denial may give.
-const REASONS: [&str; 13] = [
+const REASONS: [&str; 14] = [
     "ImageRequired",
     "InvalidImage",
     "InvalidProbe",
@@ -22,6 +22,7 @@ const REASONS: [&str; 13] = [
     "PlaintextToken",
     "ReferenceNotPermitted",
     "RegistryNotAllowed",
+    "SpecTooLarge",
     "UnknownAgent",
     "UnknownRuntime",
     "UnknownTool",

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::{
     Policy, Reason,
     denial::Cause,
-    fields::{Findings, judge_image, judge_key_ref, judge_pull_secrets, quote, text},
+    fields::{Findings, judge_image, judge_key_ref, judge_pull_secrets, judge_size, quote, text},
     references::{Reference, ReferenceKind, named, pull_secrets},
     review::Change,
     spec::Spec,
@@ -25,6 +25,8 @@ pub(super) struct AgentView {
 pub(super) fn judge(agent: &Change<AgentView>, policy: &Policy) -> Findings {
     let mut findings = Findings::default();
     let spec = &agent.new.spec;
+    let old = agent.old.as_ref().map(|old| &old.spec);
+    judge_size(spec, old, &mut findings);
     let is_unchanged = agent
         .old
         .as_ref()

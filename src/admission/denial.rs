@@ -124,6 +124,16 @@ impl Cause {
         }
     }
 
+    /// A field that is too long, in bytes.
+    pub(super) fn too_long(reason: Reason, field: impl Into<String>, most: usize) -> Self {
+        let message = format!("Too long: may not be more than {most} bytes");
+        Self {
+            reason,
+            field: field.into(),
+            message,
+        }
+    }
+
     /// A field whose value is none of those that are served.
     pub(super) fn unsupported<'a>(
         reason: Reason,

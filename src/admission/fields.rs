@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Placeholder, Policy, Reason, credential, denial::Cause, names};
-use crate::images::ImageReference;
+use super::{Placeholder, Policy, Reason, credential, denial::Cause, names, spec::Spec};
+use crate::{api::LONGEST_SPEC_BYTES, images::ImageReference};
 
 /// What judging an object has found.
 #[derive(Debug, Default)]
@@ -34,6 +34,21 @@ pub(super) fn quote(value: &Value) -> String {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// Judges how large the spec is. One that was too large already may stay so, or labels and finalizers
+/// could not be changed.
+pub(super) fn judge_size(spec: &Spec, old: Option<&Spec>, findings: &mut Findings) {
+    let most = old
+        .map_or(0, Spec::bytes)
+        .max(LONGEST_SPEC_BYTES);
+    if spec.bytes() > most {
+        findings.refuse(
+            Cause::too_long(Reason::SpecTooLarge, "spec", LONGEST_SPEC_BYTES).hint(
+                "put what is long where the agent can read it, such as a ConfigMap or the image",
+            ),
+        );
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Reason {
     ReferenceNotPermitted,
     /// An image that would run is outside the allowed registries.
     RegistryNotAllowed,
+    /// The spec has more bytes than a spec may have.
+    SpecTooLarge,
     /// The Agent that a pod is labelled with does not exist.
     UnknownAgent,
     /// `spec.runtime` is not in the matrix.
@@ -35,7 +37,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the alphabet.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ImageRequired,
         Self::InvalidImage,
         Self::InvalidProbe,
@@ -45,6 +47,7 @@ impl Reason {
         Self::PlaintextToken,
         Self::ReferenceNotPermitted,
         Self::RegistryNotAllowed,
+        Self::SpecTooLarge,
         Self::UnknownAgent,
         Self::UnknownRuntime,
         Self::UnknownTool,
@@ -65,6 +68,7 @@ impl Reason {
             Self::PlaintextToken => "PlaintextToken",
             Self::ReferenceNotPermitted => "ReferenceNotPermitted",
             Self::RegistryNotAllowed => "RegistryNotAllowed",
+            Self::SpecTooLarge => "SpecTooLarge",
             Self::UnknownAgent => "UnknownAgent",
             Self::UnknownRuntime => "UnknownRuntime",
             Self::UnknownTool => "UnknownTool",

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -45,6 +45,8 @@ pub(super) struct Spec {
     kept: Map<String, Value>,
     /// A fingerprint of everything else, but for what steers nothing that runs.
     rest: u64,
+    /// The length of all of it, as JSON without spaces.
+    bytes: usize,
 }
 
 impl Spec {
@@ -53,6 +55,11 @@ impl Spec {
         self.kept
             .get(name)
             .unwrap_or(&Value::Null)
+    }
+
+    /// How many bytes the spec has as JSON without spaces. A number counts as the longest one.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether these fields are the same in both.
@@ -86,23 +93,35 @@ impl<'de> Visitor<'de> for Members {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Spec, A::Error> {
         let mut kept = Map::new();
         let mut hasher = KEYS.build_hasher();
+        let mut harmless = KEYS.build_hasher();
+        let mut size = Size(BRACKETS);
         while let Some(name) = members.next_key::<Text<'de>>()? {
             let name = name.as_str();
+            size.member(name);
             let part = PARTS
                 .iter()
                 .find_map(|(field, member)| (*field == name).then_some(*member));
             let value = if SHORT.contains(&name) {
-                members.next_value_seed(Short)?
+                let value = members.next_value_seed(Short)?;
+                size.value(&value);
+                value
             } else if name == LIST {
-                members.next_value_seed(ShortList)?
+                let value = members.next_value_seed(ShortList)?;
+                size.value(&value);
+                value
             } else if HARMLESS.contains(&name) {
-                members.next_value::<IgnoredAny>()?;
+                members.next_value_seed(Fingerprint {
+                    hasher: &mut harmless,
+                    size: &mut size,
+                    keep: None,
+                })?;
                 continue;
             } else {
                 name.hash(&mut hasher);
                 let mut referred = Value::Null;
                 members.next_value_seed(Fingerprint {
                     hasher: &mut hasher,
+                    size: &mut size,
                     keep: part.map(|member| (member, &mut referred)),
                 })?;
                 let Some(member) = part.filter(|_| !referred.is_null()) else {
@@ -115,6 +134,7 @@ impl<'de> Visitor<'de> for Members {
         Ok(Spec {
             kept,
             rest: hasher.finish(),
+            bytes: size.0,
         })
     }
 }
@@ -144,6 +164,7 @@ impl<'de> DeserializeSeed<'de> for ShortList {
 /// Goes through a value and keeps nothing of it but, of a map, one member.
 struct Fingerprint<'h> {
     hasher: &'h mut DefaultHasher,
+    size: &'h mut Size,
     keep: Option<(&'static str, &'h mut Value)>,
 }
 
@@ -163,61 +184,79 @@ impl<'de> Visitor<'de> for Fingerprint<'_> {
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
+        self.size.0 += WORD;
         0_u8.hash(self.hasher);
         Ok(())
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.size.0 += WORD;
         (1_u8, value).hash(self.hasher);
         Ok(())
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.size.0 += NUMBER;
         (2_u8, value).hash(self.hasher);
         Ok(())
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.size.0 += NUMBER;
         (3_u8, value).hash(self.hasher);
         Ok(())
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.size.0 += NUMBER;
         (4_u8, value.to_bits()).hash(self.hasher);
         Ok(())
     }
 
     fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.size.text(value);
         (5_u8, value).hash(self.hasher);
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let hasher = self.hasher;
+        let Self { hasher, size, .. } = self;
+        size.0 += BRACKETS;
         6_u8.hash(hasher);
         while items
             .next_element_seed(Fingerprint {
                 hasher: &mut *hasher,
+                size: &mut *size,
                 keep: None,
             })?
             .is_some()
-        {}
+        {
+            size.0 += COMMA;
+        }
         7_u8.hash(hasher);
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let Self { hasher, mut keep } = self;
+        let Self {
+            hasher,
+            size,
+            mut keep,
+        } = self;
+        size.0 += BRACKETS;
         8_u8.hash(hasher);
         while let Some(name) = members.next_key::<Text<'de>>()? {
+            size.member(name.as_str());
             match &mut keep {
                 Some((member, kept)) if *member == name.as_str() => {
                     **kept = members.next_value_seed(Short)?;
+                    size.value(kept);
                 }
                 _ => {
                     name.as_str().hash(hasher);
                     members.next_value_seed(Fingerprint {
                         hasher: &mut *hasher,
+                        size: &mut *size,
                         keep: None,
                     })?;
                 }
@@ -225,6 +264,58 @@ impl<'de> Visitor<'de> for Fingerprint<'_> {
         }
         9_u8.hash(hasher);
         Ok(())
+    }
+}
+
+/// `{}` or `[]`.
+const BRACKETS: usize = 2;
+/// What follows a member or an item.
+const COMMA: usize = 1;
+/// `null`, `true` or `false`.
+const WORD: usize = 5;
+/// The longest number.
+const NUMBER: usize = 20;
+
+/// The bytes that a value has as JSON without spaces: at most by a few too many.
+struct Size(usize);
+
+impl Size {
+    /// A name, with what stands around it.
+    fn member(&mut self, name: &str) {
+        const COLON: usize = 1;
+        self.text(name);
+        self.0 += COLON + COMMA;
+    }
+
+    fn text(&mut self, text: &str) {
+        const QUOTES: usize = 2;
+        let escaped = |byte: u8| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+            0x00..0x20 => 6,
+            _ => 1,
+        };
+        self.0 += QUOTES + text.bytes().map(escaped).sum::<usize>();
+    }
+
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null | Value::Bool(_) => self.0 += WORD,
+            Value::Number(_) => self.0 += NUMBER,
+            Value::String(text) => self.text(text),
+            Value::Array(items) => {
+                self.0 += BRACKETS + items.len() * COMMA;
+                for item in items {
+                    self.value(item);
+                }
+            }
+            Value::Object(members) => {
+                self.0 += BRACKETS;
+                for (name, value) in members {
+                    self.member(name);
+                    self.value(value);
+                }
+            }
+        }
     }
 }
 
@@ -284,6 +375,24 @@ mod tests {
             ("/resources", json!([])),
         ] {
             assert!(!with(pointer, value.clone()), "{pointer} {value}");
+        }
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_json() {
+        for value in [
+            json!({}),
+            json!({"runtime": "Codex", "agentToken": {"secretRef": {"name": "a", "key": "b"}}}),
+            json!({"imagePullSecrets": [{"name": "a"}, {"name": "b"}], "paused": true, "tags": ["x"]}),
+            json!({"goal": {"inline": "a\"b\\c\n\u{1}ü語", "configMapKeyRef": {"name": "n", "key": "k"}}}),
+            json!({"nodeSelector": {"a": "b"}, "tools": [], "config": {"port": 5432, "x": null}}),
+        ] {
+            let written = value.to_string().len();
+            let bytes = spec(&value).bytes();
+            assert!(
+                (written..=written + 40).contains(&bytes),
+                "{value}: {written}, counted as {bytes}"
+            );
         }
     }
 

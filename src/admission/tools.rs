@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::{
     Policy, Reason,
     denial::Cause,
-    fields::{Findings, judge_image, judge_key_ref, quote, text},
+    fields::{Findings, judge_image, judge_key_ref, judge_size, quote, text},
     references::{Reference, ReferenceKind, named},
     review::Change,
     spec::Spec,
@@ -27,6 +27,8 @@ pub(super) struct ToolView {
 pub(super) fn judge(tool: &Change<ToolView>, policy: &Policy) -> Findings {
     let mut findings = Findings::default();
     let spec = &tool.new.spec;
+    let old = tool.old.as_ref().map(|old| &old.spec);
+    judge_size(spec, old, &mut findings);
     let credentials = credentials(spec);
     let is_unchanged = tool.old.as_ref().is_some_and(|old| {
         spec.is_same_in(&old.spec, &JUDGED) && credentials == self::credentials(&old.spec)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Toleration;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{KeyRef, LocalRef, Resources, Status};
@@ -83,9 +83,11 @@ pub struct AgentSpec {
     pub resources: Option<Resources>,
     /// Labels that the node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "node_selector")]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the pod tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub tolerations: Vec<Toleration>,
     /// The ServiceAccount that the pod runs as. Without it no API token is mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,7 +153,10 @@ impl Mode {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.inline) != has(self.configMapKeyRef)")
-        .message("exactly one of inline and configMapKeyRef must be set")
+        .message("exactly one of inline and configMapKeyRef must be set"),
+    validation = Rule::new("!has(self.inline) || bytes(self.inline).size() <= 65536")
+        .message("a goal must be no more than 65536 bytes (hint: put the rest where the agent can read it, and say where)")
+        .field_path(".inline")
 )]
 pub struct Goal {
     /// The goal itself.
@@ -167,9 +172,11 @@ pub struct Goal {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Model {
     /// Its name, as the runtime knows it.
+    #[schemars(length(max = 1024))]
     pub name: String,
     /// Who serves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub provider: Option<String>,
 }
 
@@ -196,6 +203,15 @@ impl AgentSpec {
         self.session_recording
             .is_some_and(|recording| recording.enabled)
     }
+}
+
+/// Labels of a node: a schema of maps takes limits of its values only in full.
+fn node_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 63},
+    })
 }
 
 /// Agents start paused, so that their author sees what would run before it runs.

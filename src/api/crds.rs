@@ -5,13 +5,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use super::{Agent, Rejection, Tool};
+use super::{Agent, Rejection, Tool, limits};
 
 /// The custom resource definitions, as they are installed.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     [Agent::crd(), Rejection::crd(), Tool::crd()]
         .map(without_null)
+        .map(with_limits)
         .into()
 }
 
@@ -34,6 +35,28 @@ fn without_null(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             .and_then(|validation| validation.open_api_v3_schema.as_mut());
         if let Some(schema) = schema {
             refuse_null(schema);
+        }
+    }
+    crd
+}
+
+/// Limits the fields whose types are Kubernetes' own.
+fn with_limits(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let properties = crd
+        .spec
+        .versions
+        .iter_mut()
+        .filter_map(|version| {
+            version
+                .schema
+                .as_mut()?
+                .open_api_v3_schema
+                .as_mut()
+        })
+        .filter_map(|schema| schema.properties.as_mut());
+    for (name, property) in properties.flat_map(BTreeMap::iter_mut) {
+        if matches!(name.as_str(), "spec" | "status") {
+            limits::limit(name, property);
         }
     }
     crd

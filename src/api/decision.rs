@@ -10,16 +10,19 @@ use crate::images::{Component, Resolution, Source};
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ImageDecision {
     /// Name of the container, or of the volume.
+    #[schemars(length(max = 253))]
     pub container: String,
     /// The component whose image it is.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", length(max = 253))]
     pub component: Component,
     /// The image reference, verbatim as the pod carries it.
+    #[schemars(length(max = 1024))]
     pub image: String,
     /// The rule that chose it.
     pub source: Source,
     /// The variable that the rule read, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub variable: Option<String>,
 }
 

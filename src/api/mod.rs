@@ -7,6 +7,7 @@
 mod agent;
 mod crds;
 mod decision;
+mod limits;
 mod quantity;
 mod rejection;
 mod secret;
@@ -18,6 +19,7 @@ pub use agent::{
 };
 pub use crds::{crds, to_yaml};
 pub use decision::ImageDecision;
+pub use limits::{LONGEST_CONDITION_MESSAGE, LONGEST_GOAL_BYTES, LONGEST_SPEC_BYTES};
 pub use quantity::{Amount, Resources};
 pub use rejection::{RejectedObject, Rejection, RejectionCause, RejectionDecision, RejectionSpec};
 pub use secret::{KeyRef, LocalRef};

@@ -37,19 +37,25 @@ pub struct RejectionSpec {
     /// What was refused.
     pub object: RejectedObject,
     /// What was asked for: CREATE or UPDATE.
+    #[schemars(length(max = 63))]
     pub operation: String,
     /// Who asked, as the API server authenticated them.
+    #[schemars(length(max = 1024))]
     pub user: String,
     /// What became of it.
     pub decision: RejectionDecision,
     /// Why: the first of the causes' reasons.
+    #[schemars(length(max = 253))]
     pub reason: String,
     /// The field that the first cause is about.
+    #[schemars(length(max = 1024))]
     pub field: String,
     /// The sentence that the user was shown.
+    #[schemars(length(max = 32768))]
     pub message: String,
     /// Every problem, in the order of the object's fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
     pub causes: Vec<RejectionCause>,
     /// The spec as it was submitted, credentials redacted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,8 +68,10 @@ pub struct RejectionSpec {
     #[schemars(range(min = 1))]
     pub count: i64,
     /// When it was refused first.
+    #[schemars(length(max = 64))]
     pub first_seen: Time,
     /// When it was refused last.
+    #[schemars(length(max = 64))]
     pub last_seen: Time,
 }
 
@@ -72,10 +80,13 @@ pub struct RejectionSpec {
 pub struct RejectedObject {
     /// API group; empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
     pub group: String,
     /// Kind.
+    #[schemars(length(max = 1024))]
     pub kind: String,
     /// Name, or `metadata.generateName` where it was to be generated.
+    #[schemars(length(max = 1024))]
     pub name: String,
 }
 
@@ -104,10 +115,13 @@ impl RejectionDecision {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct RejectionCause {
     /// Why it is refused.
+    #[schemars(length(max = 253))]
     pub reason: String,
     /// Path of the field.
+    #[schemars(length(max = 1024))]
     pub field: String,
     /// What is wrong, and what to do.
+    #[schemars(length(max = 32768))]
     pub message: String,
 }
 

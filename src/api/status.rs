@@ -13,6 +13,7 @@ pub struct Status {
     pub phase: Option<Phase>,
     /// Ready pods of wanted pods: `1/1`, `0/1`, or `0/0` where none is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub ready: Option<String>,
     /// The `metadata.generation` that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,10 +21,11 @@ pub struct Status {
     /// The image of each container and the rule that chose it, the main container first: as
     /// recorded on the pod, or, before there is one, as it would be chosen now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub images: Vec<ImageDecision>,
     /// `Accepted`, `Ready` and `ImagesCurrent`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 

@@ -52,9 +52,11 @@ pub struct ToolSpec {
     pub image: Option<String>,
     /// What it is for, in a person's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub description: Option<String>,
     /// Words to find it by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 253)))]
     pub tags: Vec<String>,
     /// Readiness probe of a custom Tool's container. It may name no host: the kubelet asks the Tool's own
     /// pod.
@@ -75,6 +77,7 @@ pub struct ToolSpec {
 pub struct ToolConfig {
     /// Host name or address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub hostname: Option<String>,
     /// TCP port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,12 +85,15 @@ pub struct ToolConfig {
     pub port: Option<i32>,
     /// User to connect as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub username: Option<String>,
     /// Database to open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub database_name: Option<String>,
     /// TLS mode, in the words of the Tool's own driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub ssl_mode: Option<String>,
     /// The Secret and key that hold the password or token.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     admission::hide_credentials,
-    api::{ConditionType, ImageDecision, Status},
+    api::{ConditionType, ImageDecision, LONGEST_CONDITION_MESSAGE, Status},
 };
 
 /// The status as it should be. `now` is for the conditions that change.
@@ -117,7 +117,10 @@ impl Finding {
         Condition {
             last_transition_time: Time(since.unwrap_or(now)),
             // The kubelet and the API server repeat what they cannot make sense of.
-            message: hide_credentials(&self.message).into_owned(),
+            message: hide_credentials(&self.message)
+                .chars()
+                .take(LONGEST_CONDITION_MESSAGE)
+                .collect(),
             observed_generation: subject.generation,
             reason: self.reason,
             status: self.status.to_owned(),

@@ -20,6 +20,9 @@ use super::{cause::Cause, path::Path};
 /// The functions of CEL, which take far longer to set up than any rule takes to run.
 static CONTEXT: LazyLock<Context<'static, 'static>> = LazyLock::new(Context::default);
 
+/// What the API server says of a number with a fraction, however small, where a rule is to look at it.
+const NEITHER: &str = "invalid data, expected XIntOrString value to be either a string or integer";
+
 /// A rule, and what is said where it does not hold.
 pub(super) struct Rule {
     program: Program,
@@ -48,25 +51,37 @@ impl Rule {
 
     /// Says what is wrong, where the rule does not hold for `value`.
     pub(super) fn judge(&self, value: &Value, path: &Path<'_>) -> Option<Cause> {
-        let mut context = CONTEXT.new_inner_scope();
-        context.add_variable_as_val("self", borrowed(value));
-        let broken = match self.program.execute(&context) {
-            Ok(CelValue::Bool(true)) => return None,
-            Ok(CelValue::Bool(false)) => Ok(()),
-            Ok(_) => Err("no boolean".to_owned()),
-            Err(error) => Err(error.to_string()),
+        let broken = match self.holds(value) {
+            Ok(true) => return None,
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
         };
         let field = format!("{path}{}", self.field);
         let field = field.trim_start_matches('.');
         let field = if field.is_empty() { "<nil>" } else { field };
         Some(match broken {
             Ok(()) => self.cause(field, value),
+            // The API server shows the type in the place of the value, and such a field has none.
             Err(error) => Cause::invalid(
                 field,
-                None,
+                Some(&Value::from("")),
                 &format!("{error} evaluating rule: {}", self.message),
             ),
         })
+    }
+
+    fn holds(&self, value: &Value) -> Result<bool, String> {
+        // Rules are about objects, texts, and numbers that may be texts.
+        if value.is_f64() {
+            return Err(NEITHER.to_owned());
+        }
+        let mut context = CONTEXT.new_inner_scope();
+        context.add_variable_as_val("self", borrowed(value));
+        match self.program.execute(&context) {
+            Ok(CelValue::Bool(holds)) => Ok(holds),
+            Ok(_) => Err("no boolean".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn cause(&self, field: &str, value: &Value) -> Cause {
@@ -87,10 +102,10 @@ fn borrowed(value: &Value) -> Box<dyn Val + '_> {
         Value::Null => Box::new(CelNull),
         Value::Bool(is) => Box::new(CelBool::from(*is)),
         Value::Number(number) => {
-            if let Some(number) = number.as_u64() {
-                Box::new(CelUInt::from(number))
-            } else if let Some(number) = number.as_i64() {
+            if let Some(number) = number.as_i64() {
                 Box::new(CelInt::from(number))
+            } else if let Some(number) = number.as_u64() {
+                Box::new(CelUInt::from(number))
             } else {
                 Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::NAN)))
             }

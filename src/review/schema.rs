@@ -33,6 +33,7 @@ struct Node {
     most_characters: Option<i64>,
     least_characters: Option<i64>,
     most_items: Option<i64>,
+    most_members: Option<i64>,
     maximum: Option<f64>,
     minimum: Option<f64>,
     pattern: Option<Regex>,
@@ -150,6 +151,7 @@ impl Node {
             most_characters: schema.max_length,
             least_characters: schema.min_length,
             most_items: schema.max_items,
+            most_members: schema.max_properties,
             maximum: schema.maximum,
             minimum: schema.minimum,
             // Every pattern of the CRDs compiles, which a test holds.
@@ -265,6 +267,11 @@ impl Node {
             causes.push(Cause::unsupported(path, value, &self.allowed));
         }
         if let Value::Object(members) = value {
+            if let Some(most) = self.most_members
+                && members.len() as u64 > most.unsigned_abs()
+            {
+                causes.push(Cause::too_many(path, members.len(), most));
+            }
             for (name, value) in members {
                 if let Some(node) = self.member(name) {
                     node.judge(value, &Path::Member(path, name), causes);
@@ -282,7 +289,7 @@ impl Node {
         let found = type_of(value);
         let is_whole = value
             .as_f64()
-            .is_some_and(|number| number.fract() == 0.0);
+            .is_some_and(is_nearly_whole);
         let fits = self.types.is_empty()
             || self.types.contains(&found)
             || (found == "number" && is_whole && self.types.contains(&"integer"))
@@ -395,6 +402,19 @@ fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }
 
+/// Whether the API server takes a number for a whole one (`IsFloat64AJSONInteger` in
+/// `github.com/go-openapi/swag`).
+fn is_nearly_whole(number: f64) -> bool {
+    const LARGEST: f64 = 9_007_199_254_740_991.0;
+    const PRECISION: f64 = 1e-9;
+    if number.abs() > LARGEST {
+        return false;
+    }
+    let whole = number.trunc();
+    let sum = number.abs() + whole.abs();
+    number.fract() == 0.0 || (whole != 0.0 && number.fract().abs() / sum < PRECISION)
+}
+
 fn is_of_format(number: f64, format: &str) -> bool {
     match format {
         "int32" => {
@@ -493,7 +513,6 @@ mod tests {
             let unjudged = [
                 schema.min_items.is_some(),
                 schema.unique_items.is_some(),
-                schema.max_properties.is_some(),
                 schema.min_properties.is_some(),
                 schema.multiple_of.is_some(),
                 schema.exclusive_maximum.is_some(),

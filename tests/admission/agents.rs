@@ -210,3 +210,28 @@ fn a_field_that_is_too_long_to_be_judged_is_refused() {
     .to_string();
     assert!(Review::parse(body.as_bytes()).is_ok());
 }
+
+#[test]
+fn a_spec_that_is_too_large_is_refused_and_may_stay_what_it_was() {
+    let of = |bytes: usize, paused: bool| {
+        let key = "k".repeat(bytes);
+        agent(
+            &json!({"runtime": "Codex", "agentToken": token(), "paused": paused, "nodeSelector": {key: "v"}}),
+        )
+    };
+    let small = of(1024, true);
+    let large = of(128 * 1024, true);
+    assert_snapshot!(causes("agents", &large), @"SpecTooLarge spec: Too long: may not be more than 131072 bytes (hint: put what is long where the agent can read it, such as a ConfigMap or the image)");
+    let world = World::default();
+    let is_admitted = |new: &Value, old: &Value| {
+        let response = world.ask(Webhook::Mutate, &review("agents", "UPDATE", new, Some(old)));
+        response["allowed"] == json!(true)
+    };
+    assert!(is_admitted(&large, &large), "labels can be changed");
+    assert!(is_admitted(&small, &large), "it can become smaller");
+    assert!(is_admitted(&of(128 * 1024 - 9, false), &large));
+    assert!(!is_admitted(&large, &small), "it cannot become so");
+    assert!(!is_admitted(&of(129 * 1024, true), &large), "nor larger");
+    let harmless = json!({"type": "redis", "description": "d".repeat(128 * 1024)});
+    assert!(causes("tools", &tool(&harmless)).starts_with("SpecTooLarge spec: "));
+}

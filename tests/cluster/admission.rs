@@ -34,7 +34,13 @@ async fn each_refusal_says_what_kubernetes_would_and_what_to_do(
         &json!({"runtime": "Codex", "agentToken": token()}),
     ))
     .await?;
-    for (object, reason, field) in refusals() {
+    let large =
+        json!({"type": "redis", "probe": {"exec": {"command": vec!["x".repeat(4096); 33]}}});
+    let too_large = (tool("a", &large), "SpecTooLarge", "spec");
+    for (object, reason, field) in refusals()
+        .into_iter()
+        .chain([too_large])
+    {
         let status = ns
             .refused(&object)
             .await
