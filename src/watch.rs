@@ -1,5 +1,9 @@
 //! A watch that goes on whatever happens, and says once that it fails.
 
+mod events;
+mod listing;
+mod split;
+
 use std::fmt::Debug;
 
 use futures::StreamExt;
@@ -16,9 +20,20 @@ use tracing::{debug, info, warn};
 /// The code that an API server answers with where it no longer knows how things were.
 const GONE: u16 = 410;
 
-/// How many objects are listed at a time. Each is held whole until what is kept of it has been taken,
-/// and the memory for that is not given back.
+/// How many objects an API server is asked for at a time. It holds all of them, and here only one is held
+/// whole.
 const PAGE: u32 = 100;
+
+/// An object that can be watched.
+pub(crate) trait Watched:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+}
 
 /// Every object of a kind, listed in small pages.
 pub(crate) fn everything() -> watcher::Config {
@@ -34,16 +49,14 @@ pub(crate) fn named(name: &str) -> watcher::Config {
 /// it is dropped.
 ///
 /// RBAC: `list`, `watch` on the kind.
-pub(crate) async fn follow<K>(
+pub(crate) async fn follow<K: Watched>(
     api: Api<K>,
     config: watcher::Config,
     trim: fn(&mut K),
     mut on_event: impl FnMut(Event<K>),
-) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-{
+) {
     let kind = K::kind(&());
-    let mut events = watcher::watcher(api, config)
+    let mut events = events::events(api, config)
         .default_backoff()
         .modify(trim)
         .boxed();
@@ -90,3 +103,6 @@ fn hint(error: &watcher::Error) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests;
