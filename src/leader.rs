@@ -19,7 +19,7 @@ use kube::{
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::api::MANAGER;
+use crate::api::{MANAGER, Readable};
 
 /// The Lease that the leader holds, in the manager's own namespace.
 pub const LEASE: &str = MANAGER;
@@ -35,13 +35,15 @@ const RENEW_DEADLINE: Duration = LEASE_DURATION.saturating_sub(RENEW_GRACE);
 pub(crate) const RENEW_PERIOD: Duration = Duration::from_secs(2);
 /// How often a candidate looks, so how soon it notices that the Lease was released.
 const POLL_PERIOD: Duration = Duration::from_secs(1);
+/// Whoever holds a Lease that cannot be read; no replica is called so.
+const UNKNOWN_HOLDER: &str = "(unreadable)";
 /// A request that takes longer is given up.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A replica that would lead.
 #[derive(Clone)]
 pub struct Candidate {
-    leases: Api<Lease>,
+    leases: Api<Readable<Lease>>,
     identity: String,
 }
 
@@ -157,7 +159,7 @@ impl Candidate {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let Some(mut lease) = self.leases.get_opt(LEASE).await? else {
+        let Some(mut lease) = self.read().await? else {
             let lease = Lease {
                 metadata: ObjectMeta {
                     name: Some(LEASE.to_owned()),
@@ -166,7 +168,7 @@ impl Candidate {
                 spec: Some(claim(None, &self.identity, Timestamp::now())),
             };
             self.leases
-                .create(&params, &lease)
+                .create(&params, &Readable::Read(lease))
                 .await?;
             return Ok(true);
         };
@@ -176,9 +178,25 @@ impl Candidate {
         lease.spec = Some(claim(lease.spec.as_ref(), &self.identity, Timestamp::now()));
         // It carries the resourceVersion that was read: of two candidates only one succeeds.
         self.leases
-            .replace(LEASE, &params, &lease)
+            .replace(LEASE, &params, &Readable::Read(lease))
             .await?;
         Ok(true)
+    }
+
+    /// The Lease, if it is there. One that this version cannot read has a holder that nobody knows.
+    async fn read(&self) -> Result<Option<Lease>, kube::Error> {
+        let lease = self.leases.get_opt(LEASE).await?;
+        Ok(lease.map(|lease| {
+            lease
+                .read()
+                .unwrap_or_else(|unread| Lease {
+                    metadata: unread.metadata,
+                    spec: Some(LeaseSpec {
+                        holder_identity: Some(UNKNOWN_HOLDER.to_owned()),
+                        ..LeaseSpec::default()
+                    }),
+                })
+        }))
     }
 
     /// Whether the Lease is free, ours, or has not changed for its whole duration.
@@ -211,7 +229,7 @@ impl Candidate {
     /// Gives the Lease back, if this replica holds it, so that the next one leads at once.
     async fn release(&self) {
         let release = async {
-            let Some(mut lease) = self.leases.get_opt(LEASE).await? else {
+            let Some(mut lease) = self.read().await? else {
                 return Ok(());
             };
             if holder(&lease) != Some(self.identity.as_str()) {
@@ -227,7 +245,7 @@ impl Candidate {
                 ..PostParams::default()
             };
             self.leases
-                .replace(LEASE, &params, &lease)
+                .replace(LEASE, &params, &Readable::Read(lease))
                 .await?;
             info!(identity = self.identity, "the Lease was released");
             Ok::<_, kube::Error>(())
@@ -311,6 +329,22 @@ mod tests {
 
     fn candidate(api: &FakeApi) -> Candidate {
         Candidate::new(api.client(), "agentkube-system", "me".to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_cannot_be_read_is_taken_once_it_no_longer_changes() {
+        let api = FakeApi::default();
+        let newer = json!({
+            "metadata": {"name": LEASE, "resourceVersion": "1"},
+            "spec": {"holderIdentity": "other", "renewTime": "9999-12-31T23:59:59.000000Z"},
+        });
+        api.on("GET", "/leases/", Reply::ok(newer));
+        let candidate = candidate(&api);
+        let lease = candidate.read().await.unwrap().unwrap();
+        assert_eq!(holder(&lease), Some(UNKNOWN_HOLDER));
+        let (mut sighting, now) = (None, Instant::now());
+        assert!(!candidate.may_take(&lease, &mut sighting, now));
+        assert!(candidate.may_take(&lease, &mut sighting, now + LEASE_DURATION));
     }
 
     #[tokio::test]

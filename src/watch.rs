@@ -3,6 +3,10 @@
 mod events;
 mod listing;
 mod split;
+mod unreadable;
+
+pub use unreadable::UnreadableObjects;
+pub(crate) use unreadable::{MaybeUnreadable, Unreadable};
 
 use std::fmt::Debug;
 

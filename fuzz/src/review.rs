@@ -12,7 +12,7 @@ use crate::{
 const WEBHOOKS: [Webhook; 3] = [Webhook::Mutate, Webhook::RewriteDefaults, Webhook::Validate];
 
 /// The reasons that a denial may give.
-const REASONS: [&str; 14] = [
+const REASONS: [&str; 15] = [
     "ImageRequired",
     "InvalidImage",
     "InvalidProbe",
@@ -27,6 +27,7 @@ const REASONS: [&str; 14] = [
     "UnknownRuntime",
     "UnknownTool",
     "UnknownToolType",
+    "Unreadable",
 ];
 
 /// The reason beside [`REASONS`] that is about pods alone.

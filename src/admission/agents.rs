@@ -21,6 +21,14 @@ pub(super) struct AgentView {
     spec: Spec,
 }
 
+impl AgentView {
+    /// Whether all that steers what runs is the same in both.
+    pub(super) fn steers_the_same_as(&self, other: &Self) -> bool {
+        self.spec
+            .steers_the_same_as(&other.spec)
+    }
+}
+
 /// Judges an Agent that is created or updated.
 pub(super) fn judge(agent: &Change<AgentView>, policy: &Policy) -> Findings {
     let mut findings = Findings::default();

@@ -1,13 +1,13 @@
 use super::{
     Authority, Cause, Denial, Enforcement, ObjectState, Owners, Patch, Policy, Review, Subject,
-    agents,
+    agents, credential,
     fields::Findings,
     names,
     pods::{self, OwnerKind, Place, PodOwner},
     review::Target,
     tools,
 };
-use crate::api::ImageDecision;
+use crate::api::{AGENT_LABEL, ImageDecision, TOOL_LABEL};
 
 /// The calls that an API server makes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -162,6 +162,35 @@ impl Review<'_> {
     }
 }
 
+/// Refuses a pod whose Agent or Tool this version cannot read: nobody can tell what it should run.
+/// `field` is the path of what cannot be read.
+#[must_use]
+pub fn refuse_unreadable_owner(
+    review: &Review<'_>,
+    kind: &str,
+    name: &str,
+    field: &str,
+) -> Decision {
+    let label = if kind == "Tool" {
+        TOOL_LABEL
+    } else {
+        AGENT_LABEL
+    };
+    let name = credential::quote(name);
+    let field = credential::hide_credentials(field);
+    let cause = Cause::unreadable(
+        format!("metadata.labels[{label}]"),
+        &format!("this version of agentkube cannot read {field} of {kind} {name}"),
+    )
+    .hint(&format!(
+        "correct that field of the {kind}, or run the release that wrote it"
+    ));
+    Decision::deny(Denial {
+        subject: review.subject(),
+        causes: vec![cause],
+    })
+}
+
 /// Decides a review.
 ///
 /// Agents and Tools are judged by the same rules in both webhooks: in the first because the
@@ -207,6 +236,10 @@ pub fn decide(
                 .iter()
                 .map(ToString::to_string),
         );
+    }
+    // Not before: what the schema refuses is better said by it.
+    if webhook == Webhook::Validate && causes.is_empty() {
+        causes.extend(review.unreadable());
     }
     let outcome = if causes.is_empty() {
         let pods::Mutation { patch, images } = mutate(webhook, review, &places, owners, policy);

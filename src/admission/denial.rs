@@ -134,6 +134,15 @@ impl Cause {
         }
     }
 
+    /// A field that this version cannot read, whatever it holds.
+    pub(super) fn unreadable(field: impl Into<String>, detail: &str) -> Self {
+        Self {
+            reason: Reason::Unreadable,
+            field: field.into(),
+            message: format!("Invalid value: {detail}"),
+        }
+    }
+
     /// A field whose value is none of those that are served.
     pub(super) fn unsupported<'a>(
         reason: Reason,

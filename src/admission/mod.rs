@@ -30,7 +30,9 @@ mod tools;
 pub use answer::{answer, unavailable};
 pub use bounded::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES};
 pub use credential::{hide_credentials, looks_like_credential};
-pub use decide::{Conflict, Decision, Outcome, Wanted, Wants, Webhook, decide};
+pub use decide::{
+    Conflict, Decision, Outcome, Wanted, Wants, Webhook, decide, refuse_unreadable_owner,
+};
 pub use denial::{Cause, Denial, Subject};
 pub use facts::{AgentFacts, ObjectState, Owners, ToolFacts};
 pub use patch::Patch;

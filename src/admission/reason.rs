@@ -31,13 +31,15 @@ pub enum Reason {
     UnknownTool,
     /// `spec.type` is not a type of Tool.
     UnknownToolType,
+    /// An Agent or Tool that this version cannot read, or a pod of one.
+    Unreadable,
     /// A placeholder image that admission cannot replace, or that is still there afterwards.
     UnresolvedPlaceholder,
 }
 
 impl Reason {
     /// Every reason, in the order of the alphabet.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ImageRequired,
         Self::InvalidImage,
         Self::InvalidProbe,
@@ -52,6 +54,7 @@ impl Reason {
         Self::UnknownRuntime,
         Self::UnknownTool,
         Self::UnknownToolType,
+        Self::Unreadable,
         Self::UnresolvedPlaceholder,
     ];
 
@@ -73,6 +76,7 @@ impl Reason {
             Self::UnknownRuntime => "UnknownRuntime",
             Self::UnknownTool => "UnknownTool",
             Self::UnknownToolType => "UnknownToolType",
+            Self::Unreadable => "Unreadable",
             Self::UnresolvedPlaceholder => "UnresolvedPlaceholder",
         }
     }

@@ -3,17 +3,19 @@ use std::{
     collections::BTreeMap,
 };
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use super::{
     Denial, Reason, Subject,
     agents::AgentView,
     bounded::{MOST_ENTRIES, TOO_MUCH},
+    credential,
     denial::Cause,
     pods::{self, PodView, Scope},
     tools::ToolView,
 };
+use crate::api::{AgentSpec, ToolSpec, unreadable_field};
 
 /// The only version of the review protocol that is served.
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
@@ -156,6 +158,27 @@ enum Object<'a> {
     Held(&'a Value),
     /// As it stands in a body.
     Written(&'a RawValue),
+}
+
+/// The part of an object that its author wrote.
+#[derive(Deserialize)]
+struct SpecOf<S> {
+    #[expect(dead_code, reason = "whether it can be read is all that is asked")]
+    spec: S,
+}
+
+impl Object<'_> {
+    /// The first field that keeps the object from being read as a `T`.
+    fn unreadable_field<T: DeserializeOwned>(self) -> Option<String> {
+        match self {
+            Self::Held(object) => unreadable_field::<T, _>(object),
+            // Almost all can be read, and finding the field takes longer.
+            Self::Written(object) if serde_json::from_str::<T>(object.get()).is_ok() => None,
+            Self::Written(object) => {
+                unreadable_field::<T, _>(&mut serde_json::Deserializer::from_str(object.get()))
+            }
+        }
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
@@ -327,6 +350,28 @@ impl<'a> Review<'a> {
         }
     }
 
+    /// What keeps the spec of an Agent or a Tool from being read by everybody else in this program. One
+    /// that was there before may stay, or its labels and finalizers could not be changed.
+    pub(super) fn unreadable(&self) -> Option<Cause> {
+        let object = self.request.object?;
+        let field = match &self.target {
+            Target::Agent(change) if !change.is_settled(AgentView::steers_the_same_as) => {
+                object.unreadable_field::<SpecOf<AgentSpec>>()
+            }
+            Target::Tool(change) if !change.is_settled(ToolView::steers_the_same_as) => {
+                object.unreadable_field::<SpecOf<ToolSpec>>()
+            }
+            _ => None,
+        }?;
+        let field = credential::hide_credentials(&field).into_owned();
+        let detail = "this version of agentkube cannot read it, although the schema takes it";
+        Some(
+            Cause::unreadable(field, detail).hint(
+                "write a number without a fraction, and a quantity as a text such as \"500m\"",
+            ),
+        )
+    }
+
     /// The kind of the object, from the closed set that is served; for metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -429,6 +474,15 @@ impl<'a> Target<'a> {
         } else {
             Self::Pod(Box::new(pod), scope)
         }
+    }
+}
+
+impl<T> Change<T> {
+    /// Whether the object was there before, and is the same by this measure.
+    fn is_settled(&self, is_same: impl Fn(&T, &T) -> bool) -> bool {
+        self.old
+            .as_ref()
+            .is_some_and(|old| is_same(&self.new, old))
     }
 }
 

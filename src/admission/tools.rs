@@ -23,6 +23,14 @@ pub(super) struct ToolView {
     spec: Spec,
 }
 
+impl ToolView {
+    /// Whether all that steers what runs is the same in both.
+    pub(super) fn steers_the_same_as(&self, other: &Self) -> bool {
+        self.spec
+            .steers_the_same_as(&other.spec)
+    }
+}
+
 /// Judges a Tool that is created or updated.
 pub(super) fn judge(tool: &Change<ToolView>, policy: &Policy) -> Findings {
     let mut findings = Findings::default();

@@ -27,6 +27,22 @@ pub struct ImageDecision {
 }
 
 impl ImageDecision {
+    /// The most that a status holds.
+    pub(crate) const MOST: usize = 64;
+
+    /// Whether a status can hold it.
+    pub(crate) fn fits(&self) -> bool {
+        const NAME: usize = 253;
+        const IMAGE: usize = 1024;
+        let length = |text: &str| text.chars().count();
+        length(&self.container) <= NAME
+            && length(&self.image) <= IMAGE
+            && self
+                .variable
+                .as_deref()
+                .is_none_or(|name| length(name) <= NAME)
+    }
+
     /// Says that `container` runs what was resolved.
     #[must_use]
     pub fn new(container: &str, resolution: Resolution) -> Self {

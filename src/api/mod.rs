@@ -7,8 +7,10 @@
 mod agent;
 mod crds;
 mod decision;
+mod lenient;
 mod limits;
 mod quantity;
+mod readable;
 mod rejection;
 mod secret;
 mod status;
@@ -21,6 +23,7 @@ pub use crds::{crds, to_yaml};
 pub use decision::ImageDecision;
 pub use limits::{LONGEST_CONDITION_MESSAGE, LONGEST_GOAL_BYTES, LONGEST_SPEC_BYTES};
 pub use quantity::{Amount, Resources};
+pub(crate) use readable::{Readable, UnreadableObject, unreadable_field};
 pub use rejection::{RejectedObject, Rejection, RejectionCause, RejectionDecision, RejectionSpec};
 pub use secret::{KeyRef, LocalRef};
 pub use status::{ConditionType, Phase, Status};

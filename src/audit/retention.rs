@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use kube::{
-    Api, Client,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Preconditions},
     runtime::watcher::Event,
 };
@@ -19,7 +19,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{RejectionMetrics, Retention};
-use crate::api::Rejection;
+use crate::{
+    api::{Readable, Rejection},
+    watch::UnreadableObjects,
+};
 
 /// How often the ages are looked at.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -34,7 +37,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// leader only.
 ///
 /// RBAC, in every namespace: `list`, `watch`, `delete` on rejections.
-pub async fn retain(client: Client, retention: Retention, metrics: RejectionMetrics) {
+pub async fn retain(
+    client: Client,
+    retention: Retention,
+    metrics: RejectionMetrics,
+    unreadable: &UnreadableObjects,
+) {
     let keeper = Keeper {
         client: client.clone(),
         retention,
@@ -42,11 +50,13 @@ pub async fn retain(client: Client, retention: Retention, metrics: RejectionMetr
         trail: Mutex::default(),
         has_changed: Notify::new(),
     };
+    let mut unreadable = unreadable.of("Rejection");
     let watch = crate::watch::follow(
-        Api::<Rejection>::all(client),
+        Api::<Readable<Rejection>>::all(client),
         crate::watch::everything(),
         trim,
         |event| {
+            unreadable.see(&event);
             keeper.trail().apply(event);
             keeper.has_changed.notify_one();
         },
@@ -55,9 +65,11 @@ pub async fn retain(client: Client, retention: Retention, metrics: RejectionMetr
 }
 
 /// Drops what is not read, before it is kept.
-fn trim(rejection: &mut Rejection) {
-    rejection.metadata.managed_fields = None;
-    rejection.spec.submitted = None;
+fn trim(rejection: &mut Readable<Rejection>) {
+    rejection.meta_mut().managed_fields = None;
+    if let Readable::Read(rejection) = rejection {
+        rejection.spec.submitted = None;
+    }
 }
 
 struct Keeper {
@@ -172,21 +184,17 @@ struct Mark {
 }
 
 impl Trail {
-    fn apply(&mut self, event: Event<Rejection>) {
+    fn apply(&mut self, event: Event<Readable<Rejection>>) {
         match event {
             Event::Init => self.listed.clear(),
-            Event::InitApply(rejection) => insert(&mut self.listed, rejection),
+            Event::InitApply(rejection) => insert(&mut self.listed, &rejection),
             Event::InitDone => self.namespaces = std::mem::take(&mut self.listed),
-            Event::Apply(rejection) => insert(&mut self.namespaces, rejection),
+            Event::Apply(rejection) => insert(&mut self.namespaces, &rejection),
             Event::Delete(rejection) => {
                 let namespace = rejection
-                    .metadata
-                    .namespace
+                    .namespace()
                     .unwrap_or_default();
-                let name = rejection
-                    .metadata
-                    .name
-                    .unwrap_or_default();
+                let name = rejection.name_any();
                 if let Some(marks) = self.namespaces.get_mut(&namespace) {
                     marks.remove(&name);
                     if marks.is_empty() {
@@ -242,29 +250,33 @@ impl Trail {
     }
 }
 
-fn insert(namespaces: &mut BTreeMap<String, BTreeMap<String, Mark>>, rejection: Rejection) {
-    let mark = Mark {
-        last_seen: rejection.spec.last_seen.0,
-        version: rejection
+fn insert(
+    namespaces: &mut BTreeMap<String, BTreeMap<String, Mark>>,
+    rejection: &Readable<Rejection>,
+) {
+    let last_seen = match rejection {
+        Readable::Read(rejection) => rejection.spec.last_seen.0,
+        // Of another version: it is as old as it is at least.
+        Readable::Unread(unread) => unread
             .metadata
-            .resource_version
+            .creation_timestamp
+            .as_ref()
+            .map_or_else(Timestamp::now, |time| time.0),
+    };
+    let mark = Mark {
+        last_seen,
+        version: rejection
+            .resource_version()
             .unwrap_or_default(),
     };
     namespaces
         .entry(
             rejection
-                .metadata
-                .namespace
+                .namespace()
                 .unwrap_or_default(),
         )
         .or_default()
-        .insert(
-            rejection
-                .metadata
-                .name
-                .unwrap_or_default(),
-            mark,
-        );
+        .insert(rejection.name_any(), mark);
 }
 
 #[cfg(test)]
@@ -274,7 +286,7 @@ mod tests {
     use super::*;
     use crate::fake_api::{Api as FakeApi, Reply};
 
-    fn rejection(namespace: &str, name: &str, last_seen: i64) -> Rejection {
+    fn rejection(namespace: &str, name: &str, last_seen: i64) -> Readable<Rejection> {
         let last_seen = Timestamp::from_second(last_seen).unwrap();
         serde_json::from_value(json!({
             "apiVersion": "agentkube.io/v1alpha1",
@@ -310,6 +322,26 @@ mod tests {
         per_namespace: 2,
         max_age: Duration::from_secs(100),
     };
+
+    #[test]
+    fn one_of_another_version_is_as_old_as_it_is_at_least() {
+        let newer = |name: &str, created: &str| -> Readable<Rejection> {
+            serde_json::from_value(json!({
+                "metadata": {"namespace": "a", "name": name, "resourceVersion": "7", "creationTimestamp": created},
+                "spec": {"decision": "newer"},
+            }))
+            .unwrap()
+        };
+        let mut trail = Trail::default();
+        let old = newer("old", "1970-01-01T00:00:00Z");
+        assert!(old.unreadable().is_some());
+        trail.apply(Event::Apply(old));
+        trail.apply(Event::Apply(newer("new", "1970-01-01T00:15:00Z")));
+        assert_eq!(
+            gone(&trail, RETENTION, 950),
+            [("a/old".to_owned(), Why::Age)]
+        );
+    }
 
     #[test]
     fn the_oldest_of_a_full_namespace_go_and_so_does_what_is_too_old() {

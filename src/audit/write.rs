@@ -7,7 +7,7 @@ use kube::{
 use thiserror::Error;
 
 use super::identity::Identity;
-use crate::api::{MANAGER, Rejection, RejectionSpec};
+use crate::api::{MANAGER, Readable, Rejection, RejectionSpec};
 
 /// How often a write is tried where other replicas write the same.
 const ATTEMPTS: usize = 5;
@@ -42,15 +42,23 @@ pub(super) async fn write(
         ..PostParams::default()
     };
     let mut last = None;
+    let readable: Api<Readable<Rejection>> = Api::namespaced(client.clone(), &identity.namespace);
     for _ in 0..ATTEMPTS {
-        let known = rejections
+        let known = readable
             .get_opt(&identity.name)
             .await
             .map_err(failure)?;
         let written = if let Some(known) = known {
-            let joined = Rejection {
-                spec: join(&known.spec, denied),
-                metadata: known.metadata,
+            let joined = match known.read() {
+                Ok(known) => Rejection {
+                    spec: join(&known.spec, denied),
+                    metadata: known.metadata,
+                },
+                // Another version wrote it, and nobody can tell what it says: it begins anew.
+                Err(unread) => Rejection {
+                    spec: denied.clone(),
+                    metadata: unread.metadata,
+                },
             };
             rejections
                 .replace(&identity.name, &params, &joined)

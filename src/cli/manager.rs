@@ -362,9 +362,10 @@ impl Replica {
             self.client.clone(),
             self.shutdown.clone(),
         );
+        let unreadable = self.metrics.unreadable();
         self.tasks.spawn("index", async move {
             tokio::select! {
-                () = index.watch(client) => {}
+                () = index.watch(client, &unreadable) => {}
                 () = shutdown.finished() => {}
             }
         });
@@ -453,10 +454,16 @@ impl Replica {
             }
             let candidate = Candidate::new(client.clone(), &namespace, identity.clone());
             let expression = policy.suspects();
+            let unreadable = metrics.unreadable();
             let lead = async || {
                 futures::join!(
-                    reconciler::run(client.clone(), policy.clone(), identity.clone()),
-                    retain(client.clone(), retention, metrics.rejections()),
+                    reconciler::run(
+                        client.clone(),
+                        policy.clone(),
+                        identity.clone(),
+                        &unreadable
+                    ),
+                    retain(client.clone(), retention, metrics.rejections(), &unreadable),
                     suspects::single_out(client.clone(), &expression),
                 );
             };

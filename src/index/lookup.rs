@@ -4,8 +4,15 @@ use kube::{Api, Client};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Index, Store, watch::Indexed};
-use crate::admission::{AgentFacts, Owners, ToolFacts, Wanted, Wants, credential::quote};
+use super::{
+    Index, Store,
+    store::Entry,
+    watch::{Indexed, entry},
+};
+use crate::{
+    admission::{AgentFacts, Owners, ToolFacts, Wanted, Wants, credential::quote},
+    api::Readable,
+};
 
 /// The objects that a decision depends on, as far as they exist.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +44,16 @@ pub enum LookupError {
         kind: &'static str,
         /// Its name, as a message shows it.
         name: String,
+    },
+    /// The object is there, and this version cannot read it. Asking again changes nothing.
+    #[error("this version cannot read {field} of {kind} {}", quote(.name))]
+    Unreadable {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The path of the field that cannot be read.
+        field: String,
     },
 }
 
@@ -100,21 +117,27 @@ impl Finder<'_> {
         let Some(wanted) = wanted else {
             return Ok(None);
         };
-        let known = store
-            .find(self.namespace, wanted.name)
-            .filter(|facts| {
-                wanted
-                    .state
-                    .is_none_or(|state| facts.state() == state)
-            });
-        if known.is_some() {
-            return Ok(known);
+        // One that could not be read may have been mended since.
+        if let Some(Entry::Facts(facts)) = store.look(self.namespace, wanted.name)
+            && wanted
+                .state
+                .is_none_or(|state| facts.state() == state)
+        {
+            return Ok(Some(facts));
         }
-        let api: Api<F::Object> = Api::namespaced(self.client.clone(), self.namespace);
+        let api: Api<Readable<F::Object>> = Api::namespaced(self.client.clone(), self.namespace);
         let object = self
             .in_time(api.get_opt(wanted.name), kind, wanted.name)
             .await?;
-        Ok(object.as_ref().map(F::of).map(Arc::new))
+        match object.as_ref().map(entry) {
+            Some(Entry::Facts(facts)) => Ok(Some(facts)),
+            Some(Entry::Unreadable(field)) => Err(LookupError::Unreadable {
+                kind,
+                name: wanted.name.to_owned(),
+                field: (*field).to_owned(),
+            }),
+            None => Ok(None),
+        }
     }
 
     async fn in_time<T>(

@@ -2,6 +2,9 @@
 //!
 //! `[ watch ] -> [ Store ] <- [ Index ] -> [ live read, where the store is behind ]`
 //!
+//! An object that this version cannot read is known by its name, so that its pods are refused and everything
+//! else goes on.
+//!
 //! Invariant: a lookup that asks for one state of an object never answers from the store with
 //! another one. What the store does not know, or knows otherwise, is read from the API server.
 
@@ -11,6 +14,8 @@ mod watch;
 
 pub use lookup::{Found, LookupError};
 pub use store::Store;
+
+pub use crate::watch::UnreadableObjects;
 
 use kube::Client;
 
@@ -26,13 +31,14 @@ pub struct Index {
 }
 
 impl Index {
-    /// Keeps the index up to date; runs until it is dropped.
+    /// Keeps the index up to date; runs until it is dropped. What cannot be read is counted in
+    /// `unreadable`.
     ///
     /// RBAC: `get`, `list`, `watch` on agents and tools of every namespace.
-    pub async fn watch(&self, client: Client) {
+    pub async fn watch(&self, client: Client, unreadable: &UnreadableObjects) {
         futures::join!(
-            watch::watch(client.clone(), &self.agents),
-            watch::watch(client, &self.tools),
+            watch::watch(client.clone(), &self.agents, "Agent", unreadable),
+            watch::watch(client, &self.tools, "Tool", unreadable),
         );
     }
 

@@ -11,8 +11,26 @@ use papaya::{Equivalent, HashMap};
 /// Facts by namespace and name, read without a lock.
 #[derive(Debug)]
 pub struct Store<F> {
-    facts: HashMap<Key, Arc<F>>,
+    facts: HashMap<Key, Entry<F>>,
     is_synced: AtomicBool,
+}
+
+/// What is known of an object.
+#[derive(Debug)]
+pub(super) enum Entry<F> {
+    /// What was read of it.
+    Facts(Arc<F>),
+    /// This version cannot read this field of it.
+    Unreadable(Arc<str>),
+}
+
+impl<F> Clone for Entry<F> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Facts(facts) => Self::Facts(facts.clone()),
+            Self::Unreadable(field) => Self::Unreadable(field.clone()),
+        }
+    }
 }
 
 /// Namespace and name of an object. Field order and types hash like those of [`Lookup`].
@@ -39,9 +57,17 @@ impl<F> Default for Store<F> {
 }
 
 impl<F> Store<F> {
-    /// The facts of one object, as last seen.
+    /// The facts of one object, as last seen; `None` where it cannot be read, too.
     #[must_use]
     pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<F>> {
+        match self.look(namespace, name)? {
+            Entry::Facts(facts) => Some(facts),
+            Entry::Unreadable(_) => None,
+        }
+    }
+
+    /// What is known of one object, as last seen.
+    pub(super) fn look(&self, namespace: &str, name: &str) -> Option<Entry<F>> {
         self.facts
             .pin()
             .get(&Lookup { namespace, name })
@@ -66,10 +92,8 @@ impl<F> Store<F> {
         self.is_synced.load(Ordering::Acquire)
     }
 
-    pub(super) fn insert(&self, key: Key, facts: F) {
-        self.facts
-            .pin()
-            .insert(key, Arc::new(facts));
+    pub(super) fn insert(&self, key: Key, entry: Entry<F>) {
+        self.facts.pin().insert(key, entry);
     }
 
     pub(super) fn remove(&self, key: &Key) {
@@ -96,6 +120,10 @@ impl Equivalent<Key> for Lookup<'_> {
 mod tests {
     use super::*;
 
+    fn facts(facts: i32) -> Entry<i32> {
+        Entry::Facts(Arc::new(facts))
+    }
+
     fn key(namespace: &str, name: &str) -> Key {
         Key {
             namespace: namespace.into(),
@@ -106,8 +134,8 @@ mod tests {
     #[test]
     fn objects_are_found_by_namespace_and_name() {
         let store = Store::default();
-        store.insert(key("a", "bot"), 1);
-        store.insert(key("b", "bot"), 2);
+        store.insert(key("a", "bot"), facts(1));
+        store.insert(key("b", "bot"), facts(2));
         assert_eq!(store.find("a", "bot").as_deref(), Some(&1));
         assert_eq!(store.find("b", "bot").as_deref(), Some(&2));
         assert_eq!(store.find("c", "bot"), None);
@@ -118,9 +146,9 @@ mod tests {
     #[test]
     fn a_finished_list_drops_what_was_deleted_meanwhile() {
         let store = Store::default();
-        store.insert(key("a", "old"), 1);
+        store.insert(key("a", "old"), facts(1));
         assert!(!store.is_synced());
-        store.insert(key("a", "new"), 2);
+        store.insert(key("a", "new"), facts(2));
         store.finish_list(&[key("a", "new")].into());
         assert!(store.is_synced());
         assert_eq!(store.find("a", "old"), None);

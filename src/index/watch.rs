@@ -1,14 +1,18 @@
-use std::{collections::HashSet, fmt::Debug};
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use kube::{
     Api, Client, Resource, ResourceExt, core::NamespaceResourceScope, runtime::watcher::Event,
 };
 use serde::de::DeserializeOwned;
 
-use super::{Store, store::Key};
+use super::{
+    Store,
+    store::{Entry, Key},
+};
 use crate::{
     admission::{AgentFacts, ObjectState, ToolFacts},
-    api::{Agent, Tool},
+    api::{Agent, Readable, Tool},
+    watch::UnreadableObjects,
 };
 
 /// A kind of object that is indexed by its facts.
@@ -51,27 +55,46 @@ impl Indexed for ToolFacts {
 }
 
 /// Keeps a store up to date; runs until it is dropped.
-pub(super) async fn watch<F: Indexed>(client: Client, store: &Store<F>) {
-    let api: Api<F::Object> = Api::all(client);
+pub(super) async fn watch<F: Indexed>(
+    client: Client,
+    store: &Store<F>,
+    kind: &'static str,
+    unreadable: &UnreadableObjects,
+) {
+    let api: Api<Readable<F::Object>> = Api::all(client);
     let mut listed = HashSet::new();
-    let ignore = |_: &mut F::Object| {};
+    let mut unreadable = unreadable.of(kind);
+    let ignore = |_: &mut Readable<F::Object>| {};
     crate::watch::follow(api, crate::watch::everything(), ignore, |event| {
+        unreadable.see(&event);
         apply(event, store, &mut listed);
     })
     .await;
 }
 
-fn apply<F: Indexed>(event: Event<F::Object>, store: &Store<F>, listed: &mut HashSet<Key>) {
+fn apply<F: Indexed>(
+    event: Event<Readable<F::Object>>,
+    store: &Store<F>,
+    listed: &mut HashSet<Key>,
+) {
     match event {
         Event::Init => listed.clear(),
         Event::InitApply(object) => {
             let key = key(&object);
-            store.insert(key.clone(), F::of(&object));
+            store.insert(key.clone(), entry(&object));
             listed.insert(key);
         }
         Event::InitDone => store.finish_list(&std::mem::take(listed)),
-        Event::Apply(object) => store.insert(key(&object), F::of(&object)),
+        Event::Apply(object) => store.insert(key(&object), entry(&object)),
         Event::Delete(object) => store.remove(&key(&object)),
+    }
+}
+
+/// What is kept of an object.
+pub(super) fn entry<F: Indexed>(object: &Readable<F::Object>) -> Entry<F> {
+    match object {
+        Readable::Read(object) => Entry::Facts(Arc::new(F::of(object))),
+        Readable::Unread(unread) => Entry::Unreadable(unread.field.as_str().into()),
     }
 }
 

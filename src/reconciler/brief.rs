@@ -1,9 +1,10 @@
 //! What the leader has at hand of an Agent or a Tool without unpacking it.
 
 use super::{packed::Pack, reconcile::Owner, told::Told};
+use crate::api::UnreadableObject;
 
 /// What others depend on, and what the next status does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Brief {
     /// The Tools that an Agent lists.
     pub(super) tools: Box<[Box<str>]>,
@@ -22,6 +23,13 @@ impl<K: Owner> Pack for K {
             tools: self.tools().map(Into::into).collect(),
             is_armed: self.is_armed(),
             told: self.status().map(Told::of),
+        }
+    }
+
+    fn brief_of_unreadable(unread: &UnreadableObject) -> Brief {
+        Brief {
+            told: unread.status.as_ref().map(Told::of),
+            ..Brief::default()
         }
     }
 

@@ -46,6 +46,7 @@ use kube::{
 use crate::{
     admission::Policy,
     api::{Agent, MANAGER, Tool},
+    watch::UnreadableObjects,
 };
 
 /// The label, and its value, by which the leader finds its own pods.
@@ -55,19 +56,25 @@ const MANAGED_BY: &str = "agentkube";
 /// Turns Agents into pods and reports on them, until it is dropped. To be run by the leader only:
 /// everything happens inside this one future, so that nothing goes on when leadership is lost.
 ///
-/// `instance` names this replica in Events.
+/// `instance` names this replica in Events. Pods that cannot be read are counted in `unreadable`; Agents and
+/// Tools are counted by the index.
 ///
 /// RBAC, in every namespace: `list`, `watch` on agents and tools; `patch` on agents/status and
 /// tools/status; `get`, `list`, `watch`, `create` on pods; `create`, `patch` on events of
 /// events.k8s.io; `update` on agents/finalizers and tools/finalizers where the API server enforces
 /// permissions on owner references.
-pub async fn run(client: Client, policy: Arc<Policy>, instance: String) {
+pub async fn run(
+    client: Client,
+    policy: Arc<Policy>,
+    instance: String,
+    unreadable: &UnreadableObjects,
+) {
     let watch::Watched {
         stores,
         agents,
         tools,
         watches,
-    } = watch::watch(&client);
+    } = watch::watch(&client, unreadable.of("Pod"));
     let reporter = Reporter {
         controller: MANAGER.to_owned(),
         instance: Some(instance),

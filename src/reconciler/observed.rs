@@ -5,7 +5,7 @@ use kube::{Resource, api::ObjectMeta};
 use serde::{Deserialize, Serialize};
 
 use super::packed::Pack;
-use crate::api::{IMAGES_ANNOTATION, ImageDecision};
+use crate::api::{IMAGES_ANNOTATION, ImageDecision, UnreadableObject};
 
 /// A pod, without its spec.
 #[derive(Clone, Debug, Default, Deserialize, Resource, Serialize)]
@@ -84,6 +84,8 @@ impl Pack for ObservedPod {
 
     fn brief(&self) {}
 
+    fn brief_of_unreadable(_: &UnreadableObject) {}
+
     fn trim(&mut self) {
         let metadata = &mut self.metadata;
         metadata.finalizers = None;
@@ -106,10 +108,19 @@ impl Pack for ObservedPod {
 }
 
 impl ObservedPod {
-    /// What admission recorded; `None` where it never saw the pod.
+    /// What admission recorded; `None` where it never saw the pod. What another version recorded, or
+    /// somebody else wrote there, counts as far as it is what admission records.
     pub(super) fn images(&self) -> Option<Vec<ImageDecision>> {
         let annotations = self.metadata.annotations.as_ref()?;
-        serde_json::from_str(annotations.get(IMAGES_ANNOTATION)?).ok()
+        let recorded: Vec<serde_json::Value> =
+            serde_json::from_str(annotations.get(IMAGES_ANNOTATION)?).ok()?;
+        let images = recorded
+            .into_iter()
+            .filter_map(|decision| ImageDecision::deserialize(decision).ok())
+            .filter(ImageDecision::fits)
+            .take(ImageDecision::MOST)
+            .collect();
+        Some(images)
     }
 
     /// Whether Kubernetes calls the pod ready.

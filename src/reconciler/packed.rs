@@ -5,12 +5,20 @@ use std::{borrow::Cow, fmt::Debug};
 use kube::{Resource, api::ObjectMeta, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
+use crate::{
+    api::{Readable, UnreadableObject},
+    watch::MaybeUnreadable,
+};
+
 /// What is kept packed.
 pub(super) trait Pack: Resource<DynamicType = ()> + DeserializeOwned + Serialize {
     /// What is wanted of it without unpacking it.
-    type Brief: Clone + Debug;
+    type Brief: Clone + Debug + Default;
 
     fn brief(&self) -> Self::Brief;
+
+    /// What is known in brief of an object that cannot be read.
+    fn brief_of_unreadable(unread: &UnreadableObject) -> Self::Brief;
 
     /// Drops what is not read; a brief has been taken before.
     fn trim(&mut self);
@@ -24,6 +32,8 @@ pub(super) struct Packed<T: Pack> {
     /// The rest as JSON: maps, lists and strings of their own would take three times as much.
     json: Box<[u8]>,
     pub(super) brief: T::Brief,
+    /// The field that keeps it from being read; there is no JSON then.
+    unreadable: Option<Box<str>>,
 }
 
 impl<T: Pack> Packed<T> {
@@ -31,7 +41,8 @@ impl<T: Pack> Packed<T> {
     ///
     /// # Errors
     ///
-    /// None that is known of: what is read here was written by [`Self::from`].
+    /// Where the object could not be read when it arrived. Otherwise none that is known of: what is read
+    /// here was written by [`Self::from`].
     pub(super) fn unpack(&self) -> serde_json::Result<T> {
         let mut object: T = serde_json::from_slice(&self.json)?;
         let metadata = object.meta_mut();
@@ -60,6 +71,7 @@ impl<T: Pack> From<T> for Packed<T> {
                 .unwrap_or_default()
                 .into(),
             brief,
+            unreadable: None,
         }
     }
 }
@@ -67,7 +79,33 @@ impl<T: Pack> From<T> for Packed<T> {
 /// At once as it arrives, so that a list is never held unpacked.
 impl<'de, T: Pack> Deserialize<'de> for Packed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Self::from)
+        Readable::<T>::deserialize(deserializer).map(|object| match object.read() {
+            Ok(object) => Self::from(object),
+            Err(unread) => Self::from(*unread),
+        })
+    }
+}
+
+impl<T: Pack> From<UnreadableObject> for Packed<T> {
+    fn from(unread: UnreadableObject) -> Self {
+        let brief = T::brief_of_unreadable(&unread);
+        let UnreadableObject {
+            metadata,
+            status: _,
+            field,
+        } = unread;
+        Self {
+            metadata,
+            json: Box::default(),
+            brief,
+            unreadable: Some(field.into()),
+        }
+    }
+}
+
+impl<T: Pack> MaybeUnreadable for Packed<T> {
+    fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_deref()
     }
 }
 

@@ -34,7 +34,8 @@ use super::{
 };
 use crate::{
     admission::{Policy, hide_credentials},
-    api::{MANAGER, Status},
+    api::{MANAGER, Readable, Status},
+    watch::MaybeUnreadable,
 };
 
 /// How many objects of a kind are worked on at a time.
@@ -84,6 +85,20 @@ pub(super) trait Owner:
     fn tools(&self) -> impl Iterator<Item = &str>;
     /// Whether it brings those up.
     fn is_armed(&self) -> bool;
+}
+
+/// An object that has a status, whether it could be read or not.
+trait Reported:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
+{
+}
+
+impl<K> Reported for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+{
 }
 
 /// Reconciles each object of `queue`; runs until that ends.
@@ -173,6 +188,11 @@ impl Context {
             return Ok(Action::await_change());
         }
         self.leader.stores.ready().await;
+        if let Some(field) = packed.unreadable() {
+            return self
+                .tell_unreadable(packed, field)
+                .await;
+        }
         let mut object = packed.unpack()?;
         let told = packed.brief.told.as_ref();
         for _ in 0..MOST_REBUILDS {
@@ -184,7 +204,7 @@ impl Context {
             }
             // What the watch has shown is behind: only a live read tells from what to build.
             match self.read(&object).await {
-                Ok(Some(live)) if live.meta().deletion_timestamp.is_none() => {
+                Ok(Some(Readable::Read(live))) if live.meta().deletion_timestamp.is_none() => {
                     object = live;
                 }
                 Ok(_) => return Ok(Action::await_change()),
@@ -197,12 +217,41 @@ impl Context {
         Ok(action.unwrap_or_else(Action::await_change))
     }
 
+    /// Says in the status of an object that it cannot be read. Its pod stays as it is: nobody can tell what
+    /// it should be.
+    async fn tell_unreadable<K: Owner>(
+        &self,
+        packed: &Packed<K>,
+        field: &str,
+    ) -> Result<Action, ReconcileError> {
+        let subject = Subject {
+            told: packed.brief.told.as_ref(),
+            ..Subject::of_unreadable(packed, field)
+        };
+        let name = ObjectRef::new(&subject.pod).within(&subject.namespace);
+        let pod = self
+            .leader
+            .stores
+            .pods
+            .get(&name)
+            .filter(|pod| Ownership::of(pod.meta(), packed) == Ownership::Ours)
+            .map(|pod| pod.unpack())
+            .transpose()?;
+        let seen = pod
+            .as_ref()
+            .map_or(Seen::Nothing, Seen::Pod);
+        let status = status(&subject, seen, now());
+        self.report(packed, &subject, status)
+            .await?;
+        Ok(Action::await_change())
+    }
+
     /// Reads the object as it is now.
     ///
     /// RBAC: `get` on agents and tools.
-    async fn read<K: Owner>(&self, object: &K) -> Result<Option<K>, kube::Error> {
+    async fn read<K: Owner>(&self, object: &K) -> Result<Option<Readable<K>>, kube::Error> {
         let namespace = object.namespace().unwrap_or_default();
-        Api::<K>::namespaced(self.leader.client.clone(), &namespace)
+        Api::<Readable<K>>::namespaced(self.leader.client.clone(), &namespace)
             .get_opt(&object.name_any())
             .await
     }
@@ -349,7 +398,7 @@ impl Context {
     }
 
     /// Writes the status if it differs, and tells of a new problem by an Event.
-    async fn report<K: Owner>(
+    async fn report<K: Reported>(
         &self,
         object: &K,
         subject: &Subject<'_>,
@@ -384,7 +433,7 @@ impl Context {
 
     /// Events are for people who look in time; that one is lost is no reason to stop. There are
     /// none for what goes well: status tells it, and each one more is a write for every Agent.
-    async fn warn<K: Owner>(&self, object: &K, reason: &str, note: &str) {
+    async fn warn<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &str, note: &str) {
         let event = Event {
             type_: EventType::Warning,
             reason: reason.to_owned(),

@@ -3,12 +3,14 @@
 use kube::{Resource, ResourceExt};
 
 use super::{
+    packed::Packed,
     plan::{Refusal, agent_images, tool_images},
     pod::{AGENT_CONTAINER, TOOL_CONTAINER, agent_pod_name, tool_pod_name},
+    reconcile::Owner,
     told::Told,
 };
 use crate::{
-    admission::{Policy, Reason, names},
+    admission::{Policy, Reason, hide_credentials, names},
     api::{Agent, EXCLUDED_NAMESPACES, ImageDecision, KeyRef, Tool, ToolType},
 };
 
@@ -90,6 +92,30 @@ impl<'a> Subject<'a> {
                 }
             }),
             ..Self::new(tool)
+        }
+    }
+
+    /// An Agent or a Tool that this version cannot read.
+    pub(super) fn of_unreadable<K: Owner>(packed: &'a Packed<K>, field: &str) -> Self {
+        let subject = Self::new(packed);
+        let (pod, main) = if subject.kind == "Tool" {
+            (format!("tool-{}", subject.name), TOOL_CONTAINER)
+        } else {
+            (subject.name.clone(), AGENT_CONTAINER)
+        };
+        let field = hide_credentials(field);
+        Self {
+            pod,
+            main,
+            plan: Err(Refusal {
+                reason: Reason::Unreadable,
+                message: format!(
+                    "this version of agentkube cannot read {field}, so that the {} is left as it is \
+                     (hint: correct that field, or run the release that wrote it)",
+                    subject.kind
+                ),
+            }),
+            ..subject
         }
     }
 

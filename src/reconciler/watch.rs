@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::{Agent, Tool},
-    watch::everything,
+    watch::{Unreadable, everything},
 };
 
 /// Everything that the leader knows of the cluster.
@@ -46,7 +46,10 @@ pub(super) struct Watched<W> {
 }
 
 /// Watches Agents, Tools, and the pods that carry our label.
-pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>> {
+pub(super) fn watch(
+    client: &Client,
+    mut unreadable: Unreadable,
+) -> Watched<impl Future<Output = ()> + use<>> {
     let (agents, agents_writer) = store();
     let (tools, tools_writer) = store();
     let (pods, pods_writer) = store();
@@ -79,6 +82,7 @@ pub(super) fn watch(client: &Client) -> Watched<impl Future<Output = ()> + use<>
             looks.tool_event(event);
         });
         let pods = keep(Api::all(client), ours, pods_writer, |event| {
+            unreadable.see(event);
             looks.pod_event(event);
         });
         futures::join!(agents, tools, pods);
@@ -195,7 +199,7 @@ async fn keep<K>(
     api: Api<K>,
     config: watcher::Config,
     mut writer: Writer<K>,
-    on_event: impl Fn(&Event<K>),
+    mut on_event: impl FnMut(&Event<K>),
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {

@@ -10,6 +10,8 @@ pub(super) enum Path<'a> {
     Root,
     /// A member of an object.
     Member(&'a Self, &'a str),
+    /// A member of a map, whose names are anybody's.
+    Key(&'a Self, &'a str),
     /// An item of a list, from 0.
     Item(&'a Self, usize),
 }
@@ -20,6 +22,7 @@ impl fmt::Display for Path<'_> {
             Self::Root => Ok(()),
             Self::Member(Self::Root, name) => formatter.write_str(name),
             Self::Member(parent, name) => write!(formatter, "{parent}.{name}"),
+            Self::Key(parent, name) => write!(formatter, "{parent}[{name}]"),
             Self::Item(parent, index) => write!(formatter, "{parent}[{index}]"),
         }
     }

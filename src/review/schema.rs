@@ -375,8 +375,10 @@ impl Node {
         match value {
             Value::Object(members) => {
                 for (name, value) in members {
-                    if let Some(node) = self.member(name) {
+                    if let Some(node) = self.properties.get(name) {
                         node.judge_rules(value, &Path::Member(path, name), causes);
+                    } else if let Some(node) = &self.additional {
+                        node.judge_rules(value, &Path::Key(path, name), causes);
                     }
                 }
             }

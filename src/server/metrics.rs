@@ -23,7 +23,7 @@ use super::{
     client_auth::Refusals,
     problems::{Check, Problem, Problems},
 };
-use crate::{admission::Webhook, audit::RejectionMetrics};
+use crate::{admission::Webhook, audit::RejectionMetrics, watch::UnreadableObjects};
 
 /// Handles to everything that this process counts; clones are cheap and count the same
 #[derive(Clone, Debug)]
@@ -41,6 +41,7 @@ pub struct Metrics {
     reviews_shed: Counter,
     reviews_undecided: Counter,
     rewrite_defaults_seconds: Histogram,
+    unreadable: UnreadableObjects,
     validate_seconds: Histogram,
 }
 
@@ -67,6 +68,7 @@ impl Metrics {
             rewrite_defaults_seconds: durations.get_or_create_owned(&DurationLabels {
                 webhook: Webhook::RewriteDefaults.as_str(),
             }),
+            unreadable: UnreadableObjects::default(),
             validate_seconds: durations.get_or_create_owned(&DurationLabels {
                 webhook: Webhook::Validate.as_str(),
             }),
@@ -95,6 +97,9 @@ impl Metrics {
             metrics.leader.clone(),
         );
         metrics.problems.register(&mut registry);
+        metrics
+            .unreadable
+            .register(&mut registry);
         register_rejections(&mut registry, &metrics.rejections);
         registry.register(
             "review_duration_seconds",
@@ -172,6 +177,12 @@ impl Metrics {
     #[must_use]
     pub fn problem(&self, check: Check) -> Problem {
         self.problems.one(check)
+    }
+
+    /// Where objects that cannot be read are counted
+    #[must_use]
+    pub fn unreadable(&self) -> UnreadableObjects {
+        self.unreadable.clone()
     }
 
     /// The handles of the audit trail

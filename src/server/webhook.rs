@@ -36,7 +36,7 @@ use super::{
 use crate::{
     admission::{
         Authority, Decision, Policy, Reference, Review, Unreadable, Webhook, answer, decide,
-        unavailable,
+        refuse_unreadable_owner, unavailable,
     },
     audit::Recorder,
     authority::{AuthorityError, Authorizer},
@@ -201,6 +201,12 @@ impl Webhooks {
         {
             Ok(known) => {
                 let decision = known.decide(webhook, &review, &self.policy);
+                self.trail
+                    .leave(webhook, &Asked::from(&review), &decision, start);
+                json(answer(review.uid(), &decision))
+            }
+            Err(Undecidable::Lookup(LookupError::Unreadable { kind, name, field })) => {
+                let decision = refuse_unreadable_owner(&review, kind, &name, &field);
                 self.trail
                     .leave(webhook, &Asked::from(&review), &decision, start);
                 json(answer(review.uid(), &decision))

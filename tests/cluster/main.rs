@@ -21,6 +21,8 @@ mod client_auth;
 mod cluster;
 mod direct;
 mod faults;
+#[path = "../generator/mod.rs"]
+mod generator;
 mod harness;
 mod images;
 mod leader;
@@ -40,6 +42,7 @@ mod secrets;
 mod stranger;
 mod suspects;
 mod threats;
+mod unreadable;
 mod users;
 
 use std::process::ExitCode;
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
             stranger::tests(),
             suspects::tests(),
             threats::tests(),
+            unreadable::tests(),
         ]
         .into_iter()
         .flatten()

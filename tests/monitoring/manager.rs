@@ -136,6 +136,14 @@ fn sessions() -> [Session; 3] {
             "/validate",
             tool(&json!({"type": "postgres", "probe": {"tcpSocket": {"host": "h", "port": 1}}})),
         ),
+        (
+            "/validate",
+            tool(&json!({"type": "redis", "config": {"port": 1.5}})),
+        ),
+        (
+            "/validate",
+            tool(&json!({"type": "redis", "tags": ["x".repeat(200_000)]})),
+        ),
         ("/mutate", create(&stale)),
         ("/validate", review("DELETE", "", "pods", &json!({}))),
         (

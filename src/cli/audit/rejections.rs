@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     admission::Reason,
-    api::Rejection,
+    api::{Readable, Rejection},
     cli::{
         client::client,
         cluster::{self, Pages},
@@ -136,13 +136,17 @@ async fn list(args: &Args) -> anyhow::Result<()> {
 
 async fn read(client: &Client, namespace: Option<&str>) -> anyhow::Result<Vec<Rejection>> {
     let kind = ApiResource::erase::<Rejection>(&());
-    let mut pages = Pages::<Rejection>::new(client, kind, namespace, cluster::PAGE);
+    let mut pages = Pages::<Readable<Rejection>>::new(client, kind, namespace, cluster::PAGE);
     let mut progress = Progress::new();
     progress.start("Rejections");
     let mut rejections = Vec::new();
     while let Some(page) = pages.next().await? {
         progress.read(page.items.len(), page.remaining());
-        rejections.extend(page.items);
+        rejections.extend(
+            page.items
+                .into_iter()
+                .filter_map(readable),
+        );
     }
     for rejection in &mut rejections {
         rejection.metadata.managed_fields = None;
@@ -170,7 +174,7 @@ async fn follow(
         .iter()
         .map(|rejection| (key(rejection), rejection.spec.count))
         .collect();
-    let api: Api<Rejection> = match namespace {
+    let api: Api<Readable<Rejection>> = match namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
@@ -184,7 +188,12 @@ async fn follow(
             }
         };
         let mut rejection = match event {
-            Some(Ok(Event::Apply(rejection) | Event::InitApply(rejection))) => rejection,
+            Some(Ok(Event::Apply(rejection) | Event::InitApply(rejection))) => {
+                match readable(rejection) {
+                    Some(rejection) => rejection,
+                    None => continue,
+                }
+            }
             Some(Ok(Event::Init | Event::InitDone)) => continue,
             Some(Ok(Event::Delete(rejection))) => {
                 shown.remove(&key(&rejection));
@@ -205,7 +214,26 @@ async fn follow(
     }
 }
 
-fn key(rejection: &Rejection) -> (Option<String>, String) {
+/// A Rejection that can be read. Of another one its name is told.
+fn readable(rejection: Readable<Rejection>) -> Option<Rejection> {
+    match rejection.read() {
+        Ok(rejection) => Some(rejection),
+        Err(unread) => {
+            let name = unread.metadata.name.unwrap_or_default();
+            let namespace = unread
+                .metadata
+                .namespace
+                .unwrap_or_default();
+            talk(&format!(
+                "warning: the Rejection `{namespace}/{name}` cannot be read: {} (hint: use the release that wrote it)",
+                unread.field
+            ));
+            None
+        }
+    }
+}
+
+fn key<K: ResourceExt>(rejection: &K) -> (Option<String>, String) {
     (rejection.namespace(), rejection.name_any())
 }
 

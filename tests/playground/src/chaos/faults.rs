@@ -12,7 +12,7 @@ use kube::{
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{NAMESPACE, people};
+use super::{NAMESPACE, people, poison::Poison};
 
 /// How long a leader is frozen: longer than its Lease lasts.
 const FROZEN: Duration = Duration::from_secs(18);
@@ -33,12 +33,13 @@ pub(super) enum Fault {
     LeaderKilled,
     NamespaceDeleted,
     PodsDeleted,
+    Poisoned,
     ReplicaKilled,
     Rollout,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::ApiServerRestarted,
         Self::EtcdStopped,
         Self::HistoryCompacted,
@@ -46,6 +47,7 @@ impl Fault {
         Self::LeaderKilled,
         Self::NamespaceDeleted,
         Self::PodsDeleted,
+        Self::Poisoned,
         Self::ReplicaKilled,
         Self::Rollout,
     ];
@@ -59,6 +61,7 @@ impl Fault {
             Self::LeaderKilled => "leaderKilled",
             Self::NamespaceDeleted => "namespaceDeleted",
             Self::PodsDeleted => "podsDeleted",
+            Self::Poisoned => "poisoned",
             Self::ReplicaKilled => "replicaKilled",
             Self::Rollout => "rollout",
         }
@@ -149,6 +152,10 @@ impl Ground<'_> {
                 self.delete_pods().await?;
                 Ok(None)
             }
+            Fault::Poisoned => {
+                self.poison().await?;
+                Ok(None)
+            }
             Fault::Rollout => {
                 for _ in 0..self.replicas.running().len() {
                     self.replicas
@@ -169,6 +176,19 @@ impl Ground<'_> {
             from,
             to: from + MOMENT,
         }))
+    }
+
+    /// Puts in what cannot be read and what is large, has a replica start beside it, and takes it out.
+    async fn poison(&mut self) -> anyhow::Result<()> {
+        let client = self.control_plane.client();
+        let poison = Poison::new(self.rng.u32(..));
+        poison.spread(&client).await?;
+        let rolled = self
+            .replicas
+            .roll(self.control_plane)
+            .await;
+        poison.remove(&client).await;
+        rolled
     }
 
     /// Deletes a namespace while Agents are created in it.

@@ -3,6 +3,7 @@
 mod census;
 mod faults;
 mod people;
+mod poison;
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +47,7 @@ const INTERRUPTED: u8 = 130;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Two replicas behind a balancer are rolled, killed and frozen, etcd and the API server are stopped and
-started, while clients create pods and people create Agents. The exit status is 0 if nobody was the worse
+started, objects that cannot be read come and go, while clients create pods and people create Agents. The exit status is 0 if nobody was the worse
 for it.
 
 Examples:
