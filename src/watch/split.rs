@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn items_come_one_by_one_however_the_list_arrives() {
-        for piece in 1..LIST.len() + 1 {
+        for piece in 1..=LIST.len() {
             assert_eq!(
                 split(LIST, piece),
                 [

@@ -88,7 +88,7 @@ fn page(names: &[&str], next: &str) -> Vec<u8> {
 fn lines(events: &[serde_json::Value]) -> Vec<u8> {
     events
         .iter()
-        .map(|event| format!("{event}\n"))
+        .flat_map(|event| [event.to_string(), "\n".to_owned()])
         .collect::<String>()
         .into_bytes()
 }

@@ -39,11 +39,11 @@ async fn upgrade_crds(cluster: &Cluster) -> anyhow::Result<()> {
         ("agents.agentkube.io", "runtime"),
         ("tools.agentkube.io", "type"),
     ] {
-        let path = format!(
+        let pointer = format!(
             "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}/enum/-"
         );
         let patch: json_patch::Patch =
-            serde_json::from_value(json!([{"op": "add", "path": path, "value": "Newer"}]))?;
+            serde_json::from_value(json!([{"op": "add", "path": pointer, "value": "Newer"}]))?;
         crds.patch(name, &PatchParams::default(), &Patch::Json::<()>(patch))
             .await?;
     }

@@ -136,14 +136,6 @@ fn sessions() -> [Session; 3] {
             "/validate",
             tool(&json!({"type": "postgres", "probe": {"tcpSocket": {"host": "h", "port": 1}}})),
         ),
-        (
-            "/validate",
-            tool(&json!({"type": "redis", "config": {"port": 1.5}})),
-        ),
-        (
-            "/validate",
-            tool(&json!({"type": "redis", "tags": ["x".repeat(200_000)]})),
-        ),
         ("/mutate", create(&stale)),
         ("/validate", review("DELETE", "", "pods", &json!({}))),
         (
@@ -186,10 +178,7 @@ fn sessions() -> [Session; 3] {
     let mut update = create(&pod("agent", "custom", "quay.io/team/agent:v2"));
     update["request"]["operation"] = json!("UPDATE");
     update["request"]["oldObject"] = pod("agent", "custom", "quay.io/team/agent:v1");
-    let mut released = create(&pod("app", "custom", "quay.io/team/agent:v1"));
-    released["request"]["operation"] = json!("UPDATE");
-    released["request"]["oldObject"] = pod("agent", "custom", "quay.io/team/agent:v1");
-    default.push(("/mutate", released));
+    default.extend(refused());
     [
         (&[], default),
         (
@@ -214,6 +203,20 @@ fn sessions() -> [Session; 3] {
                 }),
             ],
         ),
+    ]
+}
+
+/// An update that takes a pod from its Agent, a spec that cannot be read, and one that is too large.
+fn refused() -> [(&'static str, Value); 3] {
+    let mut released = create(&pod("app", "custom", "quay.io/team/agent:v1"));
+    released["request"]["operation"] = json!("UPDATE");
+    released["request"]["oldObject"] = pod("agent", "custom", "quay.io/team/agent:v1");
+    let unreadable = json!({"type": "redis", "config": {"port": 1.5}});
+    let large = json!({"type": "redis", "tags": ["x".repeat(200_000)]});
+    [
+        ("/mutate", released),
+        ("/validate", tool(&unreadable)),
+        ("/validate", tool(&large)),
     ]
 }
 
