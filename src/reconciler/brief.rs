@@ -16,6 +16,8 @@ pub(super) struct Brief {
 
 /// Without its status: only what is told of it in brief counts.
 impl<K: Owner> Pack for K {
+    const IS_ALWAYS_KEPT: bool = false;
+
     type Brief = Brief;
 
     fn brief(&self) -> Brief {
@@ -48,7 +50,24 @@ impl<K: Owner> Pack for K {
 mod tests {
     use serde_json::json;
 
+    use crate::reconciler::packed::LONGEST_KEPT_BYTES;
+
     use crate::{api::Agent, reconciler::packed::Packed};
+
+    #[test]
+    fn a_large_object_is_known_in_brief() {
+        let agent = |bytes: usize| -> Packed<Agent> {
+            serde_json::from_value(json!({
+                "metadata": {"name": "bot", "namespace": "team", "uid": "u", "generation": 3},
+                "spec": {"runtime": "Codex", "paused": false, "goal": {"inline": "x".repeat(bytes)}},
+            }))
+            .unwrap()
+        };
+        assert!(agent(10).is_kept());
+        let large = agent(LONGEST_KEPT_BYTES);
+        assert!(!large.is_kept());
+        assert!(large.brief.is_armed);
+    }
 
     #[test]
     fn what_a_pod_is_made_of_comes_out_as_it_went_in() {

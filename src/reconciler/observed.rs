@@ -67,6 +67,9 @@ pub(super) struct Waiting {
     pub(super) message: Option<Box<str>>,
 }
 
+/// The longest record of admission that is kept of a pod: whoever may write the pod can write that, too.
+const LONGEST_RECORD_BYTES: usize = 16 * 1024;
+
 /// Whose a pod is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Ownership {
@@ -80,6 +83,8 @@ pub(super) enum Ownership {
 }
 
 impl Pack for ObservedPod {
+    const IS_ALWAYS_KEPT: bool = true;
+
     type Brief = ();
 
     fn brief(&self) {}
@@ -94,7 +99,9 @@ impl Pack for ObservedPod {
         metadata.managed_fields = None;
         metadata.uid = None;
         if let Some(annotations) = &mut metadata.annotations {
-            annotations.retain(|name, _| name == IMAGES_ANNOTATION);
+            annotations.retain(|name, value| {
+                name == IMAGES_ANNOTATION && value.len() <= LONGEST_RECORD_BYTES
+            });
         }
         let is_read = |condition: &PodCondition| {
             matches!(&*condition.type_, READY_CONDITION | SCHEDULED_CONDITION)

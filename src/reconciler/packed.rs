@@ -10,8 +10,16 @@ use crate::{
     watch::MaybeUnreadable,
 };
 
+/// The longest JSON of an object that is kept. An author chooses how large an object is, and all of them
+/// together must not take the memory of the one that leads: a larger one is read again when it is looked
+/// at.
+pub(super) const LONGEST_KEPT_BYTES: usize = 4 * 1024;
+
 /// What is kept packed.
 pub(super) trait Pack: Resource<DynamicType = ()> + DeserializeOwned + Serialize {
+    /// Whether it is kept however long it is, because its author cannot choose that.
+    const IS_ALWAYS_KEPT: bool;
+
     /// What is wanted of it without unpacking it.
     type Brief: Clone + Debug + Default;
 
@@ -29,7 +37,8 @@ pub(super) trait Pack: Resource<DynamicType = ()> + DeserializeOwned + Serialize
 pub(super) struct Packed<T: Pack> {
     /// Without its maps.
     metadata: ObjectMeta,
-    /// The rest as JSON: maps, lists and strings of their own would take three times as much.
+    /// The rest as JSON: maps, lists and strings of their own would take three times as much. Empty where
+    /// it would be longer than [`LONGEST_KEPT_BYTES`].
     json: Box<[u8]>,
     pub(super) brief: T::Brief,
     /// The field that keeps it from being read; there is no JSON then.
@@ -43,6 +52,8 @@ impl<T: Pack> Packed<T> {
     ///
     /// Where the object could not be read when it arrived. Otherwise none that is known of: what is read
     /// here was written by [`Self::from`].
+    ///
+    /// Not to be called where [`Self::is_kept`] says no.
     pub(super) fn unpack(&self) -> serde_json::Result<T> {
         let mut object: T = serde_json::from_slice(&self.json)?;
         let metadata = object.meta_mut();
@@ -54,6 +65,11 @@ impl<T: Pack> Packed<T> {
         };
         Ok(object)
     }
+
+    /// Whether the object itself is here, and not only what is known of it in brief.
+    pub(super) fn is_kept(&self) -> bool {
+        !self.json.is_empty()
+    }
 }
 
 impl<T: Pack> From<T> for Packed<T> {
@@ -64,12 +80,13 @@ impl<T: Pack> From<T> for Packed<T> {
         let mut all = std::mem::take(metadata);
         metadata.labels = all.labels.take();
         metadata.annotations = all.annotations.take();
+        // What came as JSON always goes as JSON.
+        let json = serde_json::to_vec(&object)
+            .ok()
+            .filter(|json| json.len() <= LONGEST_KEPT_BYTES || T::IS_ALWAYS_KEPT);
         Self {
             metadata: all,
-            // What came as JSON always goes as JSON.
-            json: serde_json::to_vec(&object)
-                .unwrap_or_default()
-                .into(),
+            json: json.unwrap_or_default().into(),
             brief,
             unreadable: None,
         }

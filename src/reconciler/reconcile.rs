@@ -146,6 +146,8 @@ struct Context {
 enum ReconcileError {
     #[error("it cannot be unpacked: {0}")]
     Packed(#[from] serde_json::Error),
+    #[error("it could not be read: {}", message(.0))]
+    Read(#[source] Box<kube::Error>),
     #[error("the status could not be written: {}", message(.0))]
     Status(#[source] Box<kube::Error>),
 }
@@ -193,7 +195,9 @@ impl Context {
                 .tell_unreadable(packed, field)
                 .await;
         }
-        let mut object = packed.unpack()?;
+        let Some(mut object) = self.whole(packed).await? else {
+            return Ok(Action::await_change());
+        };
         let told = packed.brief.told.as_ref();
         for _ in 0..MOST_REBUILDS {
             if let Some(action) = self
@@ -203,7 +207,7 @@ impl Context {
                 return Ok(action);
             }
             // What the watch has shown is behind: only a live read tells from what to build.
-            match self.read(&object).await {
+            match self.read::<K, _>(&object).await {
                 Ok(Some(Readable::Read(live))) if live.meta().deletion_timestamp.is_none() => {
                     object = live;
                 }
@@ -215,6 +219,23 @@ impl Context {
             .attempt(&object, told, WhenOutdated::Report)
             .await?;
         Ok(action.unwrap_or_else(Action::await_change))
+    }
+
+    /// The object itself; `None` where it is gone or about to be, or cannot be read any more.
+    ///
+    /// RBAC: `get` on agents and tools.
+    async fn whole<K: Owner>(&self, packed: &Packed<K>) -> Result<Option<K>, ReconcileError> {
+        if packed.is_kept() {
+            return Ok(Some(packed.unpack()?));
+        }
+        let live = self
+            .read::<K, _>(packed)
+            .await
+            .map_err(|error| ReconcileError::Read(Box::new(error)))?;
+        Ok(match live {
+            Some(Readable::Read(live)) if live.meta().deletion_timestamp.is_none() => Some(live),
+            _ => None,
+        })
     }
 
     /// Says in the status of an object that it cannot be read. Its pod stays as it is: nobody can tell what
@@ -249,7 +270,10 @@ impl Context {
     /// Reads the object as it is now.
     ///
     /// RBAC: `get` on agents and tools.
-    async fn read<K: Owner>(&self, object: &K) -> Result<Option<Readable<K>>, kube::Error> {
+    async fn read<K: Owner, O: ResourceExt>(
+        &self,
+        object: &O,
+    ) -> Result<Option<Readable<K>>, kube::Error> {
         let namespace = object.namespace().unwrap_or_default();
         Api::<Readable<K>>::namespaced(self.leader.client.clone(), &namespace)
             .get_opt(&object.name_any())

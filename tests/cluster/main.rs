@@ -26,6 +26,7 @@ mod generator;
 mod harness;
 mod images;
 mod leader;
+mod memory;
 mod metrics;
 mod mirror;
 mod orderings;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
             faults::tests(),
             images::tests(),
             leader::tests(),
+            memory::tests(),
             metrics::tests(),
             mirror::tests(),
             orderings::tests(),

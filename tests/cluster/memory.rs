@@ -1,0 +1,143 @@
+//! What an author stores does not end the leader: measured with the memory limit that is shipped.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use agentkube_playground::{ManagerOptions, until};
+use anyhow::{Context, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::api::{DeleteParams, ListParams};
+use serde_json::json;
+
+use crate::{
+    cluster::{Cluster, LIMIT, Namespace, agent, condition},
+    harness::{Test, tests},
+};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![ControlPlane: a_leader_within_its_memory_limit_survives_what_an_author_stores]
+}
+
+/// Where a control group for memory can be made, if it can.
+const GROUPS: &str = "/sys/fs/cgroup/memory";
+/// `resources.limits.memory` of `manifests/deployment.yaml`.
+const MEMORY: u64 = 256 * 1024 * 1024;
+/// Agents that together are larger than that.
+const AGENTS: usize = 2_600;
+/// The goal of each.
+const GOAL_BYTES: usize = 60_000;
+/// A toleration of each, so that a spec is about as large as it may be.
+const VALUE_BYTES: usize = 4_000;
+
+/// A control group with a limit on memory.
+struct Group(PathBuf);
+
+impl Group {
+    /// `None` where this machine has none to give.
+    fn new() -> Option<Self> {
+        let path = Path::new(GROUPS).join(format!("agentkube-test-{}", std::process::id()));
+        fs::create_dir(&path).ok()?;
+        let group = Self(path);
+        fs::write(group.0.join("memory.limit_in_bytes"), MEMORY.to_string()).ok()?;
+        Some(group)
+    }
+
+    /// The most that was used, in MiB, and how often the kernel ended a process.
+    fn used(&self) -> anyhow::Result<(u64, u64)> {
+        let peak: u64 = fs::read_to_string(self.0.join("memory.max_usage_in_bytes"))?
+            .trim()
+            .parse()?;
+        let killed = fs::read_to_string(self.0.join("memory.oom_control"))?
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("oom_kill ")?
+                    .parse()
+                    .ok()
+            })
+            .context("oom_kill")?;
+        Ok((peak >> 20, killed))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+async fn a_leader_within_its_memory_limit_survives_what_an_author_stores(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    let Some(group) = Group::new() else {
+        eprintln!("SKIPPED: there is no control group to be had");
+        return Ok(());
+    };
+    // The webhooks leave it out, so that this takes seconds: what they would admit is as large.
+    let ns = Namespace {
+        client: cluster.client(),
+        name: "kube-system".to_owned(),
+    };
+    let value = "v".repeat(VALUE_BYTES);
+    let spec = json!({
+        "runtime": "Codex",
+        "goal": {"inline": "x".repeat(GOAL_BYTES)},
+        "tolerations": vec![json!({"key": "k", "value": value}); 14],
+    });
+    stream::iter(0..AGENTS)
+        .map(|number| {
+            let object = agent(&format!("large-{number}"), &spec);
+            let ns = &ns;
+            async move { ns.create(&object).await.map(drop) }
+        })
+        .buffer_unordered(16)
+        .try_collect::<()>()
+        .await?;
+
+    let result = lead(cluster, &ns, &group).await;
+    let agents = ns.api("Agent");
+    agents
+        .delete_collection(&DeleteParams::default(), &ListParams::default())
+        .await?;
+    result
+}
+
+async fn lead(cluster: &Cluster, ns: &Namespace, group: &Group) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let script = folder.path().join("agentkube");
+    let options = cluster.manager_options(&[]);
+    fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\necho $$ > {}/cgroup.procs\nexec {} \"$@\"\n",
+            group.0.display(),
+            options.binary.display()
+        ),
+    )?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let mut manager = cluster
+        .start_manager_with(ManagerOptions {
+            binary: script,
+            ..options
+        })
+        .await?;
+    // The leader has looked at each of them.
+    for number in [0, AGENTS / 2, AGENTS - 1] {
+        let name = format!("large-{number}");
+        until("the leader to have looked at all", LIMIT * 4, async || {
+            let agent = ns.get("Agent", &name).await?;
+            Ok(agent.filter(|agent| !condition(agent, "Accepted").is_null()))
+        })
+        .await?;
+    }
+    let (peak, killed) = group.used()?;
+    println!(
+        "{AGENTS} Agents of {} KB: {peak} MiB at most",
+        (GOAL_BYTES + 14 * VALUE_BYTES) / 1000
+    );
+    ensure!(killed == 0, "the leader was killed, at {peak} MiB");
+    manager.kill();
+    Ok(())
+}
