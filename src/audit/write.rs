@@ -48,6 +48,11 @@ pub(super) async fn write(
             .await
             .map_err(failure)?;
         let written = if let Some(known) = known {
+            if !is_same(&known.spec, denied) {
+                return Err(WriteError::Refused(
+                    "the Rejection of this name is about something else".to_owned(),
+                ));
+            }
             let joined = Rejection {
                 spec: join(&known.spec, denied),
                 metadata: known.metadata,
@@ -83,6 +88,12 @@ pub(super) async fn write(
         message: last.map_or_else(String::new, |status| status.message),
         hint: "",
     })
+}
+
+/// Whether two records are about the same object, user and reason. The name says so, too; but what
+/// is written over has to be what it is taken for, whoever wrote it.
+fn is_same(known: &RejectionSpec, denied: &RejectionSpec) -> bool {
+    known.object == denied.object && known.user == denied.user && known.reason == denied.reason
 }
 
 /// The record of denials that came at different times: the latest says what, both say how often.
