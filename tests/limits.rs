@@ -10,6 +10,7 @@ use std::{fs, path::Path, time::Duration};
 
 use agentkube::{
     admission::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES},
+    audit::{LONGEST_REJECTION, NEW_REJECTIONS, Retention, WRITTEN_BYTES},
     review::LONGEST_DOCUMENT,
     server::{
         Limits, body,
@@ -53,6 +54,15 @@ fn size(bytes: usize) -> String {
     } else {
         format!("{} KiB", bytes >> 10)
     }
+}
+
+fn rate((most, per_second): (u32, u32), words: impl Fn(usize) -> String) -> String {
+    let [most, per_second] = [most, per_second].map(|number| usize::try_from(number).unwrap());
+    format!(
+        "{} at once, {} a second in the long run",
+        words(most),
+        words(per_second)
+    )
 }
 
 fn time(time: Duration) -> String {
@@ -109,6 +119,16 @@ fn every_value_is_the_one_in_the_source() {
             size(LONGEST_FIELD_BYTES),
         ),
         ("the pull secrets of an Agent", size(LONGEST_LIST_BYTES)),
+        (
+            "of all namespaces together",
+            Retention::default().in_all.to_string(),
+        ),
+        (
+            "new to a replica, of all namespaces together",
+            rate(NEW_REJECTIONS, |number| number.to_string()),
+        ),
+        ("written by a replica", rate(WRITTEN_BYTES, size)),
+        ("a Rejection as a whole", size(LONGEST_REJECTION)),
         ("a document of a file", size(LONGEST_DOCUMENT)),
     ] {
         assert_eq!(value(limit), expected, "{limit}");

@@ -211,6 +211,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
     let retention = Retention {
         per_namespace: rejections_per_namespace.into(),
         max_age: rejections_max_age,
+        ..Retention::default()
     };
     let ports = Ports {
         webhook: bind(webhook_address, "--webhook-address")?,
