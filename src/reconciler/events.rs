@@ -65,3 +65,49 @@ impl Recorder {
         current.recorder.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::events::EventType;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake_api::{Api as FakeApi, Reply};
+
+    #[tokio::test]
+    async fn an_event_is_counted_while_it_is_remembered_and_no_longer() {
+        let api = FakeApi::default();
+        let taken = Reply::ok(json!({"metadata": {}, "eventTime": null}));
+        api.on("POST", "/events", taken.clone());
+        api.on("PATCH", "/events", taken);
+        let recorder = Recorder::new(api.client(), "agentkube-manager".into());
+        let publish = async |name: &str| {
+            let event = Event {
+                type_: EventType::Warning,
+                reason: "PodCreateFailed".to_owned(),
+                note: None,
+                action: "Reconcile".to_owned(),
+                secondary: None,
+            };
+            let about = ObjectReference {
+                name: Some(name.to_owned()),
+                namespace: Some("team".to_owned()),
+                ..ObjectReference::default()
+            };
+            recorder
+                .publish(&event, &about)
+                .await
+                .unwrap();
+        };
+        publish("bot").await;
+        publish("bot").await;
+        assert_eq!(api.count("POST", "/events"), 1);
+        assert_eq!(api.count("PATCH", "/events"), 1);
+        for index in 0..MOST {
+            publish(&format!("other-{index}")).await;
+        }
+        publish("bot").await;
+        assert_eq!(api.count("POST", "/events"), 1 + MOST + 1);
+        assert_eq!(api.count("PATCH", "/events"), 1);
+    }
+}
