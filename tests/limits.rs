@@ -15,6 +15,7 @@ use agentkube::{
     server::{
         Limits, body,
         connection::{HEAD_LIMIT_BYTES, MOST_HEADERS, UNREAD_LIMIT_BYTES},
+        questions::CONCURRENT_QUESTIONS,
         room,
         webhook::{CONCURRENT_REVIEWS, LARGE_REVIEWS},
     },
@@ -108,6 +109,10 @@ fn every_value_is_the_one_in_the_source() {
         (
             "reviews of more than 64 KiB being answered",
             LARGE_REVIEWS.to_string(),
+        ),
+        (
+            "questions to the API server at a time: rights of authors, Agents and Tools that are not known yet",
+            CONCURRENT_QUESTIONS.to_string(),
         ),
         ("answers that are not read", size(UNREAD_LIMIT_BYTES)),
         (
