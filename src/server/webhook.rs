@@ -518,7 +518,7 @@ mod tests {
         let (router, _) = webhooks(None);
         let large = |body: String| body + &" ".repeat(LARGE_BYTES);
         let mut slow = tokio::task::JoinSet::new();
-        for _ in 0..LARGE_REVIEWS + 1 {
+        for _ in 0..=LARGE_REVIEWS {
             let uri = "/mutate?timeout=30s";
             let waits = request(Method::POST, uri, large(review()));
             slow.spawn(router.clone().oneshot(waits));
