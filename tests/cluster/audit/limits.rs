@@ -403,7 +403,7 @@ async fn a_flood_of_refusals_leaves_no_more_than_its_limits(
     })
     .await
     .ok();
-    let seconds = usize::try_from(start.elapsed().as_secs() + 1)?;
+    let seconds = start.elapsed().as_secs() + 1;
     let (mut count, mut bytes) = (0, 0);
     for ns in &namespaces {
         let path = format!(
@@ -425,7 +425,7 @@ async fn a_flood_of_refusals_leaves_no_more_than_its_limits(
             let size = text.len() + escaped;
             ensure!(size <= LONGEST_REJECTION, "{size} bytes: {item}");
             count += 1;
-            bytes += size;
+            bytes += u64::try_from(size)?;
         }
     }
     let written = metric(&manager, &event("written")).await?;
@@ -433,15 +433,13 @@ async fn a_flood_of_refusals_leaves_no_more_than_its_limits(
     println!(
         "{REVIEWS} reviews in {seconds} s: {count} Rejections of {bytes} bytes, {written} written, {dropped} dropped"
     );
-    let most = |(at_once, a_second): (u32, u32)| {
-        usize::try_from(at_once).unwrap() + seconds * usize::try_from(a_second).unwrap()
-    };
+    let most = |(at_once, a_second): (u32, u32)| u64::from(at_once) + seconds * u64::from(a_second);
     ensure!(
         count > 0 && count <= most(NEW_REJECTIONS),
         "{count} Rejections"
     );
     // The last batch may go beyond it, and metadata is not counted.
-    let slack = count * 2048 + 8 * LONGEST_REJECTION;
+    let slack = count * 2048 + 8 * u64::try_from(LONGEST_REJECTION)?;
     ensure!(bytes <= most(WRITTEN_BYTES) + slack, "{bytes} bytes");
     ensure!(dropped > 0, "nothing was beyond the limits");
     Ok(())
