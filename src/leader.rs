@@ -5,7 +5,11 @@
 //! candidates one loses, and whether a holder is still alive is judged by whether its Lease
 //! *changes*, never by comparing its clock with ours.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -40,6 +44,9 @@ const UNKNOWN_HOLDER: &str = "(unreadable)";
 /// A request that takes longer is given up.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// What stands between the name of a candidate and its random part. No name of a pod has it.
+const SEPARATOR: char = '_';
+
 /// A replica that would lead.
 #[derive(Clone)]
 pub struct Candidate {
@@ -48,13 +55,20 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Stands for the Lease [`LEASE`] in `namespace`. `identity` tells this replica from the others,
-    /// and is best the name of its pod, because a restarted container then goes on leading.
+    /// Stands for the Lease [`LEASE`] in `namespace`. `name` is how people find this replica, best
+    /// the name of its pod.
+    ///
+    /// What is written into the Lease is the name with a random part. Two processes are never one
+    /// candidate, whatever they are called: neither replicas without a name of their own, nor a
+    /// container that was started again while the one before it still runs somewhere.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, identity: String) -> Self {
+    pub fn new(client: Client, namespace: &str, name: &str) -> Self {
+        let random = RandomState::new()
+            .build_hasher()
+            .finish();
         Self {
             leases: Api::namespaced(client, namespace),
-            identity,
+            identity: format!("{name}{SEPARATOR}{random:016x}"),
         }
     }
 
@@ -286,6 +300,13 @@ pub(crate) fn holder(lease: &Lease) -> Option<&str> {
         .filter(|holder| !holder.is_empty())
 }
 
+/// The name of a holder, without the random part of its process.
+pub(crate) fn name_of(holder: &str) -> &str {
+    holder
+        .rsplit_once(SEPARATOR)
+        .map_or(holder, |(name, _)| name)
+}
+
 /// How long the holder asked to be left alone.
 fn duration(lease: &Lease) -> Duration {
     lease
@@ -328,7 +349,24 @@ mod tests {
     }
 
     fn candidate(api: &FakeApi) -> Candidate {
-        Candidate::new(api.client(), "agentkube-system", "me".to_owned())
+        Candidate {
+            identity: "me".to_owned(),
+            ..Candidate::new(api.client(), "agentkube-system", "")
+        }
+    }
+
+    #[tokio::test]
+    async fn two_processes_of_one_name_are_two_candidates() {
+        let api = FakeApi::default();
+        let [first, second] =
+            [(); 2].map(|()| Candidate::new(api.client(), "agentkube-system", "agentkube-manager"));
+        let spec = claim(None, &first.identity, Timestamp::now());
+        let held = lease("1", &serde_json::to_value(&spec).unwrap());
+        let now = Instant::now();
+        assert!(first.may_take(&held, &mut None, now));
+        assert!(!second.may_take(&held, &mut None, now));
+        assert_eq!(holder(&held).map(name_of), Some("agentkube-manager"));
+        assert_eq!(name_of("of-another-program"), "of-another-program");
     }
 
     #[tokio::test]

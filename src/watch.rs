@@ -8,21 +8,26 @@ mod unreadable;
 pub use unreadable::UnreadableObjects;
 pub(crate) use unreadable::{MaybeUnreadable, Unreadable};
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, stream, stream::BoxStream};
 use kube::{
     Api, Resource,
     runtime::{
         WatchStreamExt,
-        watcher::{self, Event},
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, Event},
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 /// The code that an API server answers with where it no longer knows how things were.
 const GONE: u16 = 410;
+
+/// The pause where the back-off knows no more of them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How many objects an API server is asked for at a time. It holds all of them, and here only one is held
 /// whole.
@@ -60,28 +65,70 @@ pub(crate) async fn follow<K: Watched>(
     mut on_event: impl FnMut(Event<K>),
 ) {
     let kind = K::kind(&());
-    let mut events = events::events(api, config)
-        .default_backoff()
-        .modify(trim)
-        .boxed();
+    let mut events = events(api, config).modify(trim);
     let mut is_failing = false;
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                if is_failing {
+                if is_failing && succeeds(&event) {
                     info!(%kind, "the watch has recovered");
                     is_failing = false;
                 }
                 on_event(event);
             }
             Err(error) if begins_anew(&error) => debug!(%kind, "the watch begins anew"),
-            // The watcher retries by itself; once is enough to say so.
+            // It is tried again; once is enough to say so.
             Err(error) if !is_failing => {
                 is_failing = true;
                 warn!(%kind, %error, hint = hint(&error), "the watch fails, and is tried again");
             }
             Err(_) => {}
         }
+    }
+}
+
+/// The events of a watch that is tried again whenever it fails, after ever longer pauses. They start
+/// over only once it has worked: before every list there is an [`Event::Init`], and a list may fail
+/// at its last page.
+///
+/// RBAC: `list`, `watch` on the kind.
+pub(crate) fn events<K: Watched>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> BoxStream<'static, watcher::Result<Event<K>>> {
+    with_pauses(api, config, DefaultBackoff::default())
+}
+
+fn with_pauses<K: Watched>(
+    api: Api<K>,
+    config: watcher::Config,
+    backoff: impl Backoff + 'static,
+) -> BoxStream<'static, watcher::Result<Event<K>>> {
+    let start = (events::events(api, config).boxed(), backoff, None);
+    stream::unfold(start, async |(mut events, mut backoff, pause)| {
+        if let Some(pause) = pause {
+            sleep(pause).await;
+        }
+        let event = events.next().await?;
+        let pause = match &event {
+            Ok(event) => {
+                if succeeds(event) {
+                    backoff.reset();
+                }
+                None
+            }
+            Err(_) => Some(backoff.next().unwrap_or(LONGEST_PAUSE)),
+        };
+        Some((event, (events, backoff, pause)))
+    })
+    .boxed()
+}
+
+/// Whether an event says that a watch works, and not only that it is tried.
+fn succeeds<K>(event: &Event<K>) -> bool {
+    match event {
+        Event::Apply(_) | Event::Delete(_) | Event::InitDone => true,
+        Event::Init | Event::InitApply(_) => false,
     }
 }
 

@@ -11,10 +11,12 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 use agentkube::{
     admission::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES},
     api::{self, LONGEST_GOAL_BYTES, LONGEST_SPEC_BYTES},
+    audit::{LONGEST_REJECTION, NEW_REJECTIONS, Retention, WRITTEN_BYTES},
     review::LONGEST_DOCUMENT,
     server::{
         Limits, body,
         connection::{HEAD_LIMIT_BYTES, MOST_HEADERS, UNREAD_LIMIT_BYTES},
+        questions::CONCURRENT_QUESTIONS,
         room,
         webhook::{CONCURRENT_REVIEWS, LARGE_REVIEWS},
     },
@@ -57,6 +59,15 @@ fn size(bytes: usize) -> String {
     } else {
         format!("{} KiB", bytes >> 10)
     }
+}
+
+fn rate((most, per_second): (u32, u32), words: impl Fn(usize) -> String) -> String {
+    let [most, per_second] = [most, per_second].map(|number| usize::try_from(number).unwrap());
+    format!(
+        "{} at once, {} a second in the long run",
+        words(most),
+        words(per_second)
+    )
 }
 
 fn time(time: Duration) -> String {
@@ -103,6 +114,10 @@ fn every_value_is_the_one_in_the_source() {
             "reviews of more than 64 KiB being answered",
             LARGE_REVIEWS.to_string(),
         ),
+        (
+            "questions to the API server at a time: rights of authors, Agents and Tools that are not known yet",
+            CONCURRENT_QUESTIONS.to_string(),
+        ),
         ("answers that are not read", size(UNREAD_LIMIT_BYTES)),
         (
             "containers, init containers, ephemeral containers, volumes, pull secrets of a pod",
@@ -117,6 +132,16 @@ fn every_value_is_the_one_in_the_source() {
             size(LONGEST_SPEC_BYTES),
         ),
         ("the pull secrets of an Agent", size(LONGEST_LIST_BYTES)),
+        (
+            "of all namespaces together",
+            Retention::default().in_all.to_string(),
+        ),
+        (
+            "new to a replica, of all namespaces together",
+            rate(NEW_REJECTIONS, |number| number.to_string()),
+        ),
+        ("written by a replica", rate(WRITTEN_BYTES, size)),
+        ("a Rejection as a whole", size(LONGEST_REJECTION)),
         ("a document of a file", size(LONGEST_DOCUMENT)),
     ] {
         assert_eq!(value(limit), expected, "{limit}");

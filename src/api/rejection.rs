@@ -125,7 +125,12 @@ pub struct RejectionCause {
     pub message: String,
 }
 
-/// Whatever the object's spec holds: it was refused, so nothing is known of its shape.
+/// Whatever the object's spec holds: it was refused, so nothing is known of its shape. It is written
+/// as a whole; else the API server would keep the path of each of its fields beside it.
 fn any_object(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-map-type": "atomic",
+        "x-kubernetes-preserve-unknown-fields": true,
+    })
 }

@@ -4,10 +4,13 @@ use super::Refusal;
 use crate::admission::looks_like_credential;
 
 /// How much of the object's name is part of the Rejection's, in bytes.
-const LONGEST_STEM: usize = 40;
+const LONGEST_STEM: usize = 36;
 
-/// How much of the hash is part of the Rejection's name, in bytes.
-const HASH_BYTES: usize = 5;
+/// How much of the hash is part of the Rejection's name, in bytes: too much for anybody to find an
+/// object whose Rejection would have the name of another one.
+const HASH_BYTES: usize = 16;
+/// The same in digits of five bits.
+const HASH_DIGITS: u32 = 26;
 
 /// What tells one Rejection from another: the object, the user and the reason.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -34,13 +37,24 @@ impl Identity {
             .as_ref()
             .iter()
             .take(HASH_BYTES)
-            .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+            .fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
         let stem = stem(&format!("{}-{}", subject.kind, readable(&subject.name)));
         Self {
             namespace: refusal.namespace.into(),
-            name: format!("{stem}-{hash:010x}").into(),
+            name: format!("{stem}-{}", digits(hash)).into(),
         }
     }
+}
+
+/// A number to the base 32, in letters that a name may have.
+fn digits(number: u128) -> String {
+    (0..HASH_DIGITS)
+        .rev()
+        .filter_map(|place| {
+            let digit = u32::try_from(number >> (5 * place) & 31).ok()?;
+            char::from_digit(digit, 32)
+        })
+        .collect()
 }
 
 /// A name as far as it may be shown.
@@ -88,6 +102,17 @@ mod tests {
             assert_ne!(first, Identity::of(&other));
         }
         assert!(first.name.starts_with("agent-bot-"), "{}", first.name);
+    }
+
+    #[test]
+    fn a_name_has_128_bits_of_the_hash() {
+        assert_eq!(digits(0), "0".repeat(26));
+        assert_eq!(digits(u128::MAX), format!("7{}", "v".repeat(25)));
+        let all: u128 = (0..HASH_DIGITS).fold(0, |all, place| all | 31 << (5 * place));
+        assert_eq!(all, u128::MAX, "no bit is left out");
+        let identity = Identity::of(&refusal("a", "bot", "alice"));
+        let (_, hash) = identity.name.rsplit_once('-').unwrap();
+        assert_eq!(hash.len(), 26, "{}", identity.name);
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! Invariant: nothing here makes an answer late, and nothing that looks like a credential leaves
 //! this module.
 
+mod bucket;
+mod encoded;
 mod identity;
 mod metrics;
 mod pending;
@@ -23,9 +25,9 @@ mod weight;
 mod write;
 
 pub use metrics::RejectionMetrics;
-pub use recorder::Recorder;
+pub use recorder::{NEW_REJECTIONS, Recorder, WRITTEN_BYTES};
 pub use redact::{redact, shown};
-pub use refusal::Refusal;
+pub use refusal::{LONGEST_REJECTION, Refusal};
 pub use retention::retain;
 
 use std::time::Duration;
@@ -35,6 +37,9 @@ use std::time::Duration;
 pub struct Retention {
     /// The most Rejections of one namespace; beyond that the oldest go.
     pub per_namespace: usize,
+    /// The most Rejections of all namespaces together; beyond that the oldest go of the namespaces
+    /// that have most. The last one of a namespace stays.
+    pub in_all: usize,
     /// How long after it was last seen a Rejection goes.
     pub max_age: Duration,
 }
@@ -43,6 +48,7 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             per_namespace: 200,
+            in_all: 4096,
             max_age: Duration::from_secs(30 * 24 * 3600),
         }
     }

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time::Instant;
 
 use super::{
+    bucket::Bucket,
     identity::Identity,
     weight::{slim, weigh},
 };
@@ -31,6 +32,8 @@ pub(super) struct Pending {
     bytes: usize,
     /// The most entries of one namespace: more would be evicted as soon as they were written.
     per_namespace: usize,
+    /// How many entries may come, of all namespaces together.
+    new: Bucket,
 }
 
 /// What is known of one Rejection.
@@ -53,17 +56,20 @@ pub(super) struct Denied(pub(super) RejectionSpec);
 pub(super) enum Fold {
     /// Its Rejection is to be added by [`Pending::add`].
     Add,
+    /// It is lost: too many others were new.
+    Drop,
     /// It joined a Rejection that was known.
     Join,
 }
 
 impl Pending {
-    pub(super) fn new(per_namespace: usize) -> Self {
+    pub(super) fn new(per_namespace: usize, new: Bucket) -> Self {
         Self {
             namespaces: HashMap::new(),
             known: 0,
             bytes: 0,
             per_namespace: per_namespace.max(1),
+            new,
         }
     }
 
@@ -76,20 +82,25 @@ impl Pending {
             .count()
     }
 
-    /// Folds a denial into its Rejection, if one waits.
-    pub(super) fn fold(&mut self, identity: &Identity, now: Timestamp) -> Fold {
-        let waiting = self
+    /// Folds a denial into its Rejection, if one waits. One that is not known has to be among those
+    /// that may be new.
+    pub(super) fn fold(&mut self, identity: &Identity, seen: Timestamp, now: Instant) -> Fold {
+        let known = self
             .namespaces
             .get_mut(&identity.namespace)
-            .and_then(|entries| entries.get_mut(&identity.name))
-            .and_then(|entry| entry.denied.as_mut());
-        match waiting {
-            Some(Denied(record)) => {
+            .and_then(|entries| entries.get_mut(&identity.name));
+        match known {
+            Some(Entry {
+                denied: Some(Denied(record)),
+                ..
+            }) => {
                 record.count = record.count.saturating_add(1);
-                record.last_seen = Time(now);
+                record.last_seen = Time(seen);
                 Fold::Join
             }
-            None => Fold::Add,
+            Some(_) => Fold::Add,
+            None if self.new.take(1, now) => Fold::Add,
+            None => Fold::Drop,
         }
     }
 
@@ -261,14 +272,20 @@ mod tests {
         let refusal = refusal(namespace, name, "alice");
         let seen = Timestamp::from_second(second).unwrap();
         let identity = Identity::of(&refusal);
-        if pending.fold(&identity, seen) == Fold::Join {
-            return 0;
+        match pending.fold(&identity, seen, now) {
+            Fold::Add => {}
+            Fold::Drop => return 1,
+            Fold::Join => return 0,
         }
         let record = RejectionSpec {
             count: 1,
             ..refusal.record(seen)
         };
         pending.add(identity, record, now)
+    }
+
+    fn pending(per_namespace: usize) -> Pending {
+        Pending::new(per_namespace, Bucket::new(u32::MAX, 0))
     }
 
     fn counts(taken: &[(Identity, Denied)]) -> Vec<i64> {
@@ -280,7 +297,7 @@ mod tests {
 
     #[test]
     fn repeats_fold_before_and_while_and_after_they_are_written() {
-        let mut pending = Pending::new(10);
+        let mut pending = pending(10);
         let start = Instant::now();
         deny(&mut pending, "a", "bot", 1, start);
         deny(&mut pending, "a", "bot", 2, start);
@@ -311,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_written_is_put_back_with_what_came_meanwhile() {
-        let mut pending = Pending::new(10);
+        let mut pending = pending(10);
         let start = Instant::now();
         deny(&mut pending, "a", "bot", 1, start);
         let (identity, denied) = pending.take(start, 10, false).remove(0);
@@ -325,8 +342,31 @@ mod tests {
     }
 
     #[test]
+    fn new_rejections_have_a_rate_over_all_namespaces_and_repeats_still_count() {
+        let mut pending = Pending::new(10, Bucket::new(2, 1));
+        let start = Instant::now();
+        for (namespace, lost) in [("a", 0), ("b", 0), ("c", 1), ("d", 1)] {
+            let came = deny(&mut pending, namespace, "bot", 1, start);
+            assert_eq!(came, lost, "{namespace}");
+        }
+        assert_eq!(deny(&mut pending, "a", "bot", 2, start), 0, "it is folded");
+        let taken = pending.take(start, 10, false);
+        assert_eq!(taken.len(), 2);
+        let all: i64 = counts(&taken).iter().sum();
+        assert_eq!(all, 3);
+        for (identity, _) in taken {
+            pending.settle(&identity, None, start);
+        }
+        let repeat = deny(&mut pending, "a", "bot", 3, start);
+        assert_eq!(repeat, 0, "it is known, and is written again");
+        let later = start + Duration::from_secs(1);
+        assert_eq!(deny(&mut pending, "c", "bot", 4, later), 0);
+        assert_eq!(deny(&mut pending, "d", "bot", 4, later), 1);
+    }
+
+    #[test]
     fn in_a_full_namespace_what_waits_stays_and_what_was_written_makes_room() {
-        let mut pending = Pending::new(2);
+        let mut pending = pending(2);
         let start = Instant::now();
         for (namespace, name) in [("a", "one"), ("a", "two"), ("a", "one"), ("b", "one")] {
             assert_eq!(deny(&mut pending, namespace, name, 1, start), 0);
@@ -345,7 +385,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_over_all_namespaces_and_frees_itself() {
-        let mut pending = Pending::new(MOST);
+        let mut pending = pending(MOST);
         let start = Instant::now();
         for index in 0..MOST {
             assert_eq!(
@@ -369,7 +409,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_in_bytes_and_still_says_what_was_refused() {
-        let mut pending = Pending::new(MOST);
+        let mut pending = pending(MOST);
         let start = Instant::now();
         let heavy = |name: &str| {
             let refusal = refusal("team", name, "alice");

@@ -15,6 +15,8 @@ use tracing::{info, warn};
 
 use super::{
     Refusal, RejectionMetrics, Retention,
+    bucket::Bucket,
+    encoded::encoded,
     identity::Identity,
     pending::{Denied, Fold, Pending},
     write::{WriteError, write},
@@ -25,6 +27,12 @@ use crate::api::RejectionSpec;
 const BATCH: usize = 8;
 /// How long a batch takes at least: with [`BATCH`], the rate of writes.
 const BATCH_PERIOD: Duration = Duration::from_millis(100);
+/// How many Rejections may be new to a replica, of all namespaces together: at once, and a second
+/// in the long run.
+pub const NEW_REJECTIONS: (u32, u32) = (1024, 2);
+/// How many bytes of Rejections a replica writes: at once, and a second in the long run. What is
+/// written stays in etcd until it is compacted, even where it is written over.
+pub const WRITTEN_BYTES: (u32, u32) = (8 * 1024 * 1024, 64 * 1024);
 /// A write that takes longer is given up, and tried again.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pauses while the API server takes nothing, first and longest.
@@ -46,8 +54,9 @@ impl Recorder {
     /// Remembers no more of a namespace than is kept of it.
     #[must_use]
     pub fn new(retention: Retention, metrics: RejectionMetrics) -> Self {
+        let new = Bucket::new(NEW_REJECTIONS.0, NEW_REJECTIONS.1);
         Self {
-            pending: Mutex::new(Pending::new(retention.per_namespace)),
+            pending: Mutex::new(Pending::new(retention.per_namespace, new)),
             is_new: Notify::new(),
             metrics,
         }
@@ -63,9 +72,19 @@ impl Recorder {
         }
         let now = Timestamp::now();
         let identity = Identity::of(refusal);
-        if self.pending().fold(&identity, now) == Fold::Join {
-            self.metrics.folded.inc();
-            return;
+        let fold = self
+            .pending()
+            .fold(&identity, now, Instant::now());
+        match fold {
+            Fold::Add => {}
+            Fold::Drop => {
+                self.metrics.dropped.inc();
+                return;
+            }
+            Fold::Join => {
+                self.metrics.folded.inc();
+                return;
+            }
         }
         let record = RejectionSpec {
             count: 1,
@@ -82,12 +101,7 @@ impl Recorder {
     ///
     /// RBAC, in every namespace: `get`, `create`, `update` on rejections.
     pub async fn write(&self, client: Client, shutdown: impl Future<Output = ()>) {
-        let mut writer = Writer {
-            recorder: self,
-            client,
-            is_failing: false,
-            backoff: BACKOFF.0,
-        };
+        let mut writer = Writer::new(self, client);
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let start = Instant::now();
@@ -128,6 +142,7 @@ impl Recorder {
 struct Writer<'r> {
     recorder: &'r Recorder,
     client: Client,
+    bytes: Bucket,
     is_failing: bool,
     backoff: Duration,
 }
@@ -143,13 +158,25 @@ enum Batch {
     Written,
 }
 
-impl Writer<'_> {
+impl<'r> Writer<'r> {
+    fn new(recorder: &'r Recorder, client: Client) -> Self {
+        Self {
+            recorder,
+            client,
+            bytes: Bucket::new(WRITTEN_BYTES.0, WRITTEN_BYTES.1),
+            is_failing: false,
+            backoff: BACKOFF.0,
+        }
+    }
+
     /// Waits until the next batch may be written.
     async fn rest(&mut self, came: Batch, start: Instant) {
         match came {
             Batch::Written => {
                 self.backoff = BACKOFF.0;
-                sleep_until(start + BATCH_PERIOD).await;
+                let now = Instant::now();
+                let later = now + self.bytes.wait(now);
+                sleep_until(later.max(start + BATCH_PERIOD)).await;
             }
             Batch::Fail => {
                 let pause = self.backoff;
@@ -184,6 +211,10 @@ impl Writer<'_> {
         self.recorder.count_pending();
         if taken.is_empty() {
             return Batch::Nothing;
+        }
+        for (_, Denied(record)) in &taken {
+            let bytes = u32::try_from(encoded(record)).unwrap_or(u32::MAX);
+            self.bytes.owe(bytes, Instant::now());
         }
         let writes = taken
             .iter()
@@ -256,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        audit::refusal::tests::refusal,
+        audit::refusal::{LONGEST_REJECTION, tests::refusal},
         fake_api::{Api as FakeApi, Reply},
     };
 
@@ -265,12 +296,7 @@ mod tests {
     }
 
     fn writer<'r>(recorder: &'r Recorder, api: &FakeApi) -> Writer<'r> {
-        Writer {
-            recorder,
-            client: api.client(),
-            is_failing: false,
-            backoff: BACKOFF.0,
-        }
+        Writer::new(recorder, api.client())
     }
 
     /// A Rejection as the API server holds it.
@@ -349,6 +375,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_rejection_about_something_else_is_not_written_over() {
+        let api = FakeApi::default();
+        let recorder = recorder();
+        let mut writer = writer(&recorder, &api);
+        for (field, other) in [
+            ("object", json!({"kind": "Agent", "name": "another"})),
+            ("user", json!("bob")),
+            ("reason", json!("InvalidImage")),
+        ] {
+            recorder.record(&refusal("team", "bot", "alice"));
+            let mut known = held(5);
+            known["spec"][field] = other;
+            api.on("GET", ONE, Reply::ok(known));
+            assert_eq!(writer.batch(true).await, Batch::Written, "nobody waits");
+            assert_eq!(api.count("PUT", ONE), 0, "{field}");
+        }
+        assert_eq!(recorder.metrics.dropped.get(), 3);
+        assert_eq!(recorder.metrics.written.get(), 0);
+    }
+
+    #[tokio::test]
     async fn what_is_never_taken_is_dropped_and_keeps_no_other_waiting() {
         let api = FakeApi::default();
         let recorder = recorder();
@@ -375,6 +422,55 @@ mod tests {
             "three of the full namespace, and the one without any"
         );
         assert_eq!(recorder.metrics.writable.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn beyond_the_rate_refusals_are_counted_and_not_remembered() {
+        let recorder = recorder();
+        let flood = 10_000;
+        for index in 0..flood {
+            let namespace = format!("team-{}", index % 1_000);
+            recorder.record(&refusal(&namespace, &format!("bot-{index}"), "alice"));
+        }
+        let most = usize::try_from(NEW_REJECTIONS.0 + 100 * NEW_REJECTIONS.1).unwrap();
+        let remembered = recorder.pending().len();
+        assert!(remembered <= most, "{remembered}");
+        let lost = usize::try_from(recorder.metrics.dropped.get()).unwrap();
+        assert_eq!(remembered + lost, flood, "each is counted");
+    }
+
+    #[tokio::test]
+    async fn what_is_written_has_a_rate_in_bytes() {
+        let api = FakeApi::default();
+        api.on("GET", ONE, Reply::ok(held(1)));
+        api.on("PUT", ONE, Reply::ok(held(2)));
+        let recorder = recorder();
+        let mut writer = writer(&recorder, &api);
+        let goal =
+            serde_json::value::to_raw_value(&json!({"spec": {"goal": vec![true; 1_500]}})).unwrap();
+        let refusal = Refusal {
+            object: Some(&goal),
+            ..refusal("team", "bot", "alice")
+        };
+        let start = Instant::now();
+        let mut written = 0;
+        while writer
+            .bytes
+            .wait(Instant::now())
+            .is_zero()
+        {
+            recorder.record(&refusal);
+            assert_eq!(writer.batch(true).await, Batch::Written);
+            written += encoded(&api.request("PUT", ONE)["spec"]);
+        }
+        let [at_once, a_second] =
+            [WRITTEN_BYTES.0, WRITTEN_BYTES.1].map(|bytes| usize::try_from(bytes).unwrap());
+        let seconds = usize::try_from(start.elapsed().as_secs()).unwrap() + 1;
+        assert!(written >= at_once - LONGEST_REJECTION, "{written}");
+        assert!(
+            written <= at_once + seconds * a_second + LONGEST_REJECTION,
+            "{written}"
+        );
     }
 
     #[tokio::test]

@@ -2,17 +2,26 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::value::RawValue;
 
-use super::{redact::shown, submitted};
+use super::{
+    encoded::{self, encoded},
+    redact::shown,
+    submitted,
+    weight::slim,
+};
 use crate::{
     admission::{Cause, Subject},
     api::{RejectedObject, RejectionCause, RejectionDecision, RejectionSpec},
 };
 
-/// How much of a name that somebody else chose is kept, in characters.
+/// How many bytes the API server keeps of a Rejection, all in all.
+pub const LONGEST_REJECTION: usize = 16 * 1024;
+/// How many of them are left for its metadata: names, times, and who wrote which field.
+const METADATA: usize = 2 * 1024;
+/// How much of a name that somebody else chose is kept, in bytes as the API server keeps it.
 const LONGEST_NAME: usize = 253;
 /// How many causes are kept.
 const MOST_CAUSES: usize = 16;
-/// How much of a message is kept, in characters.
+/// How much of a message is kept, in such bytes.
 const LONGEST_MESSAGE: usize = 1024;
 
 /// A denial, or what broke a policy and was let through with a warning.
@@ -42,8 +51,20 @@ impl Refusal<'_> {
             .map_or("", |cause| cause.reason.as_str())
     }
 
-    /// What is kept of it.
+    /// What is kept of it: never more than [`LONGEST_REJECTION`].
     pub(super) fn record(&self, now: Timestamp) -> RejectionSpec {
+        let mut record = self.whole(now);
+        let is_too_long = |record: &RejectionSpec| encoded(record) > LONGEST_REJECTION - METADATA;
+        while record.causes.len() > 1 && is_too_long(&record) {
+            record.causes.pop();
+        }
+        if is_too_long(&record) {
+            slim(&mut record);
+        }
+        record
+    }
+
+    fn whole(&self, now: Timestamp) -> RejectionSpec {
         let submitted = self
             .object
             .and_then(submitted::spec_of)
@@ -51,11 +72,11 @@ impl Refusal<'_> {
         let first = self.causes.first();
         RejectionSpec {
             object: RejectedObject {
-                group: self.subject.group.clone(),
+                group: cut(&self.subject.group, LONGEST_NAME),
                 kind: cut(&self.subject.kind, LONGEST_NAME),
                 name: cut(shown(&self.subject.name), LONGEST_NAME),
             },
-            operation: self.operation.to_owned(),
+            operation: cut(self.operation, LONGEST_NAME),
             user: cut(self.user, LONGEST_NAME),
             decision: self.decision,
             reason: self.reason().to_owned(),
@@ -84,9 +105,9 @@ impl Refusal<'_> {
 
 /// The first characters of a text, and a sign that there were more.
 fn cut(text: &str, longest: usize) -> String {
-    match text.char_indices().nth(longest) {
-        Some((end, _)) => format!("{}…", text.split_at(end).0),
-        None => text.to_owned(),
+    match encoded::cut(text, longest) {
+        (beginning, true) => format!("{beginning}…"),
+        (whole, false) => whole.to_owned(),
     }
 }
 
@@ -155,7 +176,69 @@ pub(super) mod tests {
     fn names_that_somebody_else_chose_are_cut() {
         let long = "ü".repeat(1_000);
         let record = refusal("team", &long, &long).record(Timestamp::UNIX_EPOCH);
-        assert_eq!(record.user.chars().count(), LONGEST_NAME + 1);
-        assert_eq!(record.object.name.chars().count(), LONGEST_NAME + 1);
+        let expected = format!("{}…", "ü".repeat(LONGEST_NAME / 2));
+        assert_eq!(record.user, expected);
+        assert_eq!(record.object.name, expected);
+    }
+
+    #[test]
+    fn a_rejection_is_counted_in_encoded_bytes_as_a_whole() {
+        let hostile = "<\u{1}&".repeat(100_000);
+        let causes = vec![
+            Cause {
+                reason: Reason::ImageRequired,
+                field: hostile.clone(),
+                message: hostile.clone(),
+            };
+            100
+        ];
+        let spec = serde_json::json!({"spec": {"goal": vec![hostile.clone(); 9]}});
+        let object = RawValue::from_string(spec.to_string()).unwrap();
+        let refusal = Refusal {
+            subject: Subject {
+                group: hostile.clone(),
+                kind: hostile.clone(),
+                name: hostile.clone(),
+            },
+            namespace: "team",
+            operation: &hostile,
+            user: &hostile,
+            decision: RejectionDecision::Deny,
+            causes: &causes,
+            object: Some(&object),
+        };
+        let whole = refusal.whole(Timestamp::UNIX_EPOCH);
+        assert!(
+            encoded(&whole) > LONGEST_REJECTION,
+            "the test asks for too little"
+        );
+        let record = refusal.record(Timestamp::UNIX_EPOCH);
+        let bytes = encoded(&record);
+        assert!(bytes <= LONGEST_REJECTION - METADATA, "{bytes}");
+        assert_eq!(record.reason, "ImageRequired");
+        assert!(record.submitted_truncated);
+
+        // What honest people are refused is kept whole.
+        let causes = vec![causes_of_a_person(); 8];
+        let spec = serde_json::json!({"spec": {"goal": "Look after the issues."}});
+        let object = RawValue::from_string(spec.to_string()).unwrap();
+        let refusal = Refusal {
+            causes: &causes,
+            object: Some(&object),
+            ..self::refusal("team", "bot", "alice")
+        };
+        let record = refusal.record(Timestamp::UNIX_EPOCH);
+        assert_eq!(record.causes.len(), 8);
+        assert_eq!(record.submitted, Some(spec["spec"].clone()));
+        assert!(!record.submitted_truncated);
+    }
+
+    fn causes_of_a_person() -> Cause {
+        Cause {
+            reason: Reason::ReferenceNotPermitted,
+            field: "spec.agentToken.secretRef.name".to_owned(),
+            message: "Forbidden: alice may not get the Secret \"claude-code-token\" (hint: ask for the right)"
+                .repeat(8),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What of the audit trail goes: the oldest of a namespace that has too many, and what is too old.
+//! What of the audit trail goes: the oldest of a namespace that has too many, or more than its share
+//! of all namespaces, and what is too old.
 
 use std::{
     collections::BTreeMap,
@@ -209,6 +210,7 @@ impl Trail {
     /// back, is not old.
     fn surplus(&self, retention: &Retention, now: Timestamp) -> Vec<(Seen, Why)> {
         let mut surplus = Vec::new();
+        let per_namespace = self.share(retention);
         for (namespace, marks) in &self.namespaces {
             let mut by_age: Vec<_> = marks.iter().collect();
             // Times have a grain of a second; within one, the version tells what came later.
@@ -217,7 +219,7 @@ impl Trail {
             });
             let too_many = by_age
                 .len()
-                .saturating_sub(retention.per_namespace);
+                .saturating_sub(per_namespace);
             for (index, (name, mark)) in by_age.into_iter().enumerate() {
                 let age =
                     Duration::try_from(now.duration_since(mark.last_seen)).unwrap_or_default();
@@ -237,6 +239,27 @@ impl Trail {
             }
         }
         surplus
+    }
+
+    /// How many Rejections a namespace may have, so that all of them together are not too many. Who
+    /// fills one namespace takes nothing from the others.
+    fn share(&self, retention: &Retention) -> usize {
+        let in_all = |share: usize| {
+            self.namespaces
+                .values()
+                .map(|marks| marks.len().min(share))
+                .sum::<usize>()
+        };
+        let (mut least, mut most) = (1, retention.per_namespace);
+        while least < most {
+            let middle = (least + most).div_ceil(2);
+            if in_all(middle) > retention.in_all {
+                most = middle - 1;
+            } else {
+                least = middle;
+            }
+        }
+        most
     }
 
     fn forget(&mut self, namespace: &str, name: &str, version: &str) {
@@ -320,6 +343,7 @@ mod tests {
 
     const RETENTION: Retention = Retention {
         per_namespace: 2,
+        in_all: 100,
         max_age: Duration::from_secs(100),
     };
 
@@ -358,6 +382,48 @@ mod tests {
                 ("a/new".to_owned(), Why::Number),
                 ("b/old".to_owned(), Why::Age)
             ]
+        );
+    }
+
+    #[test]
+    fn all_namespaces_together_have_a_limit_and_who_has_most_gives_first() {
+        let mut all = Vec::new();
+        for second in 0..50 {
+            all.push(("flooded", format!("r{second}"), second));
+        }
+        for namespace in ["a", "b", "c"] {
+            all.push((namespace, "own".to_owned(), 0));
+        }
+        let all: Vec<_> = all
+            .iter()
+            .map(|(namespace, name, second)| (*namespace, name.as_str(), *second))
+            .collect();
+        let trail = trail(&all);
+        let retention = Retention {
+            per_namespace: 200,
+            in_all: 10,
+            max_age: Duration::from_secs(100),
+        };
+        let gone = gone(&trail, retention, 50);
+        assert_eq!(gone.len(), 43, "{gone:?}");
+        assert!(
+            gone.iter()
+                .all(|(name, why)| name.starts_with("flooded/") && *why == Why::Number)
+        );
+        assert!(
+            !gone
+                .iter()
+                .any(|(name, _)| name == "flooded/r49")
+        );
+        let fewer = Retention {
+            in_all: 1,
+            ..retention
+        };
+        assert_eq!(
+            trail
+                .surplus(&fewer, Timestamp::UNIX_EPOCH)
+                .len(),
+            49
         );
     }
 

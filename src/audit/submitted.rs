@@ -9,15 +9,27 @@ use serde::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use super::redact::{REDACTED, is_secret_name, redact};
+use super::{
+    encoded::{cut, encoded_text},
+    redact::{REDACTED, is_secret_name, redact},
+};
 use crate::admission::names;
 
-/// How much of a spec is kept, in bytes of its names and values.
+/// How much of a spec is kept, in bytes as the API server keeps it.
 const LONGEST: usize = 8 * 1024;
-/// How much of one text is kept, in characters.
+/// How much of one text is kept, in such bytes.
 const LONGEST_TEXT: usize = 1024;
-/// How far behind the end of what is kept a text is looked at, so that no credential is cut in two
-/// and then not recognised.
+/// What a number takes at most: Go writes a float in up to 24 characters.
+const LONGEST_NUMBER: usize = 24;
+/// Two quotes.
+const QUOTES: usize = 2;
+/// The brackets or braces of a list or an object; inside, each item takes a comma, and each member a
+/// colon and a comma.
+const BRACKETS: usize = 2;
+/// What stands for a text or a value that there is no room for.
+const CUT: &str = "…";
+/// How far behind the end of what is kept a text is looked at, in characters, so that no credential
+/// is cut in two and then not recognised.
 const LOOK_AHEAD: usize = 512;
 
 /// A spec as it is kept.
@@ -110,9 +122,14 @@ struct Part<'k> {
 impl Part<'_> {
     fn scalar(self, value: Value) -> Value {
         if self.place == Place::Secret && !value.is_null() {
-            return Value::from(REDACTED);
+            return self.quoted(REDACTED);
         }
-        self.kept.take(8);
+        let bytes = if value.is_number() {
+            LONGEST_NUMBER
+        } else {
+            "false".len()
+        };
+        self.kept.take(bytes);
         value
     }
 
@@ -124,20 +141,24 @@ impl Part<'_> {
             Place::Secret => true,
         };
         if is_kept_back && !text.is_empty() {
-            return Value::from(REDACTED);
+            return self.quoted(REDACTED);
         }
-        let (seen, _) = cut(text, LONGEST_TEXT + LOOK_AHEAD);
-        let redacted = redact(seen);
+        let redacted = redact(beginning(text, LONGEST_TEXT + LOOK_AHEAD));
         let (kept, is_cut) = cut(&redacted, LONGEST_TEXT);
         self.kept.is_truncated |= is_cut;
-        if !self.kept.take(kept.len()) {
-            return Value::from("…");
-        }
-        Value::from(if is_cut {
-            format!("{kept}…")
+        if is_cut {
+            self.quoted(&format!("{kept}{CUT}"))
         } else {
-            kept.to_owned()
-        })
+            self.quoted(kept)
+        }
+    }
+
+    /// A text, if there is room for it.
+    fn quoted(self, text: &str) -> Value {
+        let has_room = self
+            .kept
+            .take(encoded_text(text) + QUOTES);
+        Value::from(if has_room { text } else { CUT })
     }
 }
 
@@ -157,7 +178,7 @@ impl<'de> Visitor<'de> for Part<'_> {
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+        Ok(self.scalar(Value::Null))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
@@ -183,7 +204,8 @@ impl<'de> Visitor<'de> for Part<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let Self { kept, place } = self;
         let mut list = Vec::new();
-        while kept.take(2) {
+        kept.take(BRACKETS);
+        while kept.take(1) {
             let is_announced = list
                 .last()
                 .and_then(Value::as_str)
@@ -207,8 +229,11 @@ impl<'de> Visitor<'de> for Part<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let Self { kept, place } = self;
         let mut object = Map::new();
+        kept.take(BRACKETS);
         while let Some(name) = members.next_key::<String>()? {
-            if !kept.take(name.len() + 4) {
+            // A name can be one, too.
+            let shown = redact(&name);
+            if !kept.take(encoded_text(&shown) + QUOTES + 2) {
                 members.next_value::<IgnoredAny>()?;
                 continue;
             }
@@ -217,26 +242,30 @@ impl<'de> Visitor<'de> for Part<'_> {
                 place: place.member(&name),
             };
             let value = members.next_value_seed(part)?;
-            // A name can be one, too.
-            object.insert(redact(&name).into_owned(), value);
+            object.insert(shown.into_owned(), value);
         }
-        redact_variable(&mut object);
+        if redact_variable(&mut object) {
+            kept.take(REDACTED.len() + QUOTES);
+        }
         Ok(object.into())
     }
 }
 
-/// A variable of a container whose name announces a credential: `{name: DB_PASSWORD, value: …}`.
-fn redact_variable(object: &mut Map<String, Value>) {
+/// Redacts a variable of a container whose name announces a credential, and says whether it was one:
+/// `{name: DB_PASSWORD, value: …}`.
+fn redact_variable(object: &mut Map<String, Value>) -> bool {
     let is_secret = object
         .get("name")
         .and_then(Value::as_str)
         .is_some_and(|name| is_secret_name(name) || name.ends_with("_KEY"));
-    if let Some(value) = object
+    let value = object
         .get_mut("value")
-        .filter(|_| is_secret)
-    {
+        .filter(|_| is_secret);
+    let is_there = value.is_some();
+    if let Some(value) = value {
         *value = Value::from(REDACTED);
     }
+    is_there
 }
 
 /// Whether an argument says that the next one is a credential: `--token`.
@@ -244,11 +273,11 @@ fn announces(argument: &str) -> bool {
     argument.starts_with('-') && is_secret_name(argument)
 }
 
-/// The first characters of a text, and whether there were more.
-fn cut(text: &str, longest: usize) -> (&str, bool) {
+/// The first characters of a text.
+fn beginning(text: &str, longest: usize) -> &str {
     match text.char_indices().nth(longest) {
-        Some((end, _)) => (text.split_at(end).0, true),
-        None => (text, false),
+        Some((end, _)) => text.split_at(end).0,
+        None => text,
     }
 }
 
@@ -257,6 +286,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::audit::encoded::encoded;
 
     fn submitted(spec: &Value) -> Submitted {
         let object = json!({"metadata": {"name": "bot"}, "spec": spec});
@@ -322,7 +352,46 @@ mod tests {
             .collect();
         let kept = submitted(&json!({"tools": many, "runtime": "Codex"}));
         assert!(kept.is_truncated);
-        assert!(kept.value.unwrap().to_string().len() < 2 * LONGEST);
+        assert!(encoded(&kept.value) <= LONGEST + SLACK);
+    }
+
+    /// What may come beyond the limit: the last value that there was no room for, and the ends of
+    /// the lists and objects around it.
+    const SLACK: usize = 1024;
+
+    #[test]
+    fn whatever_a_spec_is_made_of_its_bytes_are_counted_as_they_are_kept() {
+        let fill = |item: Value| json!({"list": vec![item; 4_000]});
+        let deep = (0..30).fold(json!({}), |inner, _| json!([[inner], {}, "<"]));
+        let many_names: Map<_, _> = (0..4_000)
+            .map(|index| (format!("\u{1}{index}"), json!(0)))
+            .collect();
+        for spec in [
+            fill(json!({})),
+            fill(json!([])),
+            fill(json!(null)),
+            fill(json!(1e300)),
+            fill(json!(u64::MAX)),
+            fill(json!("<")),
+            fill(json!("\u{0}\u{2028}\"\\".repeat(50))),
+            fill(json!({"password": 1})),
+            fill(json!({"name": "A_KEY", "value": ""})),
+            fill(json!({"secretRef": {"name": "No Name", "key": "/"}})),
+            fill(json!("ghp_0123456789abcdefABCDEF0123456789abcd")),
+            fill(deep),
+            json!({"<&>".repeat(2_000): 1, "runtime": "Codex"}),
+            Value::Object(many_names),
+        ] {
+            let kept = submitted(&spec);
+            let beginning: String = spec
+                .to_string()
+                .chars()
+                .take(80)
+                .collect();
+            assert!(kept.is_truncated, "{beginning}");
+            let bytes = encoded(&kept.value);
+            assert!(bytes <= LONGEST + SLACK, "{bytes} of {beginning}");
+        }
     }
 
     #[test]

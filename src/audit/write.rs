@@ -50,6 +50,11 @@ pub(super) async fn write(
             .map_err(failure)?;
         let written = if let Some(known) = known {
             let joined = match known.read() {
+                Ok(known) if !is_same(&known.spec, denied) => {
+                    return Err(WriteError::Refused(
+                        "the Rejection of this name is about something else".to_owned(),
+                    ));
+                }
                 Ok(known) => Rejection {
                     spec: join(&known.spec, denied),
                     metadata: known.metadata,
@@ -91,6 +96,12 @@ pub(super) async fn write(
         message: last.map_or_else(String::new, |status| status.message),
         hint: "",
     })
+}
+
+/// Whether two records are about the same object, user and reason. The name says so, too; but what
+/// is written over has to be what it is taken for, whoever wrote it.
+fn is_same(known: &RejectionSpec, denied: &RejectionSpec) -> bool {
+    known.object == denied.object && known.user == denied.user && known.reason == denied.reason
 }
 
 /// The record of denials that came at different times: the latest says what, both say how often.

@@ -18,6 +18,9 @@ use crate::{
 /// How many rights are asked about at a time.
 const AT_A_TIME: usize = 8;
 
+/// What only `--metrics-authorization` takes, and the base does not give.
+const TOKEN_REVIEWS: &str = "tokenreviews";
+
 /// What a manager needs: group, resource, verbs, the object's name, and for what.
 struct Right {
     group: &'static str,
@@ -60,7 +63,7 @@ const RIGHTS: [Right; 15] = [
     },
     Right {
         need: Need::MetricsAuthorization,
-        ..everywhere("authentication.k8s.io", "tokenreviews", &["create"])
+        ..everywhere("authentication.k8s.io", TOKEN_REVIEWS, &["create"])
     },
     registrations("mutatingwebhookconfigurations"),
     registrations("validatingwebhookconfigurations"),
@@ -124,14 +127,38 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
         Ok((user, missing)) => Finding::error(
             Check::Permissions,
             format!(
-                "`{user}` may not {} (hint: `kubectl apply -k manifests/` restores them)",
-                missing.join(", ")
+                "`{user}` may not {} (hint: {})",
+                missing.join(", "),
+                hint(&missing)
             ),
         ),
         Err(error) => Finding::skipped(
             Check::Permissions,
             format!("they cannot be asked for: {error}"),
         ),
+    }
+}
+
+/// Where what is missing comes from.
+fn hint(missing: &[String]) -> String {
+    let restored = "`kubectl apply -k manifests/` restores them";
+    let brought = format!(
+        "the component `metrics-authorization`, or `metricsAuthorization: true` in Helm, brings {}",
+        if missing.len() > 1 {
+            TOKEN_REVIEWS
+        } else {
+            "them"
+        }
+    );
+    let is_brought = |right: &&String| right.ends_with(TOKEN_REVIEWS);
+    match missing
+        .iter()
+        .filter(is_brought)
+        .count()
+    {
+        0 => restored.to_owned(),
+        some if some == missing.len() => brought,
+        _ => format!("{restored}; {brought}"),
     }
 }
 

@@ -5,7 +5,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::time::{Instant, sleep};
 
 use super::{Subject, installations::managers};
-use crate::leader::{LEASE, RENEW_PERIOD, holder};
+use crate::leader::{LEASE, RENEW_PERIOD, holder, name_of};
 
 /// How long a holder may take to show that it lives.
 const PATIENCE: Duration = RENEW_PERIOD.saturating_mul(2);
@@ -27,9 +27,10 @@ pub(super) async fn that_leads(
         let Some(lease) = leases.get_opt(LEASE).await? else {
             return Ok(None);
         };
-        let Some(name) = holder(&lease) else {
+        let Some(holder) = holder(&lease) else {
             return Ok(None);
         };
+        let name = name_of(holder);
         // By a list, because a holder may call itself by what is no name of a pod.
         if pods(client, subject)
             .await?
@@ -38,7 +39,7 @@ pub(super) async fn that_leads(
         {
             return Ok(None);
         }
-        let now = (name.to_owned(), lease.resource_version());
+        let now = (holder.to_owned(), lease.resource_version());
         let renews = |before: &(String, _)| before.0 == now.0 && before.1 != now.1;
         if seen.as_ref().is_some_and(renews) {
             return Ok(Some(format!(

@@ -81,9 +81,15 @@ pub(super) struct Args {
         default_value = MANAGER_NAMESPACE
     )]
     namespace: String,
-    /// How this replica is called where replicas elect a leader; made up if not given
-    #[arg(long, value_name = "NAME", env = "POD_NAME", hide_env_values = true)]
-    identity: Option<String>,
+    /// The name of this replica in Events and, with a random part behind it, in the leader's Lease
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "POD_NAME",
+        hide_env_values = true,
+        default_value = MANAGER
+    )]
+    identity: String,
     /// A further DNS name or IP address for the certificate that the manager makes itself
     #[arg(long, value_name = "NAME")]
     serving_name: Vec<String>,
@@ -205,6 +211,7 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
     let retention = Retention {
         per_namespace: rejections_per_namespace.into(),
         max_age: rejections_max_age,
+        ..Retention::default()
     };
     let ports = Ports {
         webhook: bind(webhook_address, "--webhook-address")?,
@@ -225,7 +232,6 @@ async fn manage(args: Args, policy: Policy) -> anyhow::Result<()> {
     replica.authorizes_metrics = metrics_authorization;
     replica.follow_index();
     replica.look_for_problems(subject, check_interval);
-    let identity = identity.unwrap_or_else(|| format!("{MANAGER}-{}", std::process::id()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %webhook_address, "the manager has started");
     replica
         .run(ports, Duration::from_secs(drain_delay), namespace, identity)
@@ -452,7 +458,7 @@ impl Replica {
                 () = health.ready() => {}
                 () = stop.draining() => return,
             }
-            let candidate = Candidate::new(client.clone(), &namespace, identity.clone());
+            let candidate = Candidate::new(client.clone(), &namespace, &identity);
             let expression = policy.suspects();
             let unreadable = metrics.unreadable();
             let lead = async || {

@@ -154,4 +154,30 @@ mod tests {
         assert_eq!(store.find("a", "old"), None);
         assert_eq!(store.len(), 1);
     }
+
+    #[test]
+    fn what_is_known_of_an_object_is_given_back_when_it_goes() {
+        let store = Store::default();
+        let round = |round: usize| {
+            for version in 0..2 {
+                for index in 0..1_000 {
+                    let name = format!("bot-{round}-{index}");
+                    store.insert(
+                        key("team", &name),
+                        Entry::Facts(Arc::new(vec![version; 100])),
+                    );
+                }
+            }
+            for index in 0..1_000 {
+                store.remove(&key("team", &format!("bot-{round}-{index}")));
+            }
+        };
+        let kept = allocation_counter::measure(|| (0..10).for_each(round));
+        assert!(store.is_empty());
+        assert!(
+            kept.bytes_current < 2 * 1024 * 1024,
+            "{} bytes are left",
+            kept.bytes_current
+        );
+    }
 }

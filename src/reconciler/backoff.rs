@@ -1,5 +1,6 @@
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -14,6 +15,9 @@ const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// How long after it was said of one object a trouble is not said of another. An API server that is
 /// away is one trouble, and not one for each object.
 const QUIET: Duration = Duration::from_secs(60);
+/// How many troubles are told apart meanwhile. Where there are more, they are many objects', and
+/// their statuses say each.
+const MOST_SAID: usize = 1024;
 
 /// What failed and when it is tried again, for every object of a kind.
 #[derive(Debug, Default)]
@@ -24,8 +28,8 @@ pub(super) struct Backoff {
 #[derive(Debug, Default)]
 struct State {
     failures: HashMap<Key, Failure>,
-    /// What was said of any object, and when.
-    said: HashMap<String, Instant>,
+    /// Digests of what was said of any object, and when.
+    said: HashMap<u64, Instant>,
 }
 
 /// Namespace and name.
@@ -86,10 +90,13 @@ impl Backoff {
 
     /// Forgets the failures of an object: it succeeded, or is gone. Says whether there were any.
     pub(super) fn forget(&self, key: &Key) -> bool {
-        self.lock()
-            .failures
-            .remove(key)
-            .is_some()
+        let failures = &mut self.lock().failures;
+        let is_known = failures.remove(key).is_some();
+        // A map keeps the room of what was taken out of it.
+        if is_known && failures.len() < failures.capacity() / 4 {
+            failures.shrink_to(2 * failures.len());
+        }
+        is_known
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -105,13 +112,19 @@ impl State {
     fn is_unsaid(&mut self, message: &str, now: Instant) -> bool {
         self.said
             .retain(|_, said| now.duration_since(*said) < QUIET);
-        let is_unsaid = !self.said.contains_key(message);
+        let digest = digest(message);
+        let is_unsaid = self.said.len() < MOST_SAID && !self.said.contains_key(&digest);
         if is_unsaid {
-            self.said
-                .insert(message.to_owned(), now);
+            self.said.insert(digest, now);
         }
         is_unsaid
     }
+}
+
+fn digest(message: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    message.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn wait(count: u32) -> Duration {
@@ -194,6 +207,23 @@ mod tests {
         assert!(fail("one", "the API server is away"));
         assert!(!fail("two", "the API server is away"));
         assert!(fail("two", "quota"));
+    }
+
+    #[test]
+    fn what_failed_and_is_gone_takes_no_memory() {
+        let backoff = Backoff::default();
+        let all = 10_000;
+        for index in 0..all {
+            let key = ("team".to_owned(), format!("bot-{index}"));
+            let said = format!("quota of bot-{index}");
+            backoff.fail(key, Some(1), &said);
+        }
+        for index in 0..all {
+            assert!(backoff.forget(&("team".to_owned(), format!("bot-{index}"))));
+        }
+        let state = backoff.lock();
+        assert!(state.failures.is_empty() && state.failures.capacity() < 16);
+        assert_eq!(state.said.len(), MOST_SAID);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod agents;
 mod backoff;
 mod brief;
 mod burst;
+mod events;
 mod observed;
 mod packed;
 pub(crate) mod plan;
@@ -38,10 +39,7 @@ pub use pod::{agent_pod, tool_pod};
 
 use std::sync::Arc;
 
-use kube::{
-    Client,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::{Client, runtime::events::Reporter};
 
 use crate::{
     admission::Policy,
@@ -79,7 +77,7 @@ pub async fn run(
         controller: MANAGER.to_owned(),
         instance: Some(instance),
     };
-    let recorder = Recorder::new(client.clone(), reporter);
+    let recorder = events::Recorder::new(client.clone(), reporter);
     let leader = Arc::new(reconcile::Leader {
         client,
         policy,

@@ -12,7 +12,7 @@ use kube::{
     runtime::{
         Config, applier,
         controller::{self, Action},
-        events::{Event, EventType, Recorder},
+        events::{Event, EventType},
         reflector::{ObjectRef, Store},
     },
 };
@@ -24,6 +24,7 @@ use tracing::{debug, info, warn};
 use super::{
     backoff::{Backoff, Key},
     burst::{Burst, Pressure},
+    events::Recorder,
     observed::{ObservedPod, Ownership},
     packed::Packed,
     status::{is_just_starting, patch, problem, status},
@@ -109,7 +110,8 @@ pub(super) async fn run<K: Owner>(
 ) {
     let context = Arc::new(Context {
         leader,
-        backoff: Backoff::default(),
+        pods: Backoff::default(),
+        reports: Backoff::default(),
         burst: Burst::default(),
     });
     let results = applier(
@@ -127,9 +129,7 @@ pub(super) async fn run<K: Owner>(
             // What failed has been logged by `failed`. What is gone need not be tried again.
             if let Err(controller::Error::ObjectNotFound(object)) = result {
                 let namespace = object.namespace.unwrap_or_default();
-                context
-                    .backoff
-                    .forget(&(namespace, object.name));
+                context.forget(&(namespace, object.name));
             }
         })
         .await;
@@ -137,7 +137,10 @@ pub(super) async fn run<K: Owner>(
 
 struct Context {
     leader: Arc<Leader>,
-    backoff: Backoff,
+    /// Of pods that could not be created.
+    pods: Backoff,
+    /// Of what else failed, status above all. It keeps no pod from being created.
+    reports: Backoff,
     burst: Burst,
 }
 
@@ -317,10 +320,17 @@ impl Context {
         }
         self.report(object, &subject, status)
             .await?;
+        self.reports.forget(&key(object));
         if !matches!(found, Found::CreateFailed { .. }) {
-            self.backoff.forget(&key(object));
+            self.pods.forget(&key(object));
         }
         Ok(Some(action))
+    }
+
+    /// Forgets what failed of an object.
+    fn forget(&self, key: &Key) {
+        self.pods.forget(key);
+        self.reports.forget(key);
     }
 
     /// Finds the pod, or creates it where it is missing and wanted.
@@ -342,7 +352,7 @@ impl Context {
             return Ok(Found::Nothing);
         }
         if let Some(wait) = self
-            .backoff
+            .pods
             .remaining(&key(object), subject.generation)
         {
             return Ok(Found::TooSoon(wait));
@@ -357,7 +367,7 @@ impl Context {
             Err(error) => {
                 let message = message(&error);
                 let noted = self
-                    .backoff
+                    .pods
                     .fail(key(object), subject.generation, &message);
                 if noted.is_news {
                     warn!(
@@ -393,7 +403,7 @@ impl Context {
             .await
         {
             Ok(_) => {
-                self.backoff.forget(&key(object));
+                self.pods.forget(&key(object));
                 info!(
                     kind = subject.kind,
                     namespace = subject.namespace,
@@ -479,7 +489,7 @@ impl Context {
     fn failed<K: Resource<DynamicType = ()>>(&self, object: &K, error: &ReconcileError) -> Action {
         let said = error.to_string();
         let noted = self
-            .backoff
+            .reports
             .fail(key(object), object.meta().generation, &said);
         if noted.is_news {
             let (namespace, name) = key(object);

@@ -1,7 +1,7 @@
 //! Which Agents list a Tool, so that not all of them are asked each time that one changes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Mutex, PoisonError},
 };
 
@@ -13,28 +13,41 @@ use kube::{
 use super::packed::Packed;
 use crate::api::{Agent, Tool};
 
-/// By namespace and Tool the Agents that have listed it. Which of them still do, and are armed, only
-/// their store can say.
+/// By namespace and Tool the Agents that list it. Which of them are armed, only their store can say.
 #[derive(Debug, Default)]
 pub(super) struct Users(Mutex<ByTool>);
 
 type ByTool = HashMap<(Box<str>, Box<str>), HashSet<Box<str>>>;
 
 impl Users {
-    /// To be called for each Agent that comes or changes, once its store has it.
-    pub(super) fn note(&self, agent: &Packed<Agent>) {
-        let metadata = agent.meta();
-        let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else {
-            return;
-        };
-        for tool in &agent.brief.tools {
-            self.with(|users| {
-                users
-                    .entry((namespace.as_str().into(), tool.clone()))
-                    .or_default()
-                    .insert(name.as_str().into())
-            });
+    /// To be called for each Agent that comes, changes or goes, with what the store had of it and
+    /// what it has now. What the Agent no longer lists is forgotten.
+    pub(super) fn replace(&self, former: Option<&Packed<Agent>>, now: Option<&Packed<Agent>>) {
+        self.with(|users| {
+            if let Some(now) = now {
+                add(users, now);
+            }
+            let Some((former, (namespace, name))) =
+                former.and_then(|former| Some((former, name_of(former)?)))
+            else {
+                return;
+            };
+            for tool in &former.brief.tools {
+                if !now.is_some_and(|now| now.brief.tools.contains(tool)) {
+                    remove(users, (namespace.into(), tool.clone()), name);
+                }
+            }
+            give_back(users);
+        });
+    }
+
+    /// To be called after a list: there is nothing but these Agents.
+    pub(super) fn replace_all<'a>(&self, agents: impl Iterator<Item = &'a Packed<Agent>>) {
+        let mut all = ByTool::new();
+        for agent in agents {
+            add(&mut all, agent);
         }
+        self.with(|users| *users = all);
     }
 
     /// Whether an armed Agent of the Tool's namespace lists it.
@@ -45,29 +58,22 @@ impl Users {
         };
         let key = (namespace.as_str().into(), tool.as_str().into());
         self.with(|users| {
-            let Some(listed_by) = users.get_mut(&key) else {
-                return false;
-            };
-            let mut former = Vec::new();
-            let has = listed_by.iter().any(|name| {
-                let agent = agents.get(&ObjectRef::new(name).within(namespace));
-                let Some(agent) = agent.filter(|agent| agent.brief.tools.contains(&key.1)) else {
-                    former.push(name.clone());
-                    return false;
-                };
-                agent.brief.is_armed
-                    && agent
-                        .meta()
-                        .deletion_timestamp
-                        .is_none()
-            });
-            for name in &former {
-                listed_by.remove(name);
-            }
-            if listed_by.is_empty() {
-                users.remove(&key);
-            }
-            has
+            users
+                .get(&key)
+                .is_some_and(|listed_by| {
+                    listed_by.iter().any(|name| {
+                        // The store may be ahead of us.
+                        let agent = agents.get(&ObjectRef::new(name).within(namespace));
+                        agent.is_some_and(|agent| {
+                            agent.brief.tools.contains(&key.1)
+                                && agent.brief.is_armed
+                                && agent
+                                    .meta()
+                                    .deletion_timestamp
+                                    .is_none()
+                        })
+                    })
+                })
         })
     }
 
@@ -79,6 +85,39 @@ impl Users {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
+    }
+}
+
+fn name_of(agent: &Packed<Agent>) -> Option<(&str, &str)> {
+    let metadata = agent.meta();
+    Some((metadata.namespace.as_deref()?, metadata.name.as_deref()?))
+}
+
+fn add(users: &mut ByTool, agent: &Packed<Agent>) {
+    let Some((namespace, name)) = name_of(agent) else {
+        return;
+    };
+    for tool in &agent.brief.tools {
+        users
+            .entry((namespace.into(), tool.clone()))
+            .or_default()
+            .insert(name.into());
+    }
+}
+
+fn remove(users: &mut ByTool, tool: (Box<str>, Box<str>), agent: &str) {
+    if let Entry::Occupied(mut listed_by) = users.entry(tool) {
+        listed_by.get_mut().remove(agent);
+        if listed_by.get().is_empty() {
+            listed_by.remove();
+        }
+    }
+}
+
+/// A map keeps the room of what was taken out of it.
+fn give_back(users: &mut ByTool) {
+    if users.len() < users.capacity() / 4 {
+        users.shrink_to(2 * users.len());
     }
 }
 
@@ -103,8 +142,11 @@ mod tests {
 
     fn put(users: &Users, writer: &mut Writer<Packed<Agent>>, agent: Agent) {
         let agent = Packed::from(agent);
+        let former = writer
+            .as_reader()
+            .get(&ObjectRef::from_obj(&agent));
         writer.apply_watcher_event(&Event::Apply(agent.clone()));
-        users.note(&agent);
+        users.replace(former.as_deref(), Some(&agent));
     }
 
     #[test]
@@ -136,10 +178,36 @@ mod tests {
         assert!(!users.has(&browser(), &agents));
         assert!(users.with(|users| users.len()) == 1, "only `another`");
         let gone = Packed::from(listing(false, "another"));
-        writer.apply_watcher_event(&Event::Delete(gone));
-        let mut another = browser();
-        another.metadata.name = Some("another".into());
-        assert!(!users.has(&another, &agents));
+        writer.apply_watcher_event(&Event::Delete(gone.clone()));
+        users.replace(Some(&gone), None);
         assert!(users.with(|users| users.is_empty()));
+    }
+
+    #[test]
+    fn after_a_list_there_is_nothing_else() {
+        let (users, (agents, mut writer)) = (Users::default(), reflector::store());
+        put(&users, &mut writer, listing(false, "another"));
+        let listed = Packed::from(listing(false, "browser"));
+        writer.apply_watcher_event(&Event::Apply(listed.clone()));
+        users.replace_all([&listed].into_iter());
+        assert!(users.has(&browser(), &agents));
+        assert!(users.with(|users| users.len()) == 1);
+    }
+
+    #[test]
+    fn tools_that_an_agent_listed_once_take_no_memory() {
+        let (users, (_, mut writer)) = (Users::default(), reflector::store());
+        let mut most = 0;
+        for round in 0..50 {
+            let tools: Vec<_> = (0..256)
+                .map(|index| json!({"name": format!("tool-{round}-{index}")}))
+                .collect();
+            let agent = agent(json!({"runtime": "Codex", "tools": tools}));
+            put(&users, &mut writer, agent);
+            most = most.max(users.with(|users| users.len()));
+        }
+        assert_eq!(most, 256);
+        put(&users, &mut writer, agent(json!({"runtime": "Codex"})));
+        assert!(users.with(|users| users.is_empty() && users.capacity() < 16));
     }
 }

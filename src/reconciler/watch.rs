@@ -74,14 +74,14 @@ pub(super) fn watch(
             Api::all(client.clone()),
             all.clone(),
             agents_writer,
-            |event| {
-                looks.agent_event(event);
+            |event, former| {
+                looks.agent_event(event, former);
             },
         );
-        let tools = keep(Api::all(client.clone()), all, tools_writer, |event| {
+        let tools = keep(Api::all(client.clone()), all, tools_writer, |event, _| {
             looks.tool_event(event);
         });
-        let pods = keep(Api::all(client), ours, pods_writer, |event| {
+        let pods = keep(Api::all(client), ours, pods_writer, |event, _| {
             unreadable.see(event);
             looks.pod_event(event);
         });
@@ -113,30 +113,40 @@ struct Looks {
 }
 
 impl Looks {
-    /// Arming an Agent brings up the Tools that it lists; pausing or deleting it leaves them
-    /// without use, which they say.
-    fn agent_event(&self, event: &Event<Packed<Agent>>) {
+    /// Arming an Agent brings up the Tools that it lists; pausing or deleting it, or taking them off
+    /// its list, leaves them without use, which they say.
+    fn agent_event(&self, event: &Event<Packed<Agent>>, former: Option<&Packed<Agent>>) {
         match event {
-            Event::Apply(agent) | Event::Delete(agent) => {
-                self.stores.users.note(agent);
-                self.agents.push(name_of(agent));
-                let namespace = agent
-                    .meta()
-                    .namespace
-                    .as_deref()
-                    .unwrap_or_default();
-                for tool in &agent.brief.tools {
-                    self.tools
-                        .push(ObjectRef::new(tool).within(namespace));
-                }
-            }
+            Event::Apply(agent) => self.agent_changed(former, Some(agent)),
+            Event::Delete(agent) => self.agent_changed(former.or(Some(agent)), None),
             Event::Init | Event::InitApply(_) => {}
             Event::InitDone => {
                 // Not before: until then the store has what it had.
-                for agent in self.stores.agents.state() {
-                    self.stores.users.note(&agent);
-                }
+                let agents = self.stores.agents.state();
+                let agents = agents.iter().map(|agent| &**agent);
+                self.stores.users.replace_all(agents);
                 self.push_all();
+            }
+        }
+    }
+
+    fn agent_changed(&self, former: Option<&Packed<Agent>>, now: Option<&Packed<Agent>>) {
+        self.stores.users.replace(former, now);
+        if let Some(agent) = now.or(former) {
+            self.agents.push(name_of(agent));
+        }
+        for agent in [former, now].into_iter().flatten() {
+            let namespace = agent
+                .meta()
+                .namespace
+                .as_deref()
+                .unwrap_or_default();
+            for tool in &agent.brief.tools {
+                let tool = ObjectRef::new(tool).within(namespace);
+                // One that is not there has an event of its own when it comes.
+                if self.stores.tools.get(&tool).is_some() {
+                    self.tools.push(tool);
+                }
             }
         }
     }
@@ -194,23 +204,40 @@ impl Looks {
 }
 
 /// Keeps a store up to date; runs until it is dropped. `on_event` is called when the store holds
-/// what the event says.
+/// what the event says, with what it held of that object before.
 async fn keep<K>(
     api: Api<K>,
     config: watcher::Config,
     mut writer: Writer<K>,
-    mut on_event: impl FnMut(&Event<K>),
+    mut on_event: impl FnMut(&Event<K>, Option<&K>),
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     crate::watch::follow(api, config, forget_version, |event| {
-        writer.apply_watcher_event(&event);
-        on_event(&event);
+        apply(&mut writer, &event, &mut on_event);
     })
     .await;
+}
+
+fn apply<K>(
+    writer: &mut Writer<K>,
+    event: &Event<K>,
+    mut on_event: impl FnMut(&Event<K>, Option<&K>),
+) where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let former = match event {
+        Event::Apply(object) | Event::Delete(object) => writer.as_reader().get(&name_of(object)),
+        Event::Init | Event::InitApply(_) | Event::InitDone => None,
+    };
+    writer.apply_watcher_event(event);
+    on_event(event, former.as_deref());
 }
 
 /// Only the watch itself reads it.
 fn forget_version<K: Resource>(object: &mut K) {
     object.meta_mut().resource_version = None;
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,12 +21,14 @@ pub mod metrics_authorization;
 mod pace;
 pub mod probes;
 pub mod problems;
+pub mod questions;
 pub mod room;
 pub mod shutdown;
 mod standing;
 pub mod suspects;
 pub mod tls;
 mod trail;
+mod turn;
 pub mod webhook;
 
 pub use deadline::Deadline;

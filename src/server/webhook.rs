@@ -20,18 +20,15 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use kube::Client;
 use thiserror::Error;
-use tokio::{
-    runtime::Handle,
-    sync::Semaphore,
-    task::spawn_blocking,
-    time::{Instant, timeout_at},
-};
+use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking, time::Instant};
 
 use super::{
     Deadline, Metrics,
     body::{self, BodyError},
+    questions::{CONCURRENT_QUESTIONS, limited},
     room::{self, Room, Whole},
     trail::{Asked, Trail},
+    turn::Turn,
 };
 use crate::{
     admission::{
@@ -55,8 +52,8 @@ pub const CONCURRENT_REVIEWS: usize = 256;
 /// long that others would notice.
 const LARGE_BYTES: usize = 64 * 1024;
 
-/// How many of those threads there are; further large reviews wait for one. On two processors a
-/// second one would be noticed.
+/// How many of those threads work at a time; further large reviews wait for their turn. On two
+/// processors a second one would be noticed. Who waits for the API server lets others have theirs.
 pub const LARGE_REVIEWS: usize = 1;
 
 /// Everything that a review is answered with.
@@ -87,6 +84,8 @@ impl Webhooks {
         recorder: Arc<Recorder>,
     ) -> Self {
         let slots = Semaphore::new(CONCURRENT_REVIEWS);
+        // One for all that is asked for reviews, so that they share one cap.
+        let client = limited(client, CONCURRENT_QUESTIONS);
         Self {
             policy,
             index,
@@ -138,7 +137,7 @@ impl Webhooks {
                 .answer_aside(webhook, body, start, deadline)
                 .await
         } else {
-            self.answer(webhook, &body, start, deadline)
+            self.answer(webhook, &body, start, deadline, None)
                 .await
         };
         self.metrics
@@ -146,7 +145,7 @@ impl Webhooks {
         response
     }
 
-    /// Answers on a thread that no other review waits for.
+    /// Answers on a thread of its own, in turn with other large reviews.
     async fn answer_aside(
         self: Arc<Self>,
         webhook: Webhook,
@@ -154,15 +153,13 @@ impl Webhooks {
         start: Instant,
         deadline: Deadline,
     ) -> Response {
-        let turn = self.large.clone().acquire_owned();
-        let Ok(Ok(turn)) = timeout_at(deadline.instant(), turn).await else {
+        let Some(turn) = Turn::take(&self.large, deadline.instant()).await else {
             self.metrics.review_shed();
             return overloaded();
         };
         let runtime = Handle::current();
         let answering = spawn_blocking(move || {
-            let _turn = turn;
-            runtime.block_on(self.answer(webhook, &body, start, deadline))
+            runtime.block_on(self.answer(webhook, &body, start, deadline, Some(turn)))
         });
         match answering.await {
             Ok(response) => response,
@@ -180,6 +177,7 @@ impl Webhooks {
         body: &[u8],
         start: Instant,
         deadline: Deadline,
+        mut turn: Option<Turn>,
     ) -> Response {
         let review = match Review::parse(body) {
             Ok(review) => review,
@@ -195,10 +193,19 @@ impl Webhooks {
                 return json(answer(&request.uid, &decision));
             }
         };
-        match self
-            .learn(webhook, &review, deadline)
-            .await
-        {
+        let learning = self.learn(webhook, &review, deadline);
+        let learned = match &mut turn {
+            None => Some(learning.await),
+            Some(turn) => {
+                turn.give_way(learning, deadline.instant())
+                    .await
+            }
+        };
+        let Some(learned) = learned else {
+            self.metrics.review_shed();
+            return overloaded();
+        };
+        match learned {
             Ok(known) => {
                 let decision = known.decide(webhook, &review, &self.policy);
                 self.trail
@@ -508,6 +515,31 @@ mod tests {
         body.push_str(&" ".repeat(LARGE_BYTES));
         let (_, answer) = ask(router, request(Method::POST, "/mutate", body)).await;
         assert!(answer.contains("UnknownAgent"), "{answer}");
+    }
+
+    /// Agents with a reference each, of which the API server is asked and does not answer, keep the turn
+    /// of large reviews from nobody.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_slow_api_server_and_a_large_review_turn_no_other_large_one_away() {
+        let (router, _) = webhooks(None);
+        let large = |body: String| body + &" ".repeat(LARGE_BYTES);
+        let mut slow = tokio::task::JoinSet::new();
+        for _ in 0..=LARGE_REVIEWS {
+            let uri = "/mutate?timeout=30s";
+            let waits = request(Method::POST, uri, large(review()));
+            slow.spawn(router.clone().oneshot(waits));
+        }
+        // One that needs nobody.
+        let other = large(review().replace("agentkube.io/agent", "example.com/agent"))
+            .replace("agentkube.invalid/agent", "quay.io/team/app:v1");
+        for _ in 0..10 {
+            let uri = "/mutate?timeout=10s";
+            let request = request(Method::POST, uri, other.clone());
+            let (status, answer) = ask(router.clone(), request).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            assert!(answer.contains(r#""allowed":true"#), "{answer}");
+        }
+        slow.shutdown().await;
     }
 
     #[tokio::test]

@@ -1,3 +1,5 @@
+mod pauses;
+
 use std::{
     collections::VecDeque,
     convert::Infallible,

@@ -1,14 +1,19 @@
 //! An Agent lends its author no right that the author has not: users of different roles, on a real
 //! API server.
 
+use std::time::Duration;
+
+use agentkube::server::questions::CONCURRENT_QUESTIONS;
 use agentkube_playground::{Manager, until};
 use anyhow::{Context, bail, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, LIMIT, Namespace, agent, expect_forbidden, tool},
+    direct::{Direct, creation},
     harness::{Test, tests},
     users::{User, may, may_one, writes_agents},
 };
@@ -25,6 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.extend(tests![ControlPlane:
         the_rule_can_be_turned_off,
         a_manager_that_may_not_ask_admits_nothing_and_refuses_nothing,
+        reviews_with_many_references_open_no_more_connections_than_the_cap,
     ]);
     tests
 }
@@ -70,6 +76,58 @@ fn lenders() -> Vec<(Value, &'static str)> {
             "spec.config.credentialsRef",
         ),
     ]
+}
+
+/// What everybody may send who reaches the port: each review asks for many rights, and none is known.
+async fn reviews_with_many_references_open_no_more_connections_than_the_cap(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    const REVIEWS: usize = 60;
+    const REFERENCES: usize = 16;
+    let manager = cluster.start_manager(&[]).await?;
+    let ns = cluster.namespace("questions").await?;
+    let direct = Direct::to(cluster, &manager).await?;
+    let ask = async |index: usize| {
+        let secrets: Vec<_> = (0..REFERENCES)
+            .map(|secret| json!({"name": format!("secret-{index}-{secret}")}))
+            .collect();
+        let spec = json!({"runtime": "Codex", "imagePullSecrets": secrets});
+        let user = format!("user-{index}");
+        direct
+            .ask("mutate", &creation(&ns.name, "bot", &user, &spec))
+            .await
+    };
+    ask(REVIEWS).await?;
+    let before = open_files(manager.id())?;
+    let reviews = stream::iter(0..REVIEWS)
+        .map(&ask)
+        .buffer_unordered(REVIEWS)
+        .try_for_each(async |answer| {
+            ensure!(answer["response"]["allowed"] == false, "{answer}");
+            Ok(())
+        });
+    let mut reviews = std::pin::pin!(reviews);
+    let mut most = 0;
+    loop {
+        let pause = tokio::time::sleep(Duration::from_millis(2));
+        tokio::select! {
+            done = &mut reviews => break done?,
+            () = pause => most = most.max(open_files(manager.id())?),
+        }
+    }
+    println!(
+        "{REVIEWS} reviews of {REFERENCES} references: {before} files open before, {most} at most"
+    );
+    // Each review comes over a connection of its own, and what is refused is written over some. A request
+    // that finds an idle connection while it opens one leaves that for others.
+    let limit = before + REVIEWS + 2 * CONCURRENT_QUESTIONS + 16;
+    ensure!(most <= limit, "{most} files were open, and {before} before");
+    Ok(())
+}
+
+/// How many files and connections a process has open.
+fn open_files(id: u32) -> anyhow::Result<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{id}/fd"))?.count())
 }
 
 fn plain(name: &str) -> Value {

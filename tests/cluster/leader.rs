@@ -27,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_leader_that_was_frozen_is_followed_and_steps_back,
         a_leader_that_is_cut_off_is_followed_and_steps_back,
         a_holder_is_judged_by_what_it_does_and_not_by_its_clock,
+        replicas_of_one_name_are_two_candidates,
     ]
 }
 
@@ -179,6 +180,26 @@ async fn a_holder_is_judged_by_what_it_does_and_not_by_its_clock(
     // By a clock that is an hour fast, and then no more.
     held(Timestamp::now() + hour).await?;
     until_leading(&manager, LEASE_DURATION + MARGIN).await
+}
+
+/// As they are where nothing tells them the names of their pods.
+async fn replicas_of_one_name_are_two_candidates(cluster: &Cluster) -> anyhow::Result<()> {
+    let mut first = cluster.start_manager(&[]).await?;
+    until_leading(&first, LIMIT).await?;
+    let options = ManagerOptions {
+        webhook_port: None,
+        ..cluster.manager_options(&[])
+    };
+    let second = Manager::start(&cluster.control_plane, options).await?;
+    // For longer than it takes a candidate to try.
+    let watched = Instant::now();
+    while watched.elapsed() < HAND_OVER {
+        ensure!(!leads(&second).await?, "two led at once");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    ensure!(leads(&first).await?, "neither leads");
+    let (_, led) = futures::join!(first.stop(), until_leading(&second, HAND_OVER));
+    led
 }
 
 /// Two managers, of which the first leads; the registrations point at that one.

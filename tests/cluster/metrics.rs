@@ -13,6 +13,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
+    checks::check,
     cluster::{Cluster, LIMIT},
     harness::{Test, tests},
     proxy::Proxy,
@@ -22,7 +23,29 @@ pub(crate) fn tests() -> Vec<Test> {
     tests![ControlPlane: metrics_are_for_those_alone_who_may_read_them]
 }
 
+/// What the component gives the manager beyond what the base does.
+const RIGHTS: &str = include_str!("../../manifests/components/metrics-authorization/rbac.yaml");
+
 async fn metrics_are_for_those_alone_who_may_read_them(cluster: &Cluster) -> anyhow::Result<()> {
+    let admin = cluster.control_plane.admin_kubeconfig();
+    let said = check(cluster, admin, &["--metrics-authorization"]).await?;
+    said.line(
+        "error    permissions    `system:serviceaccount:agentkube-system:agentkube-manager` may not create tokenreviews \
+         (hint: the component `metrics-authorization`, or `metricsAuthorization: true` in Helm, brings them)",
+    )?;
+    let applied = cluster
+        .kubectl(&["apply", "--filename", "-"], RIGHTS)
+        .await?;
+    ensure!(applied.success, "{}", applied.stderr);
+    let read = metrics_are_read(cluster).await;
+    let deleted = cluster
+        .kubectl(&["delete", "--filename", "-"], RIGHTS)
+        .await?;
+    ensure!(deleted.success, "{}", deleted.stderr);
+    read
+}
+
+async fn metrics_are_read(cluster: &Cluster) -> anyhow::Result<()> {
     let proxy = Proxy::start(cluster).await?;
     let options = ManagerOptions {
         args: vec!["--metrics-authorization".to_owned()],

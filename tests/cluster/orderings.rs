@@ -1,21 +1,19 @@
 //! Orderings by which an Agent once lent what nobody had permitted, each with the delay forced.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use agentkube_playground::Manager;
+use agentkube_playground::{Manager, until};
 use anyhow::{Context, ensure};
 use kube::api::{DeleteParams, Patch, PatchParams, PropagationPolicy};
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{
-        Cluster, Namespace, agent, expect_forbidden, expect_refusal, images, pod, pod_of, tool,
+        Cluster, LIMIT, Namespace, agent, expect_forbidden, expect_refusal, images, pod, pod_of,
+        tool,
     },
     faults::{deregister, register, wait_unregistered},
     harness::{Test, tests},
@@ -479,6 +477,13 @@ async fn a_probe_asks_no_other_host_even_while_the_registrations_are_away(
             "{status:?}"
         );
     }
-    tokio::time::timeout(Duration::from_secs(60), ns.create(&asking("httpGet", ""))).await??;
+    // The manager puts its authority into what was just registered.
+    until("a probe of its own pod to be admitted", LIMIT, async || {
+        Ok(ns
+            .try_create(&asking("httpGet", ""))
+            .await?
+            .ok())
+    })
+    .await?;
     Ok(())
 }

@@ -66,7 +66,7 @@ const PLACES: [&str; 4] = ["agentkube-system", "kube-system", "default", ""];
 const NAMES: [&str; 4] = ["", "agentkube-manager", "agentkube-webhook-tls", "other"];
 
 /// What the manager may do: `resource: verbs`, where, and on which object.
-const RIGHTS: [(&str, &str, Place, Named); 19] = [
+const RIGHTS: [(&str, &str, Place, Named); 18] = [
     (
         "agentkube.io/agents",
         "get list watch",
@@ -113,12 +113,6 @@ const RIGHTS: [(&str, &str, Place, Named); 19] = [
     ),
     (
         "authorization.k8s.io/subjectaccessreviews",
-        "create",
-        Place::Any,
-        Named::Any,
-    ),
-    (
-        "authentication.k8s.io/tokenreviews",
         "create",
         Place::Any,
         Named::Any,

@@ -110,6 +110,7 @@ async fn its_values_render_what_the_components_do() {
             "ha",
             "{replicas: 3, spread: required, priorityClass: {create: true}}",
         ),
+        ("metrics-authorization", "metricsAuthorization: true"),
         ("monitoring", "monitoring: {enabled: true}"),
     ] {
         let (Some(chart), Some(kustomize)) = (template(values).await, with(component).await) else {

@@ -166,6 +166,7 @@ async fn what_is_passed_on_the_command_line_is_mounted() {
         "manager",
         "--tls-dir=/etc/agentkube/tls",
         "--client-ca=/etc/agentkube/client-ca/ca.crt",
+        "--metrics-authorization",
     ];
     assert_eq!(args, expected);
     let volumes = list(&pod["volumes"]);

@@ -9,10 +9,7 @@ use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     api::ApiResource,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event},
 };
 
 use super::{
@@ -178,8 +175,7 @@ async fn follow(
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let events = watcher(api, watcher::Config::default()).default_backoff();
-    let mut events = std::pin::pin!(events);
+    let mut events = crate::watch::events(api, watcher::Config::default());
     loop {
         let event = tokio::select! {
             event = events.next() => event,

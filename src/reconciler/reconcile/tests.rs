@@ -46,7 +46,8 @@ fn context(api: &FakeApi, pods: Vec<ObservedPod>) -> Context {
                 users: Arc::default(),
             },
         }),
-        backoff: Backoff::default(),
+        pods: Backoff::default(),
+        reports: Backoff::default(),
         burst: Burst::default(),
     }
 }
@@ -418,6 +419,41 @@ async fn a_status_that_cannot_be_written_is_tried_again() {
         .reconcile(&paused.clone().into())
         .await
         .expect("an Agent that is gone needs no status");
+}
+
+#[tokio::test]
+async fn a_status_that_cannot_be_written_keeps_no_pod_from_being_created() {
+    let api = api(created());
+    api.on(
+        "PATCH",
+        "/agents/bot/status",
+        Reply::error(500, "InternalError", "etcd is away"),
+    );
+    let running = json!({"phase": "Running"});
+    let pod = observed("bot", json!({"agentkube.io/images": "[]"}), running);
+    let before = context(&api, vec![pod]);
+    for _ in 0..10 {
+        let error = before
+            .reconcile(&armed().into())
+            .await
+            .unwrap_err();
+        before.failed(&armed(), &error);
+    }
+    assert_eq!(api.count("POST", "/pods"), 0);
+
+    // Its pod is deleted, and the status still cannot be written.
+    let after = Context {
+        reports: before.reports,
+        pods: before.pods,
+        ..context(&api, Vec::new())
+    };
+    after
+        .reconcile(&armed().into())
+        .await
+        .unwrap();
+    assert_eq!(api.count("POST", "/pods"), 1);
+    after.forget(&key(&armed()));
+    assert!(!after.reports.forget(&key(&armed())), "it was forgotten");
 }
 
 #[test]

@@ -17,16 +17,13 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::{StreamExt, pin_mut};
+use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client,
     api::PostParams,
-    runtime::{
-        WatchStreamExt,
-        watcher::{DefaultBackoff, Event, watcher},
-    },
+    runtime::watcher::{DefaultBackoff, Event},
 };
 use rustls::pki_types::CertificateDer;
 use tokio::{
@@ -46,7 +43,7 @@ use crate::{
         },
         tls::{PairError, ServingCertificate},
     },
-    watch::{begins_anew, named},
+    watch::{begins_anew, events, named},
 };
 
 /// The Secret's name, in the manager's namespace
@@ -140,8 +137,7 @@ impl SecretCertificates {
     }
 
     async fn follow_forever(&mut self) {
-        let events = watcher(self.secrets.clone(), named(NAME)).default_backoff();
-        pin_mut!(events);
+        let mut events = events(self.secrets.clone(), named(NAME));
         let mut trust = self.trust.clone();
         let mut listed = false;
         let mut wake = None;

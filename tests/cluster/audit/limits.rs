@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use agentkube::audit::{LONGEST_REJECTION, NEW_REJECTIONS, WRITTEN_BYTES};
 use agentkube_playground::{Manager, ManagerOptions, until};
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -25,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         what_was_refused_before_a_stop_is_recorded,
         a_warning_is_recorded_as_one,
         a_flood_of_denials_costs_neither_latency_nor_memory_nor_counts,
+        a_flood_of_refusals_leaves_no_more_than_its_limits,
     ]
 }
 
@@ -361,6 +363,86 @@ async fn a_flood_of_denials_costs_neither_latency_nor_memory_nor_counts(
         Ok((kept.len() == FLOOD_OBJECTS && late == 10).then_some(()))
     })
     .await
+}
+
+/// What everybody may send who reaches the port: no two reviews fold, and each is as long as its
+/// Rejection may become.
+async fn a_flood_of_refusals_leaves_no_more_than_its_limits(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    const NAMESPACES: usize = 8;
+    const REVIEWS: usize = 2_000;
+    let manager = cluster.start_manager(&[]).await?;
+    let mut namespaces = Vec::new();
+    for _ in 0..NAMESPACES {
+        namespaces.push(cluster.namespace("hostile").await?);
+    }
+    let direct = Direct::to(cluster, &manager).await?;
+    let name = "<&>".repeat(100);
+    let hard: Vec<_> = (0..2_000)
+        .map(|index| json!({format!("<{index}"): "\u{1}<"}))
+        .collect();
+    let spec = json!({"runtime": name, "image": name, "goal": hard});
+    let start = Instant::now();
+    let answers = stream::iter(0..REVIEWS).map(async |index| {
+        let namespace = &namespaces[index % NAMESPACES].name;
+        let name = format!("{index}{name}");
+        let request = creation(namespace, &name, &name, &spec);
+        let answer = direct.ask("mutate", &request).await?;
+        ensure!(answer["response"]["allowed"] == false, "{answer}");
+        anyhow::Ok(())
+    });
+    answers
+        .buffer_unordered(FLOOD_WIDTH)
+        .try_collect::<()>()
+        .await?;
+
+    until("nothing to wait any more", LIMIT, async || {
+        let pending = metric(&manager, "agentkube_rejections_pending").await?;
+        Ok((pending == 0).then_some(()))
+    })
+    .await
+    .ok();
+    let seconds = start.elapsed().as_secs() + 1;
+    let (mut count, mut bytes) = (0, 0);
+    for ns in &namespaces {
+        let path = format!(
+            "/apis/agentkube.io/v1alpha1/namespaces/{}/rejections",
+            ns.name
+        );
+        let list = cluster
+            .client()
+            .request_text(http::Request::get(path).body(Vec::new())?)
+            .await?;
+        let list: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&list)?;
+        let items = list["items"]
+            .as_array()
+            .context("a list")?;
+        for item in items {
+            // As Go writes it.
+            let text = item.to_string();
+            let escaped = text.matches(['<', '>', '&']).count() * 5;
+            let size = text.len() + escaped;
+            ensure!(size <= LONGEST_REJECTION, "{size} bytes: {item}");
+            count += 1;
+            bytes += u64::try_from(size)?;
+        }
+    }
+    let written = metric(&manager, &event("written")).await?;
+    let dropped = metric(&manager, &event("dropped")).await?;
+    println!(
+        "{REVIEWS} reviews in {seconds} s: {count} Rejections of {bytes} bytes, {written} written, {dropped} dropped"
+    );
+    let most = |(at_once, a_second): (u32, u32)| u64::from(at_once) + seconds * u64::from(a_second);
+    ensure!(
+        count > 0 && count <= most(NEW_REJECTIONS),
+        "{count} Rejections"
+    );
+    // The last batch may go beyond it, and metadata is not counted.
+    let slack = count * 2048 + 8 * u64::try_from(LONGEST_REJECTION)?;
+    ensure!(bytes <= most(WRITTEN_BYTES) + slack, "{bytes} bytes");
+    ensure!(dropped > 0, "nothing was beyond the limits");
+    Ok(())
 }
 
 /// The resident memory of a process.

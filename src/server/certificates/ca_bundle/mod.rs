@@ -13,7 +13,7 @@ pub use owner::{Injector, owner_of_bundles};
 
 use std::{fmt::Debug, time::Duration};
 
-use futures::{StreamExt, pin_mut};
+use futures::StreamExt;
 use k8s_openapi::{
     ClusterResourceScope,
     api::{
@@ -26,10 +26,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams},
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event},
 };
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -55,7 +52,7 @@ use crate::{
         probes::Flag,
         problems::Problem,
     },
-    watch::{begins_anew, named},
+    watch::{begins_anew, events, named},
 };
 
 /// The name of both registrations
@@ -216,8 +213,7 @@ impl<K: Registration> Keeper<K> {
     }
 
     async fn run(mut self, mut authorities: watch::Receiver<Authorities>) {
-        let events = watcher(self.api.clone(), named(NAME)).default_backoff();
-        pin_mut!(events);
+        let mut events = events(self.api.clone(), named(NAME));
         let mut retry: Option<Instant> = None;
         let mut known: Authorities = None;
         loop {

@@ -211,7 +211,7 @@ struct Hold {
 
 impl Hold {
     async fn take(client: Client) -> anyhow::Result<Self> {
-        let candidate = Candidate::new(client, MANAGER_NAMESPACE, "bench".to_owned());
+        let candidate = Candidate::new(client, MANAGER_NAMESPACE, "bench");
         let (end, ended) = oneshot::channel();
         let (leads, is_leading) = tokio::sync::watch::channel(false);
         let task = tokio::spawn(async move {

@@ -1,0 +1,113 @@
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client,
+    runtime::events::{self, Event, Reporter},
+};
+
+/// How many objects kube's recorder gets to know before another one takes its place.
+const MOST: usize = 256;
+
+/// Publishes Events.
+///
+/// kube's own recorder remembers every object that it told of for minutes, and then until there is
+/// another Event. Here one that knows enough of them is replaced. All that is lost with it is that a
+/// repeat counts as a new Event.
+pub(super) struct Recorder {
+    client: Client,
+    reporter: Reporter,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    recorder: events::Recorder,
+    published: usize,
+}
+
+impl Recorder {
+    pub(super) fn new(client: Client, reporter: Reporter) -> Self {
+        Self {
+            current: Mutex::new(Current {
+                recorder: events::Recorder::new(client.clone(), reporter.clone()),
+                published: 0,
+            }),
+            client,
+            reporter,
+        }
+    }
+
+    /// Publishes an Event about an object, in its namespace.
+    ///
+    /// RBAC: `create`, `patch` on events of events.k8s.io.
+    pub(super) async fn publish(
+        &self,
+        event: &Event,
+        about: &ObjectReference,
+    ) -> Result<(), kube::Error> {
+        self.next().publish(event, about).await
+    }
+
+    /// The recorder of the next Event.
+    fn next(&self) -> events::Recorder {
+        // A panic while it was held cannot have left anything half done.
+        let mut current = self
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if current.published == MOST {
+            *current = Current {
+                recorder: events::Recorder::new(self.client.clone(), self.reporter.clone()),
+                published: 0,
+            };
+        }
+        current.published += 1;
+        current.recorder.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::events::EventType;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake_api::{Api as FakeApi, Reply};
+
+    #[tokio::test]
+    async fn an_event_is_counted_while_it_is_remembered_and_no_longer() {
+        let api = FakeApi::default();
+        let taken = Reply::ok(json!({"metadata": {}, "eventTime": null}));
+        api.on("POST", "/events", taken.clone());
+        api.on("PATCH", "/events", taken);
+        let recorder = Recorder::new(api.client(), "agentkube-manager".into());
+        let publish = async |name: &str| {
+            let event = Event {
+                type_: EventType::Warning,
+                reason: "PodCreateFailed".to_owned(),
+                note: None,
+                action: "Reconcile".to_owned(),
+                secondary: None,
+            };
+            let about = ObjectReference {
+                name: Some(name.to_owned()),
+                namespace: Some("team".to_owned()),
+                ..ObjectReference::default()
+            };
+            recorder
+                .publish(&event, &about)
+                .await
+                .unwrap();
+        };
+        publish("bot").await;
+        publish("bot").await;
+        assert_eq!(api.count("POST", "/events"), 1);
+        assert_eq!(api.count("PATCH", "/events"), 1);
+        for index in 0..MOST {
+            publish(&format!("other-{index}")).await;
+        }
+        publish("bot").await;
+        assert_eq!(api.count("POST", "/events"), 1 + MOST + 1);
+        assert_eq!(api.count("PATCH", "/events"), 1);
+    }
+}
