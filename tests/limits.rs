@@ -10,7 +10,7 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use agentkube::{
     admission::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES},
-    api::{self, LONGEST_GOAL_BYTES, LONGEST_SPEC_BYTES},
+    api::{self, LONGEST_GOAL_BYTES, LONGEST_SPEC_BYTES, MOST_PULL_SECRETS},
     review::LONGEST_DOCUMENT,
     server::{
         Limits, body,
@@ -117,6 +117,10 @@ fn every_value_is_the_one_in_the_source() {
             size(LONGEST_SPEC_BYTES),
         ),
         ("the pull secrets of an Agent", size(LONGEST_LIST_BYTES)),
+        (
+            "how many pull secrets an Agent has",
+            MOST_PULL_SECRETS.to_string(),
+        ),
         ("a document of a file", size(LONGEST_DOCUMENT)),
     ] {
         assert_eq!(value(limit), expected, "{limit}");

@@ -39,6 +39,8 @@ pub use patch::Patch;
 pub use placeholder::Placeholder;
 pub use policy::{Enforcement, Policy};
 pub use reason::Reason;
-pub use references::{Authority, Reference, ReferenceKind};
+pub use references::{
+    Authority, Reference, ReferenceKind, ReferencePolicy, Right, reference_policies,
+};
 pub use registries::AllowedRegistries;
 pub use review::{Author, Creation, Review, Unreadable, UnreadableRequest};
