@@ -111,6 +111,7 @@ async fn its_values_render_what_the_components_do() {
             "{replicas: 3, spread: required, priorityClass: {create: true}}",
         ),
         ("monitoring", "monitoring: {enabled: true}"),
+        ("unasked-references", "authorizeReferences: false"),
     ] {
         let (Some(chart), Some(kustomize)) = (template(values).await, with(component).await) else {
             return;

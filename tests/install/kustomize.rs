@@ -5,13 +5,14 @@ use agentkube_playground::{Binaries, Manifest, kustomize, parse_manifests};
 use crate::{needed, path};
 
 /// Every component, in the order in which its name stands in the alphabet.
-pub(crate) const COMPONENTS: [&str; 6] = [
+pub(crate) const COMPONENTS: [&str; 7] = [
     "air-gapped",
     "cert-manager",
     "client-auth",
     "ha",
     "monitoring",
     "pull-secret",
+    "unasked-references",
 ];
 
 /// What `kubectl kustomize` makes of the base alone.
