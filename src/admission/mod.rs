@@ -40,7 +40,8 @@ pub use placeholder::Placeholder;
 pub use policy::{Enforcement, Policy};
 pub use reason::Reason;
 pub use references::{
-    Authority, Reference, ReferenceKind, ReferencePolicy, Right, reference_policies,
+    AGENT_POLICY, Authority, Reference, ReferenceKind, ReferencePolicy, Right, TOOL_POLICY,
+    reference_policies,
 };
 pub use registries::AllowedRegistries;
 pub use review::{Author, Creation, Review, Unreadable, UnreadableRequest};

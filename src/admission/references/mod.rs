@@ -8,7 +8,7 @@ mod table;
 
 use std::fmt;
 
-pub use self::policy::{ReferencePolicy, reference_policies};
+pub use self::policy::{AGENT_POLICY, ReferencePolicy, TOOL_POLICY, reference_policies};
 pub(super) use self::table::{Keep, Subject, is_kept, keep, references};
 
 use super::{

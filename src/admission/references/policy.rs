@@ -25,6 +25,11 @@ use crate::{
     api::{EXCLUDED_NAMESPACES, GROUP, VERSION},
 };
 
+/// The name of the policy for Agents, and of its binding.
+pub const AGENT_POLICY: &str = "agentkube-agent-references";
+/// The name of the policy for Tools, and of its binding.
+pub const TOOL_POLICY: &str = "agentkube-tool-references";
+
 /// A policy with what puts it into force.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReferencePolicy {
@@ -39,8 +44,8 @@ pub struct ReferencePolicy {
 pub fn reference_policies() -> [ReferencePolicy; 2] {
     [Subject::Agent, Subject::Tool].map(|subject| {
         let (name, resource) = match subject {
-            Subject::Agent => ("agentkube-agent-references", "agents"),
-            Subject::Tool => ("agentkube-tool-references", "tools"),
+            Subject::Agent => (AGENT_POLICY, "agents"),
+            Subject::Tool => (TOOL_POLICY, "tools"),
         };
         let metadata = ObjectMeta {
             name: Some(name.to_owned()),
