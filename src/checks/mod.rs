@@ -27,6 +27,7 @@ use kube::Client;
 use self::registrations::Registrations;
 pub use self::{
     finding::{Finding, Level},
+    policies::asked_since,
     watch::watch,
 };
 use crate::api::MANAGER;

@@ -1,14 +1,16 @@
+use jiff::Timestamp;
 use k8s_openapi::{
     api::admissionregistration::v1::{
         MatchResources, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
     },
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 
 use super::{Finding, Subject};
 use crate::{
     admission::{ReferencePolicy, reference_policies},
+    scan::AskedSince,
     server::problems::Check,
 };
 
@@ -58,6 +60,39 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
         findings.push(Finding::ok(Check::Policies, text));
     }
     findings
+}
+
+/// Since when the API server asks about references by itself, as this version would have it ask.
+///
+/// RBAC: `get` on the policies and their bindings.
+///
+/// # Errors
+///
+/// They cannot be read.
+pub async fn asked_since(client: &Client) -> Result<AskedSince, kube::Error> {
+    let [agents, tools] = reference_policies();
+    Ok(AskedSince {
+        agents: since(client, &agents).await?,
+        tools: since(client, &tools).await?,
+    })
+}
+
+async fn since(
+    client: &Client,
+    shipped: &ReferencePolicy,
+) -> Result<Option<Timestamp>, kube::Error> {
+    let live = Live::read(client, shipped).await?;
+    if live.judge(shipped).is_some() {
+        return Ok(None);
+    }
+    let created = |meta: Option<&ObjectMeta>| Some(meta?.creation_timestamp.as_ref()?.0);
+    let policy = created(live.policy.as_ref().map(Resource::meta));
+    let binding = created(
+        live.binding
+            .as_ref()
+            .map(Resource::meta),
+    );
+    Ok(policy.max(binding))
 }
 
 /// A policy and its binding, as they are in the cluster.
