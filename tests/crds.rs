@@ -1,4 +1,4 @@
-//! `manifests/crds/` holds what the Rust types say.
+//! `manifests/` holds what the Rust types and rules say.
 
 use std::{fs, path::Path};
 
@@ -24,5 +24,23 @@ fn the_crds_in_manifests_are_those_of_the_types() {
         files,
         api::crds().len(),
         "manifests/crds holds a file that no type stands for"
+    );
+}
+
+#[test]
+fn the_policies_in_manifests_are_those_of_the_rules() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/policies.yaml");
+    let output = assert_cmd::Command::cargo_bin("agentkube")
+        .expect("the program")
+        .arg("policies")
+        .env_clear()
+        .output()
+        .expect("it runs");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        !printed.is_empty() && written == printed,
+        "{} is stale: run `cargo run -- policies > manifests/policies.yaml`",
+        path.display()
     );
 }

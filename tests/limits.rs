@@ -10,7 +10,7 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use agentkube::{
     admission::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES},
-    api::{self, LONGEST_GOAL_BYTES, LONGEST_SPEC_BYTES},
+    api::{self, LONGEST_GOAL_BYTES, LONGEST_SPEC_BYTES, MOST_PULL_SECRETS},
     audit::{LONGEST_REJECTION, NEW_REJECTIONS, Retention, WRITTEN_BYTES},
     review::LONGEST_DOCUMENT,
     server::{
@@ -142,6 +142,10 @@ fn every_value_is_the_one_in_the_source() {
         ),
         ("written by a replica", rate(WRITTEN_BYTES, size)),
         ("a Rejection as a whole", size(LONGEST_REJECTION)),
+        (
+            "how many pull secrets an Agent has",
+            MOST_PULL_SECRETS.to_string(),
+        ),
         ("a document of a file", size(LONGEST_DOCUMENT)),
     ] {
         assert_eq!(value(limit), expected, "{limit}");

@@ -5,7 +5,7 @@ use super::{
     Policy, Reason,
     denial::Cause,
     fields::{Findings, judge_image, judge_key_ref, judge_pull_secrets, judge_size, quote, text},
-    references::{Reference, ReferenceKind, named, pull_secrets},
+    references::{self, Reference, Subject},
     review::Change,
     spec::Spec,
 };
@@ -59,27 +59,7 @@ pub(super) fn references(agent: &Change<AgentView>) -> Vec<Reference<'_>> {
     if is_unchanged {
         return Vec::new();
     }
-    let account = text(spec.field("serviceAccountName")).map(|name| Reference {
-        kind: ReferenceKind::ServiceAccount,
-        name,
-        field: "spec.serviceAccountName".to_owned(),
-    });
-    named(
-        ReferenceKind::Secret,
-        "spec.agentToken.secretRef",
-        spec.field("agentToken")
-            .get("secretRef"),
-    )
-    .into_iter()
-    .chain(pull_secrets(spec.field("imagePullSecrets")))
-    .chain(named(
-        ReferenceKind::ConfigMap,
-        "spec.goal.configMapKeyRef",
-        spec.field("goal")
-            .get("configMapKeyRef"),
-    ))
-    .chain(account)
-    .collect()
+    references::references(Subject::Agent, spec)
 }
 
 fn judge_runtime(spec: &Spec, findings: &mut Findings) -> Option<Runtime> {

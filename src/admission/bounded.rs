@@ -30,7 +30,7 @@ pub const MOST_ENTRIES: usize = 1024;
 /// The longest that a judged field of an Agent or Tool may be, in bytes of its JSON.
 pub const LONGEST_FIELD_BYTES: usize = 4 * 1024;
 
-/// The same for a list: the 64 names that the schema allows, each as long as a name can be.
+/// The same for a list: room for all the names that the schema allows, each as long as a name can be.
 pub const LONGEST_LIST_BYTES: usize = 32 * 1024;
 
 /// How the errors begin that say so.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// What stands in its place.
-const NOT_SHOWN: &str = "(not shown: it looks like a credential)";
+pub(super) const NOT_SHOWN: &str = "(not shown: it looks like a credential)";
 
 /// How the well-known kinds of token begin.
 const PREFIXES: [&str; 14] = [
@@ -38,6 +38,24 @@ pub fn looks_like_credential(value: &str) -> bool {
         .split(|c| !is_word(c))
         .any(|word| word.len() >= SHORTEST_TOKEN && is_token(word));
     token || has_userinfo(value)
+}
+
+/// The question of [`looks_like_credential`] in CEL, of what can be the name of an object: that has
+/// no upper case letter, and is one word.
+pub(super) fn looks_like_credential_in_cel(name: &str) -> String {
+    let can_begin = |prefix: &&str| {
+        prefix
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    let prefixes = PREFIXES
+        .into_iter()
+        .filter(can_begin)
+        .collect::<Vec<_>>()
+        .join("|");
+    format!(
+        "{name}.size() >= {SHORTEST_TOKEN} && {name}.matches('^({prefixes})') && {name}.matches('[0-9]')"
+    )
 }
 
 /// A text of somebody else's, such as an error of the API server, which repeats what is wrong: without

@@ -39,6 +39,9 @@ pub use patch::Patch;
 pub use placeholder::Placeholder;
 pub use policy::{Enforcement, Policy};
 pub use reason::Reason;
-pub use references::{Authority, Reference, ReferenceKind};
+pub use references::{
+    AGENT_POLICY, Authority, Reference, ReferenceKind, ReferencePolicy, Right, TOOL_POLICY,
+    reference_policies,
+};
 pub use registries::AllowedRegistries;
 pub use review::{Author, Creation, Review, Unreadable, UnreadableRequest};

@@ -18,6 +18,14 @@ pub(crate) fn is_subdomain(name: &str) -> bool {
         })
 }
 
+/// The question of [`is_subdomain`] in CEL.
+pub(super) fn is_subdomain_in_cel(name: &str) -> String {
+    format!("{name}.size() <= 253 && {name}.matches('{SUBDOMAIN}')")
+}
+
+/// In the words of RE2, without a quote or an escape.
+const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 /// Whether `key` may be a key of a Secret or ConfigMap.
 pub(crate) fn is_data_key(key: &str) -> bool {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -34,8 +42,9 @@ mod tests {
 
     #[test]
     fn subdomains_are_told_from_other_words() {
+        let pattern = regex::Regex::new(SUBDOMAIN).unwrap();
         for name in ["a", "claude-code-token", "a.b-c.d", "0"] {
-            assert!(is_subdomain(name), "{name}");
+            assert!(is_subdomain(name) && pattern.is_match(name), "{name}");
         }
         for name in [
             "",
@@ -48,9 +57,11 @@ mod tests {
             "a/b",
             "../a",
             "a b",
+            "a\n",
             &"a".repeat(254),
         ] {
             assert!(!is_subdomain(name), "{name}");
+            assert!(name.len() > 253 || !pattern.is_match(name), "{name}");
         }
     }
 

@@ -15,25 +15,15 @@ use serde_json::{Map, Value};
 
 use super::{
     bounded::{short, short_list},
+    references::{self, Keep},
     review::Text,
 };
 
-/// Fields that are kept, if they are short.
-const SHORT: [&str; 6] = [
-    "agentToken",
-    "image",
-    "probe",
-    "runtime",
-    "serviceAccountName",
-    "type",
-];
-/// A list that is kept, if it is short.
-const LIST: &str = "imagePullSecrets";
-/// Fields of which one member is kept: what it refers to.
-const PARTS: [(&str, &str); 2] = [("config", "credentialsRef"), ("goal", "configMapKeyRef")];
+/// Fields that are judged for more than what they name. They are kept, if they are short.
+const JUDGED: [&str; 5] = ["agentToken", "image", "probe", "runtime", "type"];
 /// What steers nothing that runs. Everybody who may update an Agent can stop it, and does not become
 /// the author of what runs by it.
-const HARMLESS: [&str; 3] = ["description", "paused", "tags"];
+pub(super) const HARMLESS: [&str; 3] = ["description", "paused", "tags"];
 
 /// Secret to this process, so that nobody can look for two specs with one fingerprint.
 static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -98,36 +88,44 @@ impl<'de> Visitor<'de> for Members {
         while let Some(name) = members.next_key::<Text<'de>>()? {
             let name = name.as_str();
             size.member(name);
-            let part = PARTS
-                .iter()
-                .find_map(|(field, member)| (*field == name).then_some(*member));
-            let value = if SHORT.contains(&name) {
-                let value = members.next_value_seed(Short)?;
-                size.value(&value);
-                value
-            } else if name == LIST {
-                let value = members.next_value_seed(ShortList)?;
-                size.value(&value);
-                value
-            } else if HARMLESS.contains(&name) {
+            if HARMLESS.contains(&name) {
                 members.next_value_seed(Fingerprint {
                     hasher: &mut harmless,
                     size: &mut size,
                     keep: None,
                 })?;
                 continue;
+            }
+            let keep = if JUDGED.contains(&name) {
+                Keep::All
             } else {
-                name.hash(&mut hasher);
-                let mut referred = Value::Null;
-                members.next_value_seed(Fingerprint {
-                    hasher: &mut hasher,
-                    size: &mut size,
-                    keep: part.map(|member| (member, &mut referred)),
-                })?;
-                let Some(member) = part.filter(|_| !referred.is_null()) else {
-                    continue;
-                };
-                Value::Object(Map::from_iter([(member.to_owned(), referred)]))
+                references::keep(name)
+            };
+            let value = match keep {
+                Keep::All => {
+                    let value = members.next_value_seed(Short)?;
+                    size.value(&value);
+                    value
+                }
+                Keep::List => {
+                    let value = members.next_value_seed(ShortList)?;
+                    size.value(&value);
+                    value
+                }
+                Keep::Members | Keep::Nothing => {
+                    name.hash(&mut hasher);
+                    let mut named = Map::new();
+                    let keep = matches!(keep, Keep::Members).then_some((name, &mut named));
+                    members.next_value_seed(Fingerprint {
+                        hasher: &mut hasher,
+                        size: &mut size,
+                        keep,
+                    })?;
+                    if named.is_empty() {
+                        continue;
+                    }
+                    Value::Object(named)
+                }
             };
             kept.insert(name.to_owned(), value);
         }
@@ -161,11 +159,12 @@ impl<'de> DeserializeSeed<'de> for ShortList {
     }
 }
 
-/// Goes through a value and keeps nothing of it but, of a map, one member.
+/// Goes through a value and keeps nothing of it but, of a map, the members that lead to names.
 struct Fingerprint<'h> {
     hasher: &'h mut DefaultHasher,
     size: &'h mut Size,
-    keep: Option<(&'static str, &'h mut Value)>,
+    /// What the map is called, and where to put its members.
+    keep: Option<(&'h str, &'h mut Map<String, Value>)>,
 }
 
 impl<'de> DeserializeSeed<'de> for Fingerprint<'_> {
@@ -248,9 +247,14 @@ impl<'de> Visitor<'de> for Fingerprint<'_> {
         while let Some(name) = members.next_key::<Text<'de>>()? {
             size.member(name.as_str());
             match &mut keep {
-                Some((member, kept)) if *member == name.as_str() => {
-                    **kept = members.next_value_seed(Short)?;
-                    size.value(kept);
+                Some((field, kept)) if references::is_kept(field, name.as_str()) => {
+                    let value = members.next_value_seed(Short)?;
+                    size.value(&value);
+                    if value.is_null() {
+                        kept.remove(name.as_str());
+                    } else {
+                        kept.insert(name.as_str().to_owned(), value);
+                    }
                 }
                 _ => {
                     name.as_str().hash(hasher);

@@ -5,7 +5,7 @@ use super::{
     Policy, Reason,
     denial::Cause,
     fields::{Findings, judge_image, judge_key_ref, judge_size, quote, text},
-    references::{Reference, ReferenceKind, named},
+    references::{self, Reference, Subject},
     review::Change,
     spec::Spec,
 };
@@ -82,9 +82,7 @@ pub(super) fn references(tool: &Change<ToolView>) -> Vec<Reference<'_>> {
     if is_unchanged {
         return Vec::new();
     }
-    named(ReferenceKind::Secret, CREDENTIALS, credentials(spec))
-        .into_iter()
-        .collect()
+    references::references(Subject::Tool, spec)
 }
 
 fn credentials(spec: &Spec) -> Option<&Value> {

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::{KeyRef, LocalRef, Resources, Status};
 use crate::images::Runtime;
 
+/// The most pull secrets of an Agent. Its author needs a right to each, and the API server asks about
+/// so many within what it lets a policy cost.
+pub const MOST_PULL_SECRETS: usize = 16;
+
 /// An AI coding agent that runs as one pod.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
@@ -54,7 +58,7 @@ pub struct AgentSpec {
     pub image_pull_policy: Option<PullPolicy>,
     /// Secrets to pull the images with, in place of the manager's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = MOST_PULL_SECRETS))]
     pub image_pull_secrets: Vec<LocalRef>,
     /// The token that the runtime reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
+use serde::Serialize;
 
 use super::{Agent, Rejection, Tool, limits};
 
@@ -16,13 +17,13 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         .into()
 }
 
-/// Writes one definition as the YAML that `manifests/crds/` holds.
+/// Writes an object as the YAML that `manifests/` holds.
 ///
 /// # Errors
 ///
-/// Only where the definition cannot be written as YAML, which no definition here does.
-pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string(crd)
+/// Only where the object cannot be written as YAML, which each that is installed can.
+pub fn to_yaml(object: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string(object)
 }
 
 /// Takes `nullable` off every field: the derive puts it on whatever is optional, and a field that

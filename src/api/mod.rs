@@ -17,7 +17,8 @@ mod status;
 mod tool;
 
 pub use agent::{
-    Agent, AgentSpec, AgentToken, Goal, Mode, Model, PullPolicy, SessionRecording, ToolRef,
+    Agent, AgentSpec, AgentToken, Goal, MOST_PULL_SECRETS, Mode, Model, PullPolicy,
+    SessionRecording, ToolRef,
 };
 pub use crds::{crds, to_yaml};
 pub use decision::ImageDecision;
@@ -31,6 +32,8 @@ pub use tool::{Tool, ToolConfig, ToolSpec, ToolType};
 
 /// The API group of every resource here.
 pub const GROUP: &str = "agentkube.io";
+/// The version that is served.
+pub const VERSION: &str = "v1alpha1";
 /// The name of everything that is the manager's own: Deployment, Service, registrations, Lease.
 pub const MANAGER: &str = "agentkube-manager";
 /// The namespace that the manager is installed in.

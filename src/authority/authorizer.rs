@@ -5,7 +5,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use super::{answers::Answers, question::Question};
-use crate::admission::{Reference, Review};
+use crate::admission::{Author, Reference, Review};
 
 /// How many references of an object are asked about at a time.
 const AT_A_TIME: usize = 8;
@@ -60,33 +60,53 @@ impl Authorizer {
         review: &'r Review<'_>,
         deadline: Instant,
     ) -> Result<Vec<Reference<'r>>, AuthorityError> {
-        let references = review.references();
-        if references.is_empty() {
-            return Ok(references);
+        if review.references().is_empty() {
+            return Ok(Vec::new());
         }
-        timeout_at(deadline, self.choose(review, references))
+        let author = review
+            .author()
+            .ok_or(AuthorityError::UnknownAuthor)?;
+        self.permitted_to(&author, review, deadline)
             .await
-            .map_err(|_| AuthorityError::Deadline)?
+    }
+
+    /// The references of an object that this user may use, whoever wrote it.
+    ///
+    /// RBAC: `create` on subjectaccessreviews.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Authorizer::permitted`].
+    pub async fn permitted_to<'r>(
+        &self,
+        author: &Author,
+        review: &'r Review<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<Reference<'r>>, AuthorityError> {
+        let references = review.references();
+        timeout_at(
+            deadline,
+            self.choose(author, review.namespace(), references),
+        )
+        .await
+        .map_err(|_| AuthorityError::Deadline)?
     }
 
     async fn choose<'r>(
         &self,
-        review: &Review<'_>,
+        author: &Author,
+        namespace: &str,
         references: Vec<Reference<'r>>,
     ) -> Result<Vec<Reference<'r>>, AuthorityError> {
-        let author = review
-            .author()
-            .ok_or(AuthorityError::UnknownAuthor)?;
-        let namespace = review.namespace();
         if self
-            .allows(&Question::pods(&author, namespace))
+            .allows(&Question::pods(author, namespace))
             .await?
         {
             return Ok(references);
         }
         let questions: Vec<_> = references
             .iter()
-            .map(|reference| Question::of(&author, namespace, reference))
+            .map(|reference| Question::of(author, namespace, reference))
             .collect();
         let answers: Vec<bool> = stream::iter(questions)
             .map(|questions| self.allows_any(questions))

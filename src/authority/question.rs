@@ -5,7 +5,7 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
 
-use crate::admission::{Author, Reference, ReferenceKind};
+use crate::admission::{Author, Reference, Right};
 
 /// Something that a user may or may not do, as it is put to the API server.
 #[derive(Clone, Debug)]
@@ -16,31 +16,22 @@ pub(super) struct Question(SubjectAccessReviewSpec);
 pub(super) struct Key([u8; 32]);
 
 impl Question {
-    /// Whether the author may create pods. Who may, can have any Secret, ConfigMap and ServiceAccount of
-    /// the namespace in one: Kubernetes asks for no further right.
+    /// Whether the author may name everything in the namespace.
     pub(super) fn pods(author: &Author, namespace: &str) -> Self {
-        Self::about(author, namespace, "create", "pods", None)
+        Self::about(author, namespace, Right::TO_EVERYTHING, None)
     }
 
     /// What gives a right to what the reference names, any of which will do.
-    ///
-    /// Who gets a token of a ServiceAccount, or impersonates it, has what a pod that runs as it has.
     pub(super) fn of(author: &Author, namespace: &str, reference: &Reference<'_>) -> Vec<Self> {
-        let ask = |verb, resource, subresource| {
-            let mut question = Self::about(author, namespace, verb, resource, subresource);
-            if let Some(attributes) = &mut question.0.resource_attributes {
-                attributes.name = Some(reference.name.to_owned());
-            }
-            question
-        };
-        match reference.kind {
-            ReferenceKind::ConfigMap => vec![ask("get", "configmaps", None)],
-            ReferenceKind::Secret => vec![ask("get", "secrets", None)],
-            ReferenceKind::ServiceAccount => vec![
-                ask("create", "serviceaccounts", Some("token")),
-                ask("impersonate", "serviceaccounts", None),
-            ],
+        if reference.most.is_some() {
+            return Vec::new();
         }
+        reference
+            .kind
+            .rights()
+            .iter()
+            .map(|right| Self::about(author, namespace, *right, Some(reference.name)))
+            .collect()
     }
 
     /// What answers to it are remembered under.
@@ -66,13 +57,12 @@ impl Question {
         }
     }
 
-    fn about(
-        author: &Author,
-        namespace: &str,
-        verb: &str,
-        resource: &str,
-        subresource: Option<&str>,
-    ) -> Self {
+    fn about(author: &Author, namespace: &str, right: Right, name: Option<&str>) -> Self {
+        let Right {
+            verb,
+            resource,
+            subresource,
+        } = right;
         let Author {
             username,
             uid,
@@ -89,6 +79,7 @@ impl Question {
                 verb: Some(verb.to_owned()),
                 resource: Some(resource.to_owned()),
                 subresource: subresource.map(str::to_owned),
+                name: name.map(str::to_owned),
                 ..ResourceAttributes::default()
             }),
             ..SubjectAccessReviewSpec::default()

@@ -14,6 +14,7 @@ mod crds;
 mod finding;
 mod installations;
 mod permissions;
+mod policies;
 mod registrations;
 mod secret;
 mod stranger;
@@ -26,6 +27,7 @@ use kube::Client;
 use self::registrations::Registrations;
 pub use self::{
     finding::{Finding, Level},
+    policies::asked_since,
     watch::watch,
 };
 use crate::api::MANAGER;
@@ -74,6 +76,7 @@ pub async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
         None => secret::look(client, subject).await,
     });
     findings.extend(registrations.look(subject));
+    findings.extend(policies::look(client, subject).await);
     findings.push(installations::look(client, subject).await);
     findings
 }

@@ -10,6 +10,7 @@ use kube::{Api, Client, api::PostParams};
 
 use super::{Finding, Subject};
 use crate::{
+    admission::{AGENT_POLICY, TOOL_POLICY},
     api::MANAGER,
     leader::LEASE,
     server::{certificates::secret, problems::Check},
@@ -45,7 +46,7 @@ enum Need {
     References,
 }
 
-const RIGHTS: [Right; 15] = [
+const RIGHTS: [Right; 19] = [
     everywhere("agentkube.io", "agents", &["get", "list", "watch"]),
     everywhere("agentkube.io", "tools", &["get", "list", "watch"]),
     everywhere("agentkube.io", "agents/status", &["patch"]),
@@ -67,6 +68,10 @@ const RIGHTS: [Right; 15] = [
     },
     registrations("mutatingwebhookconfigurations"),
     registrations("validatingwebhookconfigurations"),
+    policy("validatingadmissionpolicies", AGENT_POLICY),
+    policy("validatingadmissionpolicies", TOOL_POLICY),
+    policy("validatingadmissionpolicybindings", AGENT_POLICY),
+    policy("validatingadmissionpolicybindings", TOOL_POLICY),
     Right {
         scope: Scope::Own,
         need: Need::OwnCertificates,
@@ -113,6 +118,13 @@ const fn registrations(resource: &'static str) -> Right {
             resource,
             &["list", "watch", "patch"],
         )
+    }
+}
+
+const fn policy(resource: &'static str, name: &'static str) -> Right {
+    Right {
+        name,
+        ..everywhere("admissionregistration.k8s.io", resource, &["get"])
     }
 }
 

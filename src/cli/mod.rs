@@ -11,6 +11,7 @@ mod images;
 mod logging;
 mod manager;
 mod output;
+mod policies;
 mod review;
 mod settings;
 mod table;
@@ -43,6 +44,8 @@ enum Command {
     Images(Box<images::Args>),
     /// Serve the webhooks and run the reconciler, in a cluster
     Manager(Box<manager::Args>),
+    /// Print the validating admission policies as YAML
+    Policies(policies::Args),
     /// Say what a cluster would decide about manifests, without one
     Review(review::Args),
 }
@@ -60,6 +63,7 @@ pub fn run() -> ExitCode {
         Command::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Images(args) => images::run(&args),
         Command::Manager(args) => manager::run(*args),
+        Command::Policies(args) => policies::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Review(args) => Ok(review::run(&args)),
     };
     match result {

@@ -16,12 +16,9 @@ use crate::{
         AgentFacts, Authority, Creation, Outcome, Owners, Policy, Review, ToolFacts, Webhook,
         decide,
     },
-    api::{Agent, GROUP, Tool, ToolType},
+    api::{Agent, GROUP, Tool, ToolType, VERSION},
     reconciler::{agent_pod, tool_pod},
 };
-
-/// The version of Agents and Tools that is served.
-const VERSION: &str = "v1alpha1";
 
 /// Stands for the UID that an API server will make up.
 const UID: &str = "00000000-0000-4000-8000-000000000000";

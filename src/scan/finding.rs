@@ -54,16 +54,21 @@ pub enum Category {
     /// Admission would refuse the object now, though it may have been right when it entered: an image is
     /// outside the allowed registries, a token is in plain sight, or the Agent or the Tool that a pod is
     /// labelled with is gone. Of pods, those are judged that come to the webhook: labelled as an Agent's
-    /// or a Tool's, or with a placeholder.
+    /// or a Tool's, or with a placeholder. Also, where users are named, an Agent or a Tool that one of
+    /// them may not write as it is, for want of a right to what it names.
     Refused,
+    /// An Agent or a Tool names a Secret, a ConfigMap or a ServiceAccount since before the API server
+    /// itself asked about that, or it does not ask. The webhooks may have asked, if they were there.
+    Unasked,
 }
 
 impl Category {
     /// Every category, the gravest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Refused,
         Self::Differs,
         Self::EnteredUnjudged,
+        Self::Unasked,
         Self::Placeholder,
         Self::Outdated,
     ];
@@ -77,6 +82,7 @@ impl Category {
             Self::Outdated => "Outdated",
             Self::Placeholder => "Placeholder",
             Self::Refused => "Refused",
+            Self::Unasked => "Unasked",
         }
     }
 
@@ -89,6 +95,7 @@ impl Category {
             Self::Outdated => "would be given other images today",
             Self::Placeholder => "has an image that was never filled in",
             Self::Refused => "would be refused today",
+            Self::Unasked => "names what the API server did not ask about",
         }
     }
 }

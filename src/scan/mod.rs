@@ -23,19 +23,21 @@ mod object;
 mod openreports;
 mod owners;
 mod pods;
+mod references;
 mod slots;
 
 pub use finding::{Category, Finding, Severity};
 pub use object::Kind;
 pub use openreports::reports;
 pub use owners::Owner;
+pub use references::AskedSince;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use self::{object::Object, owners::Known};
 use crate::{
-    admission::{Owners, Policy},
+    admission::{Author, Owners, Policy, Reference, Review},
     api::EXCLUDED_NAMESPACES,
 };
 
@@ -44,6 +46,7 @@ use crate::{
 pub struct Scan<'p> {
     policy: &'p Policy,
     excluded: Excluded,
+    asked_since: Option<AskedSince>,
     known: Known,
     looked: Looked,
     findings: Vec<Finding>,
@@ -79,10 +82,46 @@ impl<'p> Scan<'p> {
         Self {
             policy,
             excluded,
+            asked_since: None,
             known: Known::default(),
             looked: Looked::default(),
             findings: Vec::new(),
         }
+    }
+
+    /// Also looks for what was named before the API server asked about references by itself.
+    #[must_use]
+    pub fn asked_since(self, since: AskedSince) -> Self {
+        Self {
+            asked_since: Some(since),
+            ..self
+        }
+    }
+
+    /// An Agent or a Tool that names something, as a review; `None` where it is left out.
+    #[must_use]
+    pub fn named<'v>(&self, kind: Kind, object: &'v Value) -> Option<Review<'v>> {
+        let object = Object::new(kind, object);
+        references::review(&object)
+            .filter(|review| !self.leaves_out(&object) && !review.references().is_empty())
+    }
+
+    /// Takes what of an object's references an author may use, who may have written it.
+    pub fn hold_against(
+        &mut self,
+        kind: Kind,
+        object: &Value,
+        review: &Review<'_>,
+        author: &Author,
+        permitted: &[Reference<'_>],
+    ) {
+        self.findings
+            .extend(references::not_permitted(
+                &Object::new(kind, object),
+                review,
+                author,
+                permitted,
+            ));
     }
 
     /// Looks at an Agent.
@@ -140,6 +179,14 @@ impl<'p> Scan<'p> {
             self.looked.agents += 1;
         } else {
             self.looked.tools += 1;
+        }
+        // Where nobody is to be asked, nothing is missing.
+        if let Some(since) = self
+            .asked_since
+            .filter(|_| self.policy.authorize_references)
+        {
+            self.findings
+                .extend(references::unasked(object, since));
         }
         let judged = judge::judge(object, |_| Owners::default(), self.policy);
         self.findings.extend(

@@ -21,6 +21,8 @@ pub enum Check {
     Installations,
     /// What the manager has to be permitted
     Permissions,
+    /// Whether the API server asks about references by itself
+    Policies,
     /// Whether the registrations are there and point at us
     Registrations,
     /// The Secret of the certificate
@@ -31,7 +33,7 @@ pub enum Check {
 
 impl Check {
     /// All that a running manager looks for
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ApiServer,
         Self::Crds,
         Self::Permissions,
@@ -39,6 +41,7 @@ impl Check {
         Self::Certificate,
         Self::Registrations,
         Self::CaBundle,
+        Self::Policies,
         Self::Installations,
     ];
 
@@ -52,6 +55,7 @@ impl Check {
             Self::Crds => "crds",
             Self::Installations => "installations",
             Self::Permissions => "permissions",
+            Self::Policies => "policies",
             Self::Registrations => "registrations",
             Self::Secret => "secret",
             Self::Settings => "settings",

@@ -86,6 +86,34 @@ fn an_author_needs_a_right_to_everything_that_the_pod_would_get() {
 }
 
 #[test]
+fn more_pull_secrets_than_are_asked_about_are_for_who_may_create_pods() {
+    let names: Vec<_> = (0..20)
+        .map(|index| json!({"name": format!("mirror-{index}")}))
+        .collect();
+    let crowd = agent(&json!({"runtime": "Codex", "imagePullSecrets": names}));
+    let body = review("agents", "CREATE", &crowd, None).to_string();
+    let review = Review::parse(body.as_bytes()).expect("the review is served");
+    let references = review.references();
+    let beyond = references
+        .last()
+        .expect("what is beyond");
+    assert_eq!(references.len(), 17);
+    assert_eq!(
+        (beyond.field.as_str(), beyond.name, beyond.most),
+        ("spec.imagePullSecrets", "", Some(16))
+    );
+    let policy = Policy::default();
+    assert_snapshot!(
+        refusal(Webhook::Mutate, &crowd, 16, &policy),
+        @r#"
+    403 Forbidden
+    Agent.agentkube.io "bot" is forbidden: spec.imagePullSecrets: Forbidden: user "ada" may not create pods in namespace "team", and may not name more than 16 (hint: name at most 16)
+    "#
+    );
+    assert_eq!(refusal(Webhook::Mutate, &crowd, 17, &policy), "");
+}
+
+#[test]
 fn what_is_not_permitted_is_forbidden_in_both_webhooks() {
     let policy = Policy::default();
     for webhook in [Webhook::Mutate, Webhook::Validate] {

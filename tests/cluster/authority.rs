@@ -15,6 +15,7 @@ use crate::{
     cluster::{Cluster, LIMIT, Namespace, agent, expect_forbidden, tool},
     direct::{Direct, creation},
     harness::{Test, tests},
+    lending::ask_no_policy,
     users::{User, may, may_one, writes_agents},
 };
 
@@ -36,15 +37,22 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 const REASON: &str = "ReferenceNotPermitted";
-const TOKEN_FIELD: &str = "spec.agentToken.secretRef";
+pub(crate) const TOKEN_FIELD: &str = "spec.agentToken.secretRef";
 
-fn with_token(name: &str) -> Value {
+/// The fields of [`lenders`] that who may read the Secret and the ConfigMap `token` may set.
+pub(crate) const PERMITTED: [&str; 3] = [
+    TOKEN_FIELD,
+    "spec.goal.configMapKeyRef",
+    "spec.config.credentialsRef",
+];
+
+pub(crate) fn with_token(name: &str) -> Value {
     let token = json!({"secretRef": {"name": "token", "key": "key"}});
     agent(name, &json!({"runtime": "Codex", "agentToken": token}))
 }
 
 /// Objects that lend one thing each, with the field that does.
-fn lenders() -> Vec<(Value, &'static str)> {
+pub(crate) fn lenders() -> Vec<(Value, &'static str)> {
     let reference = json!({"name": "token", "key": "key"});
     let lender = |field: &str, value: Value| {
         let mut spec = json!({"runtime": "Codex"});
@@ -130,7 +138,7 @@ fn open_files(id: u32) -> anyhow::Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{id}/fd"))?.count())
 }
 
-fn plain(name: &str) -> Value {
+pub(crate) fn plain(name: &str) -> Value {
     agent(
         name,
         &json!({"runtime": "Codex", "goal": {"inline": "work"}}),
@@ -178,11 +186,7 @@ async fn who_may_read_an_object_may_name_that_one(cluster: &Cluster) -> anyhow::
     ];
     let reader = User::new(cluster, &ns, "reader", &rules).await?;
     for (object, field) in lenders() {
-        let is_permitted = matches!(
-            field,
-            TOKEN_FIELD | "spec.goal.configMapKeyRef" | "spec.config.credentialsRef"
-        );
-        if is_permitted {
+        if PERMITTED.contains(&field) {
             reader
                 .sees
                 .create(&object)
@@ -383,6 +387,7 @@ async fn the_rule_can_be_turned_off(cluster: &Cluster) -> anyhow::Result<()> {
     let _manager = cluster
         .start_manager(&[("AGENTKUBE_AUTHORIZE_REFERENCES", "false")])
         .await?;
+    ask_no_policy(cluster).await?;
     let ns = cluster.namespace("off").await?;
     let author = User::new(cluster, &ns, "author", &[writes_agents()]).await?;
     for (object, field) in lenders() {
@@ -395,7 +400,7 @@ async fn the_rule_can_be_turned_off(cluster: &Cluster) -> anyhow::Result<()> {
             .admin_deletes("lender", &object)
             .await?;
     }
-    Ok(())
+    cluster.apply_manifests().await
 }
 
 async fn a_manager_that_may_not_ask_admits_nothing_and_refuses_nothing(

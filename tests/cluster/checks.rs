@@ -7,7 +7,10 @@ use agentkube::server::certificates::issue::{Authority, service_names};
 use agentkube_playground::{Manager, ManagerOptions, until};
 use anyhow::{Context, ensure};
 use k8s_openapi::api::{
-    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    admissionregistration::v1::{
+        MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+        ValidatingWebhookConfiguration,
+    },
     core::v1::Secret,
     rbac::v1::ClusterRole,
 };
@@ -52,6 +55,7 @@ async fn a_healthy_installation_is_in_order(cluster: &Cluster) -> anyhow::Result
         "ok       certificate",
         "ok       registrations",
         "ok       ca-bundle",
+        "ok       policies",
         "skipped  installations",
     ];
     account.begin_with(&expected)?;
@@ -120,6 +124,8 @@ async fn what_is_wrong_is_said_with_what_to_do(cluster: &Cluster) -> anyhow::Res
     ensure!(!said.succeeded, "{}", said.lines.join("\n"));
     said.line("error    installations  there is another one: MutatingWebhookConfiguration `another-manager`")?;
 
+    expect_policies_checked(cluster, admin).await?;
+
     // A permission that somebody took away.
     let roles: Api<ClusterRole> = Api::all(cluster.client());
     let role = roles.get(REGISTRATION).await?;
@@ -155,6 +161,33 @@ async fn what_is_wrong_is_said_with_what_to_do(cluster: &Cluster) -> anyhow::Res
             && line.contains("(hint: `kubectl apply -k manifests/` restores them)"),
         "{line}"
     );
+    Ok(())
+}
+
+/// A policy that somebody edited, one that is not bound, and one that the settings do not want.
+async fn expect_policies_checked(cluster: &Cluster, admin: &Path) -> anyhow::Result<()> {
+    const NAME: &str = "agentkube-agent-references";
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(cluster.client());
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(cluster.client());
+    check(cluster, admin, &[])
+        .await?
+        .line("ok       policies")?;
+    let ignoring = json!({"spec": {"failurePolicy": "Ignore"}});
+    policies
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(&ignoring))
+        .await?;
+    let edited = check(cluster, admin, &[]).await?;
+    bindings
+        .delete(NAME, &DeleteParams::default())
+        .await?;
+    let unbound = check(cluster, admin, &[]).await?;
+    cluster.apply_manifests().await?;
+    ensure!(!edited.succeeded, "{}", edited.lines.join("\n"));
+    edited.line("error    policies       ValidatingAdmissionPolicy `agentkube-agent-references` is not as this version has it")?;
+    unbound.line("error    policies       ValidatingAdmissionPolicyBinding `agentkube-agent-references` does not exist")?;
+    check(cluster, admin, &[])
+        .await?
+        .line("ok       policies")?;
     Ok(())
 }
 

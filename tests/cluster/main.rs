@@ -26,6 +26,7 @@ mod generator;
 mod harness;
 mod images;
 mod leader;
+mod lending;
 mod memory;
 mod metrics;
 mod mirror;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
             faults::tests(),
             images::tests(),
             leader::tests(),
+            lending::tests(),
             memory::tests(),
             metrics::tests(),
             mirror::tests(),

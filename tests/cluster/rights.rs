@@ -63,10 +63,16 @@ const UNLISTED: [&str; 10] = [
 const PLACES: [&str; 4] = ["agentkube-system", "kube-system", "default", ""];
 
 /// The names of objects with which it is tried; blank is any.
-const NAMES: [&str; 4] = ["", "agentkube-manager", "agentkube-webhook-tls", "other"];
+const NAMES: [&str; 5] = [
+    "",
+    "agentkube-agent-references",
+    "agentkube-manager",
+    "agentkube-webhook-tls",
+    "other",
+];
 
 /// What the manager may do: `resource: verbs`, where, and on which object.
-const RIGHTS: [(&str, &str, Place, Named); 18] = [
+const RIGHTS: [(&str, &str, Place, Named); 20] = [
     (
         "agentkube.io/agents",
         "get list watch",
@@ -128,6 +134,18 @@ const RIGHTS: [(&str, &str, Place, Named); 18] = [
         "list watch patch",
         Place::Any,
         Named::Only("agentkube-manager"),
+    ),
+    (
+        "admissionregistration.k8s.io/validatingadmissionpolicies",
+        "get",
+        Place::Any,
+        Named::Only("agentkube-agent-references"),
+    ),
+    (
+        "admissionregistration.k8s.io/validatingadmissionpolicybindings",
+        "get",
+        Place::Any,
+        Named::Only("agentkube-agent-references"),
     ),
     ("/secrets", "create", Place::Own, Named::Any),
     (

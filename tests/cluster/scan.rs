@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Output};
 
-use agentkube_playground::report_crd;
+use agentkube_playground::{report_crd, until};
 use anyhow::{Context, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -10,9 +10,12 @@ use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, Namespace, agent, pod, pod_of, tool},
+    authority::{TOKEN_FIELD, with_token},
+    cluster::{Cluster, LIMIT, Namespace, agent, pod, pod_of, tool},
     faults::{deregister, register, wait_unregistered},
     harness::{Test, tests},
+    lending::ask_no_policy,
+    users::{User, may, may_one, writes_agents},
 };
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -21,6 +24,8 @@ pub(crate) fn tests() -> Vec<Test> {
         every_kind_of_finding_is_told_and_taken_as_a_report,
         a_long_list_is_read_page_by_page,
         the_documented_role_is_enough_and_what_is_missing_is_said,
+        what_was_named_while_nobody_asked_is_found,
+        what_a_user_has_no_right_to_is_told,
     ]
 }
 
@@ -492,6 +497,18 @@ async fn the_documented_role_is_enough_and_what_is_missing_is_said(
         said(&enough)
     );
     findings(&enough)?;
+    ensure!(!said(&enough).2.contains("warning"), "{enough:?}");
+    // It lets nobody find out what others may do.
+    cluster.apply_manifests().await?;
+    deregister(&cluster.client()).await?;
+    bot_with_token(&ns).await?;
+    let asking = scan_as(&kubeconfig, &["--author", "ada"]).await?;
+    let (status, _, stderr) = said(&asking);
+    ensure!(
+        status == Some(2)
+            && stderr.contains("(hint: --author needs the verb create on subjectaccessreviews"),
+        "{asking:?}"
+    );
     kubectl(
         &[
             "delete",
@@ -502,4 +519,99 @@ async fn the_documented_role_is_enough_and_what_is_missing_is_said(
     )
     .await?;
     Ok(())
+}
+
+/// Creates an Agent that names a Secret, while no webhook is asked.
+async fn bot_with_token(ns: &Namespace) -> anyhow::Result<Value> {
+    let bot = with_token("bot");
+    until("an Agent that nobody judges", LIMIT, async || {
+        Ok(ns.try_create(&bot).await?.ok())
+    })
+    .await
+}
+
+async fn what_was_named_while_nobody_asked_is_found(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.apply_manifests().await?;
+    deregister(&cluster.client()).await?;
+    let ns = cluster.namespace("unasked").await?;
+    let bot = bot_with_token(&ns).await?;
+    let unasked = async || -> anyhow::Result<Vec<Value>> {
+        let found = findings(&scan(cluster, &ns, &["-o", "json"]).await?)?;
+        Ok(found
+            .into_iter()
+            .filter(|finding| finding["category"] == "Unasked")
+            .collect())
+    };
+    let found = unasked().await?;
+    ensure!(found.is_empty(), "{found:?}");
+
+    // As long as nobody asks, whatever names something is found; ...
+    ask_no_policy(cluster).await?;
+    let found = unasked().await?;
+    ensure!(
+        found.len() == 1
+            && found[0]["field"] == TOKEN_FIELD
+            && found[0]["severity"] == "medium"
+            && found[0]["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("does not ask about references")),
+        "{found:?}"
+    );
+    // ... and once somebody does, what is older. Times are in seconds.
+    let created = bot["metadata"]["creationTimestamp"].clone();
+    until("a later second", LIMIT, async || {
+        let later = ns
+            .create(&agent("later", &json!({"runtime": "Codex"})))
+            .await?;
+        ns.delete("Agent", "later").await?;
+        ns.wait_gone("Agent", "later").await?;
+        Ok((later["metadata"]["creationTimestamp"] != created).then_some(()))
+    })
+    .await?;
+    cluster.apply_manifests().await?;
+    let found = unasked().await?;
+    ensure!(
+        found.len() == 1
+            && found[0]["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("asks about references since")),
+        "{found:?}"
+    );
+    Ok(())
+}
+
+async fn what_a_user_has_no_right_to_is_told(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.apply_manifests().await?;
+    deregister(&cluster.client()).await?;
+    let ns = cluster.namespace("authors").await?;
+    bot_with_token(&ns).await?;
+    let author = User::new(cluster, &ns, "author", &[writes_agents()]).await?;
+    let reader = User::new(
+        cluster,
+        &ns,
+        "reader",
+        &[may_one("get", "secrets", "token")],
+    )
+    .await?;
+    let runner = User::new(cluster, &ns, "runner", &[may("create", "pods")]).await?;
+    for (user, is_permitted) in [(&author, false), (&reader, true), (&runner, true)] {
+        let output = scan(cluster, &ns, &["-o", "json", "--author", &user.name]).await?;
+        let found: Vec<_> = findings(&output)?
+            .into_iter()
+            .filter(|finding| finding["reason"] == "ReferenceNotPermitted")
+            .collect();
+        ensure!(found.is_empty() == is_permitted, "{}: {found:?}", user.name);
+        if let Some(found) = found.first() {
+            ensure!(
+                found["category"] == "Refused"
+                    && found["severity"] == "high"
+                    && found["field"] == TOKEN_FIELD
+                    && found["message"]
+                        .as_str()
+                        .is_some_and(|message| message.contains(&user.name)),
+                "{found}"
+            );
+        }
+    }
+    cluster.apply_manifests().await
 }

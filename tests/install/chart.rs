@@ -112,6 +112,7 @@ async fn its_values_render_what_the_components_do() {
         ),
         ("metrics-authorization", "metricsAuthorization: true"),
         ("monitoring", "monitoring: {enabled: true}"),
+        ("unasked-references", "authorizeReferences: false"),
     ] {
         let (Some(chart), Some(kustomize)) = (template(values).await, with(component).await) else {
             return;

@@ -13,6 +13,7 @@ pub(crate) const COMPONENTS: [&str; 7] = [
     "metrics-authorization",
     "monitoring",
     "pull-secret",
+    "unasked-references",
 ];
 
 /// What `kubectl kustomize` makes of the base alone.

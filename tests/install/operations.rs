@@ -82,7 +82,7 @@ async fn with_kubectl_it_is_installed_upgraded_rolled_back_and_removed() {
     ground.follow("Uninstall", 0).await;
 
     let left = ground
-        .expect("kubectl get crd,clusterrole,clusterrolebinding,namespace,priorityclass,mutatingwebhookconfiguration,validatingwebhookconfiguration --output name")
+        .expect("kubectl get crd,clusterrole,clusterrolebinding,namespace,priorityclass,mutatingwebhookconfiguration,validatingwebhookconfiguration,validatingadmissionpolicy,validatingadmissionpolicybinding --output name")
         .await;
     assert!(!left.contains("agentkube"), "{left}");
     ground

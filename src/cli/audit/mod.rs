@@ -1,5 +1,6 @@
 //! `agentkube audit`: what a cluster refused and let in, and what runs in it.
 
+mod authors;
 mod findings;
 mod progress;
 mod rejections;

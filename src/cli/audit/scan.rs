@@ -7,24 +7,26 @@ use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client,
+    Api, Client, Error,
     api::{ApiResource, DynamicObject},
 };
 use serde_json::Value;
 
 use super::{
+    authors::{AuthorArgs, Authors},
     findings::{self, Format},
     progress::Progress,
 };
 use crate::{
     api::{Agent, Tool},
+    checks,
     cli::{
         client::client,
         cluster::{self, Pages},
         output,
         settings::{SettingsArgs, Variables},
     },
-    scan::{Excluded, Finding, Kind, Looked, Owner, Scan},
+    scan::{AskedSince, Excluded, Finding, Kind, Looked, Owner, Scan},
 };
 
 /// The exit status where something was found.
@@ -39,7 +41,8 @@ The settings are those of the manager that runs in the cluster, or of a file; `-
 them, to try a setting out before it is made. Nothing is changed in the cluster.
 
 It takes the verb list on agents.agentkube.io, tools.agentkube.io and pods, get on agents.agentkube.io \
-and tools.agentkube.io, and for the running manager's settings get on its Deployment.
+and tools.agentkube.io, for the running manager's settings get on its Deployment, to say what nobody \
+asked about get on the policies and their bindings, and for --author create on subjectaccessreviews.
 
 Exit status: 0 nothing was found, 1 there are findings, 2 something could not be read
 
@@ -55,6 +58,8 @@ pub(super) struct Args {
     output: Format,
     #[command(flatten)]
     settings: SettingsArgs,
+    #[command(flatten)]
+    authors: AuthorArgs,
     /// How many objects are read at once
     #[arg(long, hide = true, default_value_t = cluster::PAGE, value_parser = clap::value_parser!(u32).range(1..))]
     page_size: u32,
@@ -74,13 +79,15 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 /// Reads the cluster that the environment names, page by page.
 ///
-/// RBAC: `list` on agents, tools and pods, `get` on agents and tools, and `get` on the manager's
-/// Deployment where no file has the settings.
+/// RBAC: `list` on agents, tools and pods, `get` on agents and tools, `get` on the manager's Deployment
+/// where no file has the settings, `get` on the policies, and `create` on subjectaccessreviews where
+/// authors are named.
 async fn scan(args: &Args) -> anyhow::Result<(Vec<Finding>, Looked)> {
     let Args {
         namespace,
         output: _,
         settings,
+        authors,
         page_size,
     } = args;
     let client = client().await?;
@@ -92,23 +99,35 @@ async fn scan(args: &Args) -> anyhow::Result<(Vec<Finding>, Looked)> {
         None => Excluded::LeaveOut,
     };
     let mut scan = Scan::new(&policy, excluded);
+    if policy.authorize_references
+        && let Some(since) = asked_since(&client).await?
+    {
+        scan = scan.asked_since(since);
+    }
+    let authors = Authors::new(&client, authors);
     let mut progress = Progress::new();
     let pages =
         |kind: ApiResource| Pages::<Value>::new(&client, kind, namespace.as_deref(), *page_size);
     let mut agents = pages(ApiResource::erase::<Agent>(&()));
     progress.start("Agents");
     while let Some(page) = agents.next().await? {
-        page.items
-            .iter()
-            .for_each(|agent| scan.agent(agent));
+        for agent in &page.items {
+            scan.agent(agent);
+            authors
+                .ask(&mut scan, Kind::Agent, agent)
+                .await?;
+        }
         progress.read(page.items.len(), page.remaining());
     }
     let mut tools = pages(ApiResource::erase::<Tool>(&()));
     progress.start("Tools");
     while let Some(page) = tools.next().await? {
-        page.items
-            .iter()
-            .for_each(|tool| scan.tool(tool));
+        for tool in &page.items {
+            scan.tool(tool);
+            authors
+                .ask(&mut scan, Kind::Tool, tool)
+                .await?;
+        }
         progress.read(page.items.len(), page.remaining());
     }
     let mut pods = pages(ApiResource::erase::<Pod>(&()));
@@ -124,6 +143,24 @@ async fn scan(args: &Args) -> anyhow::Result<(Vec<Finding>, Looked)> {
         progress.read(page.items.len(), page.remaining());
     }
     Ok(scan.finish())
+}
+
+/// Since when the API server itself asks about references; `None`, with a word about it, where that may
+/// not be read.
+async fn asked_since(client: &Client) -> anyhow::Result<Option<AskedSince>> {
+    match checks::asked_since(client).await {
+        Ok(since) => Ok(Some(since)),
+        Err(Error::Api(status)) if status.is_forbidden() => {
+            // Where stderr is gone there is nobody left to tell.
+            let _ = writeln!(
+                io::stderr(),
+                "warning: what was named before the API server asked about it is not looked for: {} (hint: this needs the verb get on the policies, see docs/auditing.md)",
+                status.message
+            );
+            Ok(None)
+        }
+        Err(error) => Err(cluster::said(error)).context("the policies cannot be read"),
+    }
 }
 
 async fn running(client: &Client) -> anyhow::Result<Variables> {

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use kube::{
-    Api, Client,
+    Api, Client, Config,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::{
     applier::{Applier, FIELD_MANAGER},
     controlplane::ControlPlane,
     manifests::{self, Manifest},
+    policies,
     wait::until,
 };
 
@@ -27,13 +28,15 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The Deployment is applied like everything else, since a mistake in it should fail here. KWOK plays its pods, which do
 /// nothing: the API server is pointed at managers that run as processes beside it.
 pub struct Installation {
+    config: Config,
     client: Client,
     registrations: Vec<Manifest>,
 }
 
 impl Installation {
     /// Applies what `kubectl apply -k manifests/` would, with webhooks at `https://127.0.0.1:WEBHOOK_PORT`, and waits
-    /// until Agents and Tools are served. From then on they can be created once a manager listens on that port.
+    /// until Agents and Tools are served, and until the API server itself asks about what they name. From then on they
+    /// can be created once a manager listens on that port.
     ///
     /// # Errors
     ///
@@ -52,13 +55,48 @@ impl Installation {
         // In kustomize's own order, which has namespaces, CRDs and accounts first.
         apply_all(&client, &rest).await?;
         let mut installation = Self {
+            config: control_plane.config(),
             client,
             registrations,
         };
+        // Where there are registrations, the policies have been there for as long.
+        if !installation.is_registered().await? {
+            installation
+                .until_references_are_asked_about()
+                .await?;
+        }
         installation
             .point_webhooks_at(webhook_port)
             .await?;
         Ok(installation)
+    }
+
+    /// Waits until the API server itself asks about what Agents and Tools name. The webhooks must not be in the way.
+    ///
+    /// # Errors
+    ///
+    /// It does not in time; the error says how somebody without rights was answered last.
+    pub async fn until_references_are_asked_about(&self) -> anyhow::Result<()> {
+        policies::until_asked(&self.config).await
+    }
+
+    /// Whether there is a registration already.
+    async fn is_registered(&self) -> anyhow::Result<bool> {
+        for registration in &self.registrations {
+            let (group, version) = registration
+                .api_version
+                .split_once('/')
+                .context("a registration is of a group")?;
+            let kind = GroupVersionKind::gvk(group, version, &registration.kind);
+            let found =
+                Api::<DynamicObject>::all_with(self.client.clone(), &ApiResource::from_gvk(&kind))
+                    .get_opt(&registration.name)
+                    .await?;
+            if found.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Points the registrations at another manager, and applies them anew if somebody deleted them. The

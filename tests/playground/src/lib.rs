@@ -35,6 +35,7 @@ mod manager_binary;
 mod manifests;
 mod mirrortools;
 mod nodes;
+mod policies;
 mod ports;
 mod process;
 mod registry;

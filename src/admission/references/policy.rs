@@ -1,0 +1,363 @@
+//! The questions of the webhooks about references, for the API server to ask by itself: validating
+//! admission policies, which hold while no registration leads to a manager.
+//!
+//! `[ Row ] -> a variable with the name, a validation, a message`
+//!
+//! Invariant: a policy permits nothing that the webhooks refuse, and refuses nothing that they permit.
+
+use std::fmt::Write as _;
+
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+        ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
+        ValidatingAdmissionPolicySpec, Validation, Variable,
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta},
+};
+
+use super::{
+    Right, hint_to_shorten, hint_to_use,
+    table::{Place, Row, Subject, rows},
+};
+use crate::{
+    admission::{credential, names, spec::HARMLESS},
+    api::{EXCLUDED_NAMESPACES, GROUP, VERSION},
+};
+
+/// The name of the policy for Agents, and of its binding.
+pub const AGENT_POLICY: &str = "agentkube-agent-references";
+/// The name of the policy for Tools, and of its binding.
+pub const TOOL_POLICY: &str = "agentkube-tool-references";
+
+/// A policy with what puts it into force.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReferencePolicy {
+    /// What is asked.
+    pub policy: ValidatingAdmissionPolicy,
+    /// That a no is a refusal. It has the name of the policy.
+    pub binding: ValidatingAdmissionPolicyBinding,
+}
+
+/// The policies that ask about references: that of Agents, and that of Tools.
+#[must_use]
+pub fn reference_policies() -> [ReferencePolicy; 2] {
+    [Subject::Agent, Subject::Tool].map(|subject| {
+        let (name, resource) = match subject {
+            Subject::Agent => (AGENT_POLICY, "agents"),
+            Subject::Tool => (TOOL_POLICY, "tools"),
+        };
+        let metadata = ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        };
+        ReferencePolicy {
+            policy: ValidatingAdmissionPolicy {
+                metadata: metadata.clone(),
+                spec: Some(policy(subject, resource)),
+                status: None,
+            },
+            binding: ValidatingAdmissionPolicyBinding {
+                metadata,
+                spec: Some(ValidatingAdmissionPolicyBindingSpec {
+                    policy_name: Some(name.to_owned()),
+                    validation_actions: Some(vec!["Deny".to_owned()]),
+                    ..ValidatingAdmissionPolicyBindingSpec::default()
+                }),
+            },
+        }
+    })
+}
+
+fn policy(subject: Subject, resource: &str) -> ValidatingAdmissionPolicySpec {
+    let mut variables = vec![
+        variable(MAY_CREATE_PODS, asks(Right::TO_EVERYTHING, None)),
+        variable(
+            USER,
+            format!(
+                "'Forbidden: user ' + {}",
+                quoted("request.userInfo.username")
+            ),
+        ),
+        variable(
+            NAMESPACE,
+            format!("'namespace ' + {}", quoted("request.namespace")),
+        ),
+    ];
+    let mut validations = Vec::new();
+    for row in rows(subject) {
+        let name = named(row);
+        variables.push(variable(&name, names_of(row)));
+        variables.push(variable(&shown(&name), shown_of(row, &name)));
+        validations.extend(validations_of(row));
+    }
+    ValidatingAdmissionPolicySpec {
+        failure_policy: Some("Fail".to_owned()),
+        match_conditions: Some(vec![MatchCondition {
+            name: "steers-what-runs".to_owned(),
+            expression: steers(),
+        }]),
+        match_constraints: Some(matches(resource)),
+        validations: Some(validations),
+        variables: Some(variables),
+        ..ValidatingAdmissionPolicySpec::default()
+    }
+}
+
+/// What the registrations match, too.
+fn matches(resource: &str) -> MatchResources {
+    let text = |words: &[&str]| {
+        Some(
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect(),
+        )
+    };
+    MatchResources {
+        match_policy: Some("Equivalent".to_owned()),
+        namespace_selector: Some(LabelSelector {
+            match_expressions: Some(vec![LabelSelectorRequirement {
+                key: "kubernetes.io/metadata.name".to_owned(),
+                operator: "NotIn".to_owned(),
+                values: text(&EXCLUDED_NAMESPACES),
+            }]),
+            ..LabelSelector::default()
+        }),
+        resource_rules: Some(vec![NamedRuleWithOperations {
+            api_groups: text(&[GROUP]),
+            api_versions: text(&[VERSION]),
+            operations: text(&["CREATE", "UPDATE"]),
+            resources: text(&[resource]),
+            scope: Some("Namespaced".to_owned()),
+            ..NamedRuleWithOperations::default()
+        }]),
+        ..MatchResources::default()
+    }
+}
+
+const MAY_CREATE_PODS: &str = "mayCreatePods";
+const USER: &str = "user";
+const NAMESPACE: &str = "place";
+
+/// Whether anything changes but what steers nothing that runs.
+fn steers() -> String {
+    let harmless = HARMLESS
+        .map(|field| format!("'{field}'"))
+        .join(", ");
+    let spec = |object: &str| format!("{object}.?spec.orValue({{}})");
+    let (new, old) = (spec("object"), spec("oldObject"));
+    format!(
+        "oldObject == null\n\
+         || {new}.exists(k, !(k in [{harmless}]) && (!(k in {old}) || object.spec[k] != oldObject.spec[k]))\n\
+         || {old}.exists(k, !(k in [{harmless}]) && !(k in {new}))"
+    )
+}
+
+/// The name of the variable that holds what a row names: `agentTokenSecretRef`.
+fn named(row: Row) -> String {
+    let field = row.field();
+    let mut words = field.split('.').skip(1);
+    let first = words
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    words.fold(first, |mut name, word| {
+        let (initial, rest) = word.split_at(word.len().min(1));
+        // Writing to a String does not fail.
+        let _ = write!(name, "{}{rest}", initial.to_ascii_uppercase());
+        name
+    })
+}
+
+/// The name that a row holds, or a list of as many as are asked about; empty where there is none, or
+/// none that an object can have.
+fn names_of(row: Row) -> String {
+    match row.place {
+        Place::Each { list, most, name } => {
+            let indices = (0..most)
+                .map(|index| index.to_string())
+                .collect::<Vec<_>>()
+                .join(", ");
+            let entries = format!("object.spec.?{list}.orValue([])");
+            let name = optional(&format!("{entries}[i]"), name);
+            format!(
+                "[{indices}].map(i, i < {entries}.size() ? {name} : '')\n\
+                 .map(n, {} ? n : '')",
+                names::is_subdomain_in_cel("n")
+            )
+        }
+        Place::One(path) => {
+            let name = optional("object.spec", path);
+            format!(
+                "[{name}]\n.map(n, {} ? n : '')[0]",
+                names::is_subdomain_in_cel("n")
+            )
+        }
+    }
+}
+
+/// The name of the variable that holds how the messages show it.
+fn shown(name: &str) -> String {
+    format!("{name}Shown")
+}
+
+/// The name in quotes, or each of a list; never a credential.
+fn shown_of(row: Row, name: &str) -> String {
+    let is_credential = credential::looks_like_credential_in_cel("n");
+    let (names, first) = match row.place {
+        Place::Each { .. } => (format!("variables.{name}"), ""),
+        Place::One(_) => (format!("[variables.{name}]"), "[0]"),
+    };
+    format!(
+        "{names}.map(n, {is_credential} ? '{}' : {}){first}",
+        credential::NOT_SHOWN,
+        quoted("n"),
+    )
+}
+
+/// The text at the end of a path, or an empty one.
+fn optional(from: &str, path: &[&str]) -> String {
+    let steps = [&[from], path].concat();
+    format!("{}.orValue('')", steps.join(".?"))
+}
+
+fn validations_of(row: Row) -> Vec<Validation> {
+    let name = named(row);
+    match row.place {
+        Place::One(_) => vec![permits(row, &row.field(), &name, "")],
+        Place::Each { list, most, .. } => (0..most)
+            .map(|index| permits(row, &row.entry(index), &name, &format!("[{index}]")))
+            .chain([no_more(row, list, most)])
+            .collect(),
+    }
+}
+
+/// That the author has a right to what is named, where something is.
+fn permits(row: Row, field: &str, variable: &str, index: &str) -> Validation {
+    let name = format!("variables.{variable}{index}");
+    let rights = row
+        .kind
+        .rights()
+        .iter()
+        .map(|right| asks(*right, Some(&name)))
+        .collect::<Vec<_>>()
+        .join("\n|| ");
+    let (kind, verb) = (row.kind, row.kind.verb());
+    refuses(
+        format!("{name} == '' || variables.{MAY_CREATE_PODS}\n|| {rights}"),
+        // What stands in for the other where a user's name cannot be shown in one line.
+        format!(
+            "{field}: Forbidden: you may neither {verb} this {kind} nor create pods in this namespace"
+        ),
+        format!(
+            "'{field}: ' + variables.{USER} + ' may neither {verb} {kind} ' + variables.{}{index}\n\
+             + ' nor create pods in ' + variables.{NAMESPACE}\n\
+             + ' (hint: {})'",
+            shown(variable),
+            hint_to_use(row.kind),
+        ),
+    )
+}
+
+/// That a list is no longer than what is asked about.
+fn no_more(row: Row, list: &str, most: usize) -> Validation {
+    let field = row.field();
+    let rest = format!(", and may not name more than {most}");
+    refuses(
+        format!("object.spec.?{list}.orValue([]).size() <= {most} || variables.{MAY_CREATE_PODS}"),
+        format!("{field}: Forbidden: you may not create pods in this namespace{rest}"),
+        format!(
+            "'{field}: ' + variables.{USER} + ' may not create pods in ' + variables.{NAMESPACE}\n\
+             + '{rest} (hint: {})'",
+            hint_to_shorten(most),
+        ),
+    )
+}
+
+fn refuses(expression: String, message: String, message_expression: String) -> Validation {
+    Validation {
+        expression,
+        message: Some(message),
+        message_expression: Some(message_expression),
+        reason: Some("Forbidden".to_owned()),
+    }
+}
+
+/// Whether the author has a right, to the object of this name where there is one.
+fn asks(right: Right, name: Option<&str>) -> String {
+    let Right {
+        verb,
+        resource,
+        subresource,
+    } = right;
+    let subresource =
+        subresource.map_or_else(String::new, |word| format!(".subresource('{word}')"));
+    let name = name.map_or_else(String::new, |name| format!(".name({name})"));
+    format!(
+        "authorizer.group('').resource('{resource}'){subresource}.namespace(request.namespace){name}.check('{verb}').allowed()"
+    )
+}
+
+fn quoted(expression: &str) -> String {
+    format!("'\"' + {expression} + '\"'")
+}
+
+fn variable(name: &str, expression: String) -> Variable {
+    Variable {
+        name: name.to_owned(),
+        expression,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What one check costs, one expression may cost, and all of a policy may cost together
+    /// (`k8s.io/apiserver/pkg/cel/library/cost.go`, `pkg/apis/cel/config.go`).
+    const CHECK: usize = 350_000;
+    const EXPRESSION: usize = 1_000_000;
+    const POLICY: usize = 10_000_000;
+
+    #[test]
+    fn no_policy_costs_more_than_the_api_server_lets_it() {
+        for ReferencePolicy { policy, .. } in reference_policies() {
+            let spec = policy.spec.unwrap();
+            let variables = spec.variables.unwrap();
+            let validations = spec.validations.unwrap();
+            let expressions = variables
+                .iter()
+                .map(|variable| &variable.expression)
+                .chain(
+                    validations
+                        .iter()
+                        .map(|validation| &validation.expression),
+                );
+            let mut checks = 0;
+            for expression in expressions {
+                let here = expression.matches(".check(").count();
+                assert!(here * CHECK + EXPRESSION / 10 < EXPRESSION, "{expression}");
+                checks += here;
+            }
+            // Names and messages cost a few thousand each.
+            assert!(checks * CHECK + POLICY / 10 < POLICY, "{checks} checks");
+        }
+    }
+
+    #[test]
+    fn each_row_has_a_variable_of_its_own() {
+        for subject in [Subject::Agent, Subject::Tool] {
+            let mut names: Vec<_> = rows(subject).map(named).collect();
+            let rows = names.len();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), rows);
+            assert!(
+                !names
+                    .iter()
+                    .any(|name| [MAY_CREATE_PODS, USER, NAMESPACE].contains(&name.as_str()))
+            );
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The one list of what Agents and Tools can name. The webhooks ask about its rows, and so does the
+//! policy that the API server keeps by itself.
+
+use serde_json::Value;
+
+use super::{super::spec::Spec, Reference, ReferenceKind};
+use crate::{admission::names, api::MOST_PULL_SECRETS};
+
+/// The kind of object that a field belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::admission) enum Subject {
+    Agent,
+    Tool,
+}
+
+/// A field that names something of the object's own namespace.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::admission) struct Row {
+    pub(super) subject: Subject,
+    pub(super) kind: ReferenceKind,
+    pub(super) place: Place,
+}
+
+/// Where the name stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// In the entries of a list of the spec.
+    Each {
+        list: &'static str,
+        /// The most entries that are asked about.
+        most: usize,
+        /// The members from an entry to the name.
+        name: &'static [&'static str],
+    },
+    /// At the end of these members of the spec.
+    One(&'static [&'static str]),
+}
+
+/// Every reference field. Whatever is added here is judged, and asked about by the policy.
+pub(super) const ROWS: [Row; 5] = [
+    Row {
+        subject: Subject::Agent,
+        kind: ReferenceKind::Secret,
+        place: Place::One(&["agentToken", "secretRef", "name"]),
+    },
+    Row {
+        subject: Subject::Agent,
+        kind: ReferenceKind::Secret,
+        place: Place::Each {
+            list: "imagePullSecrets",
+            most: MOST_PULL_SECRETS,
+            name: &["name"],
+        },
+    },
+    Row {
+        subject: Subject::Agent,
+        kind: ReferenceKind::ConfigMap,
+        place: Place::One(&["goal", "configMapKeyRef", "name"]),
+    },
+    Row {
+        subject: Subject::Agent,
+        kind: ReferenceKind::ServiceAccount,
+        place: Place::One(&["serviceAccountName"]),
+    },
+    Row {
+        subject: Subject::Tool,
+        kind: ReferenceKind::Secret,
+        place: Place::One(&["config", "credentialsRef", "name"]),
+    },
+];
+
+/// The rows of an Agent or of a Tool.
+pub(super) fn rows(subject: Subject) -> impl Iterator<Item = Row> {
+    ROWS.into_iter()
+        .filter(move |row| row.subject == subject)
+}
+
+/// What a spec names, in the order of the table.
+pub(in crate::admission) fn references(subject: Subject, spec: &Spec) -> Vec<Reference<'_>> {
+    rows(subject)
+        .flat_map(|row| row.references(spec))
+        .collect()
+}
+
+/// How much of a field of the spec has to be kept, so that what it names can be read.
+pub(in crate::admission) enum Keep {
+    /// All of it.
+    All,
+    /// All of it, a list.
+    List,
+    /// Its members that [`is_kept`].
+    Members,
+    Nothing,
+}
+
+/// How much has to be kept of the field of this name.
+pub(in crate::admission) fn keep(field: &str) -> Keep {
+    let of_field = |row: &Row| match row.place {
+        Place::Each { list, .. } if list == field => Some(Keep::List),
+        Place::One([only]) if *only == field => Some(Keep::All),
+        Place::One([first, _, ..]) if *first == field => Some(Keep::Members),
+        Place::Each { .. } | Place::One(_) => None,
+    };
+    ROWS.iter()
+        .find_map(of_field)
+        .unwrap_or(Keep::Nothing)
+}
+
+/// Whether a member of a field leads to a name.
+pub(in crate::admission) fn is_kept(field: &str, member: &str) -> bool {
+    ROWS.iter()
+        .any(|row| matches!(row.place, Place::One([first, second, ..]) if *first == field && *second == member))
+}
+
+impl Row {
+    /// The field that a person has to change: what holds the name, and not the name itself.
+    pub(super) fn field(self) -> String {
+        match self.place {
+            Place::Each { list, .. } => format!("spec.{list}"),
+            Place::One(path) => field("spec", path),
+        }
+    }
+
+    /// The field of an entry, where there is a list.
+    pub(super) fn entry(self, index: usize) -> String {
+        let entry = format!("{}[{index}]", self.field());
+        match self.place {
+            Place::Each { name, .. } => field(&entry, name),
+            Place::One(_) => entry,
+        }
+    }
+
+    fn references(self, spec: &Spec) -> Vec<Reference<'_>> {
+        match self.place {
+            Place::One([first, rest @ ..]) => self
+                .reference(spec.field(first), rest, self.field())
+                .into_iter()
+                .collect(),
+            Place::One([]) => Vec::new(),
+            Place::Each { list, most, name } => {
+                let entries = spec
+                    .field(list)
+                    .as_array()
+                    .map_or(&[][..], Vec::as_slice);
+                let asked = entries
+                    .iter()
+                    .take(most)
+                    .enumerate()
+                    .filter_map(|(index, entry)| self.reference(entry, name, self.entry(index)));
+                let beyond = (entries.len() > most).then(|| Reference {
+                    kind: self.kind,
+                    name: "",
+                    field: self.field(),
+                    most: Some(most),
+                });
+                asked.chain(beyond).collect()
+            }
+        }
+    }
+
+    /// What is named at the end of a path. No object can be called by an illegal name, so there is
+    /// nothing to lend then.
+    fn reference<'r>(
+        self,
+        value: &'r Value,
+        path: &[&str],
+        field: String,
+    ) -> Option<Reference<'r>> {
+        let name = path
+            .iter()
+            .try_fold(value, |value, member| value.get(member))?
+            .as_str()
+            .filter(|name| names::is_subdomain(name))?;
+        Some(Reference {
+            kind: self.kind,
+            name,
+            field,
+            most: None,
+        })
+    }
+}
+
+/// A field, and a path behind it without the `name` at its end.
+fn field(from: &str, path: &[&str]) -> String {
+    let path = path
+        .strip_suffix(&["name"])
+        .unwrap_or(path);
+    [&[from], path].concat().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{Agent, Tool};
+
+    /// The schema of the spec.
+    fn schema(subject: Subject) -> Value {
+        let crd = match subject {
+            Subject::Agent => Agent::crd(),
+            Subject::Tool => Tool::crd(),
+        };
+        let crd = serde_json::to_value(crd).unwrap();
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
+    }
+
+    /// Every field of a schema that ends in something that names an object.
+    fn naming(schema: &Value, path: &str, found: &mut Vec<String>) {
+        for (name, field) in schema["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
+            let path = format!("{path}.{name}");
+            let is_reference =
+                name.ends_with("Ref") || name.ends_with("ecrets") || name == "serviceAccountName";
+            if is_reference {
+                found.push(path);
+            } else {
+                naming(field, &path, found);
+                naming(&field["items"], &path, found);
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_that_names_an_object_has_its_row() {
+        for subject in [Subject::Agent, Subject::Tool] {
+            let mut found = Vec::new();
+            naming(&schema(subject), "spec", &mut found);
+            let mut listed: Vec<_> = rows(subject).map(Row::field).collect();
+            listed.sort();
+            assert_eq!(listed, found, "{subject:?}");
+        }
+    }
+
+    #[test]
+    fn the_schema_takes_no_more_entries_than_are_asked_about() {
+        for row in ROWS {
+            if let Place::Each { list, most, .. } = row.place {
+                assert_eq!(schema(row.subject)["properties"][list]["maxItems"], most);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_spec_holds_every_name() {
+        for row in ROWS {
+            let path = match row.place {
+                Place::Each { list, name, .. } => [&[list], name].concat(),
+                Place::One(path) => path.to_owned(),
+            };
+            let value = path[1..]
+                .iter()
+                .rev()
+                .fold(json!("named"), |value, member| json!({*member: value}));
+            let value = match row.place {
+                Place::Each { .. } => json!([value]),
+                Place::One(_) => value,
+            };
+            let spec: Spec = serde_json::from_value(json!({path[0]: value})).unwrap();
+            let found = references(row.subject, &spec);
+            assert_eq!(found.len(), 1, "{row:?}");
+            assert_eq!((found[0].kind, found[0].name), (row.kind, "named"));
+        }
+    }
+}

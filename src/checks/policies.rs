@@ -1,0 +1,392 @@
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        MatchResources, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+use kube::{Api, Client, Resource, ResourceExt};
+
+use super::{Finding, Subject};
+use crate::{
+    admission::{ReferencePolicy, reference_policies},
+    scan::AskedSince,
+    server::problems::Check,
+};
+
+const GROUP_VERSION: &str = "admissionregistration.k8s.io/v1";
+const RESOURCE: &str = "validatingadmissionpolicies";
+
+const UNASKED: &str = "so nobody asks about references while the webhooks are away";
+const APPLY: &str = "`agentkube policies | kubectl apply --server-side -f -`";
+
+/// Whether the API server asks about references by itself, as this version would have it ask.
+///
+/// RBAC: `get` on the policies and their bindings.
+pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
+    let mut live = Vec::new();
+    for shipped in reference_policies() {
+        match Live::read(client, &shipped).await {
+            Ok(found) => live.push((shipped, found)),
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                let text = format!("they may not be read: {}", status.message);
+                return vec![Finding::skipped(Check::Policies, text)];
+            }
+            Err(error) => {
+                let text = format!("they cannot be read: {error}");
+                return vec![Finding::skipped(Check::Policies, text)];
+            }
+        }
+    }
+    if !subject.authorizes_references {
+        return vec![against_the_setting(&live)];
+    }
+    let is_missing = live
+        .iter()
+        .all(|(_, live)| live.policy.is_none());
+    if is_missing && !is_served(client).await {
+        let text = format!(
+            "the API server does not serve {RESOURCE} of {GROUP_VERSION}, {UNASKED} (hint: Kubernetes 1.30 and later do)"
+        );
+        return vec![Finding::warning(Check::Policies, text)];
+    }
+    let mut findings: Vec<_> = live
+        .iter()
+        .filter_map(|(shipped, live)| live.judge(shipped))
+        .map(|text| Finding::error(Check::Policies, text))
+        .collect();
+    if findings.is_empty() {
+        let text = "the API server asks about references by itself";
+        findings.push(Finding::ok(Check::Policies, text));
+    }
+    findings
+}
+
+/// Since when the API server asks about references by itself, as this version would have it ask.
+///
+/// RBAC: `get` on the policies and their bindings.
+///
+/// # Errors
+///
+/// They cannot be read.
+pub async fn asked_since(client: &Client) -> Result<AskedSince, kube::Error> {
+    let [agents, tools] = reference_policies();
+    Ok(AskedSince {
+        agents: since(client, &agents).await?,
+        tools: since(client, &tools).await?,
+    })
+}
+
+async fn since(
+    client: &Client,
+    shipped: &ReferencePolicy,
+) -> Result<Option<Timestamp>, kube::Error> {
+    let live = Live::read(client, shipped).await?;
+    if live.judge(shipped).is_some() {
+        return Ok(None);
+    }
+    let created = |meta: Option<&ObjectMeta>| Some(meta?.creation_timestamp.as_ref()?.0);
+    let policy = created(live.policy.as_ref().map(Resource::meta));
+    let binding = created(
+        live.binding
+            .as_ref()
+            .map(Resource::meta),
+    );
+    Ok(policy.max(binding))
+}
+
+/// A policy and its binding, as they are in the cluster.
+struct Live {
+    policy: Option<ValidatingAdmissionPolicy>,
+    binding: Option<ValidatingAdmissionPolicyBinding>,
+}
+
+impl Live {
+    async fn read(client: &Client, shipped: &ReferencePolicy) -> Result<Self, kube::Error> {
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
+        Ok(Self {
+            policy: policies
+                .get_opt(&shipped.policy.name_any())
+                .await?,
+            binding: bindings
+                .get_opt(&shipped.binding.name_any())
+                .await?,
+        })
+    }
+
+    /// What is wrong with it, if something is.
+    fn judge(&self, shipped: &ReferencePolicy) -> Option<String> {
+        let name = shipped.policy.name_any();
+        let Some(policy) = &self.policy else {
+            return Some(format!(
+                "ValidatingAdmissionPolicy `{name}` does not exist, {UNASKED} (hint: {APPLY})"
+            ));
+        };
+        let Some(binding) = &self.binding else {
+            return Some(format!(
+                "ValidatingAdmissionPolicyBinding `{name}` does not exist, and without it the policy is not followed (hint: {APPLY})"
+            ));
+        };
+        let kind = if !is_as_shipped(policy, &shipped.policy) {
+            "ValidatingAdmissionPolicy"
+        } else if binding.spec != shipped.binding.spec {
+            "ValidatingAdmissionPolicyBinding"
+        } else {
+            return None;
+        };
+        Some(format!(
+            "{kind} `{name}` is not as this version has it: it was edited, or is of another version (hint: {APPLY})"
+        ))
+    }
+}
+
+/// Whether a policy says what it was shipped with, but for what the API server fills in.
+fn is_as_shipped(live: &ValidatingAdmissionPolicy, shipped: &ValidatingAdmissionPolicy) -> bool {
+    let mut spec = live.spec.clone();
+    if let Some(MatchResources {
+        object_selector: selector,
+        ..
+    }) = spec
+        .as_mut()
+        .and_then(|spec| spec.match_constraints.as_mut())
+        && selector
+            .as_ref()
+            .is_some_and(|selector| *selector == LabelSelector::default())
+    {
+        *selector = None;
+    }
+    spec == shipped.spec
+}
+
+/// Whether somebody asks although the manager is told not to.
+fn against_the_setting(live: &[(ReferencePolicy, Live)]) -> Finding {
+    let bound = live
+        .iter()
+        .find(|(_, live)| live.policy.is_some() && live.binding.is_some());
+    match bound {
+        None => Finding::ok(
+            Check::Policies,
+            "there are none, as AGENTKUBE_AUTHORIZE_REFERENCES=false has it",
+        ),
+        Some((shipped, _)) => Finding::warning(
+            Check::Policies,
+            format!(
+                "ValidatingAdmissionPolicy `{}` is followed although AGENTKUBE_AUTHORIZE_REFERENCES is false: the API server refuses what the manager permits (hint: `agentkube policies | kubectl delete -f -`, or leave the variable out)",
+                shipped.policy.name_any()
+            ),
+        ),
+    }
+}
+
+/// Whether the API server knows of such policies. Everybody who is authenticated may ask. Where it does
+/// not say, it does.
+async fn is_served(client: &Client) -> bool {
+    match client
+        .list_api_group_resources(GROUP_VERSION)
+        .await
+    {
+        Ok(served) => served
+            .resources
+            .iter()
+            .any(|resource| resource.name == RESOURCE),
+        Err(kube::Error::Api(status)) => !status.is_not_found(),
+        Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        checks::Level,
+        fake_api::{Api as FakeApi, Reply},
+    };
+
+    const POLICY: &str = "/validatingadmissionpolicies/agentkube-agent-references";
+    const BINDING: &str = "/validatingadmissionpolicybindings/agentkube-agent-references";
+
+    /// An API server that serves these resources, and has no object.
+    fn serving(resources: &[&str]) -> FakeApi {
+        let api = FakeApi::default();
+        let resources: Vec<_> = resources
+            .iter()
+            .map(|name| json!({"name": name, "singularName": "", "namespaced": false, "kind": "Any", "verbs": ["get"]}))
+            .collect();
+        let list = json!({"kind": "APIResourceList", "groupVersion": GROUP_VERSION, "resources": resources});
+        api.on(
+            "GET",
+            "/apis/admissionregistration.k8s.io/v1",
+            Reply::ok(list),
+        );
+        for kind in [
+            "/validatingadmissionpolicies/",
+            "/validatingadmissionpolicybindings/",
+        ] {
+            api.on("GET", kind, Reply::error(404, "NotFound", "not found"));
+        }
+        api
+    }
+
+    /// An API server with the policies as it keeps them.
+    fn installed() -> FakeApi {
+        let api = serving(&["validatingadmissionpolicies"]);
+        for (kind, name) in [
+            ("validatingadmissionpolicies", "agent"),
+            ("validatingadmissionpolicybindings", "agent"),
+            ("validatingadmissionpolicies", "tool"),
+            ("validatingadmissionpolicybindings", "tool"),
+        ] {
+            let path = format!("/{kind}/agentkube-{name}-references");
+            let shipped = reference_policies()
+                .into_iter()
+                .find(|shipped| path.ends_with(&shipped.policy.name_any()))
+                .unwrap();
+            let object = if kind.ends_with("bindings") {
+                serde_json::to_value(shipped.binding).unwrap()
+            } else {
+                let mut policy = serde_json::to_value(shipped.policy).unwrap();
+                policy["spec"]["matchConstraints"]["objectSelector"] = json!({});
+                policy["status"] = json!({"observedGeneration": 1});
+                policy
+            };
+            api.on("GET", String::leak(path), Reply::ok(object));
+        }
+        api
+    }
+
+    fn edited(path: &str, pointer: &str, value: Value) -> Reply {
+        let [shipped, _] = reference_policies();
+        let mut object = if path == POLICY {
+            serde_json::to_value(shipped.policy).unwrap()
+        } else {
+            serde_json::to_value(shipped.binding).unwrap()
+        };
+        let (parent, member) = pointer.rsplit_once('/').unwrap();
+        object.pointer_mut(parent).unwrap()[member] = value;
+        Reply::ok(object)
+    }
+
+    async fn said(api: &FakeApi, authorizes_references: bool) -> (Level, String) {
+        let subject = Subject {
+            namespace: "agentkube-system".to_owned(),
+            names: Vec::new(),
+            tls_dir: None,
+            authorizes_references,
+            authorizes_metrics: false,
+        };
+        let findings = look(&api.client(), &subject).await;
+        (findings[0].level, findings[0].text.clone())
+    }
+
+    #[tokio::test]
+    async fn policies_that_are_as_shipped_are_in_order() {
+        assert_eq!(said(&installed(), true).await.0, Level::Ok);
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_or_edited_is_named_with_the_remedy() {
+        let gone = || Reply::error(404, "NotFound", "not found");
+        for (path, reply, words) in [
+            (
+                POLICY,
+                gone(),
+                "Policy `agentkube-agent-references` does not exist",
+            ),
+            (
+                BINDING,
+                gone(),
+                "PolicyBinding `agentkube-agent-references` does not exist",
+            ),
+            (
+                POLICY,
+                edited(POLICY, "/spec/failurePolicy", json!("Ignore")),
+                "was edited",
+            ),
+            (
+                POLICY,
+                edited(POLICY, "/spec/validations", json!([])),
+                "was edited",
+            ),
+            (
+                POLICY,
+                edited(
+                    POLICY,
+                    "/spec/matchConstraints/objectSelector",
+                    json!({"matchLabels": {"asked": "yes"}}),
+                ),
+                "was edited",
+            ),
+            (
+                POLICY,
+                edited(
+                    POLICY,
+                    "/spec/matchConstraints/excludeResourceRules",
+                    json!([{"resources": ["agents"]}]),
+                ),
+                "was edited",
+            ),
+            (
+                BINDING,
+                edited(BINDING, "/spec/validationActions", json!(["Warn"])),
+                "was edited",
+            ),
+            (
+                BINDING,
+                edited(
+                    BINDING,
+                    "/spec/matchResources",
+                    json!({"objectSelector": {"matchLabels": {"asked": "yes"}}}),
+                ),
+                "Binding `agentkube-agent-references` is not as",
+            ),
+        ] {
+            let api = installed();
+            api.on("GET", path, reply);
+            let (level, text) = said(&api, true).await;
+            assert_eq!(level, Level::Error, "{path}: {text}");
+            assert!(text.contains(words) && text.contains("(hint: "), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_setting_and_the_cluster_disagree_about_is_said() {
+        let (level, text) = said(&installed(), false).await;
+        assert_eq!(level, Level::Warning);
+        assert!(
+            text.contains("AGENTKUBE_AUTHORIZE_REFERENCES is false"),
+            "{text}"
+        );
+        assert_eq!(
+            said(&serving(&["validatingadmissionpolicies"]), false)
+                .await
+                .0,
+            Level::Ok
+        );
+        assert_eq!(
+            said(&serving(&["validatingadmissionpolicies"]), true)
+                .await
+                .0,
+            Level::Error
+        );
+    }
+
+    #[tokio::test]
+    async fn an_api_server_without_policies_is_told_from_one_with_none() {
+        let (level, text) = said(&serving(&["validatingwebhookconfigurations"]), true).await;
+        assert_eq!(level, Level::Warning);
+        assert!(
+            text.contains("does not serve validatingadmissionpolicies"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_may_not_read_them_is_told_so() {
+        let api = installed();
+        api.on("GET", BINDING, Reply::error(403, "Forbidden", "no"));
+        assert_eq!(said(&api, true).await.0, Level::Skipped);
+    }
+}

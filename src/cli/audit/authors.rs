@@ -1,0 +1,122 @@
+use std::time::Duration;
+
+use anyhow::anyhow;
+use kube::{Client, Error};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    admission::Author,
+    authority::{AuthorityError, Authorizer},
+    scan::{Kind, Scan},
+};
+
+/// How long the questions about one object may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Users who may have written what is scanned.
+#[derive(clap::Args, Debug)]
+pub(super) struct AuthorArgs {
+    /// Also say what this user, if Agents and Tools are theirs, may not name; once for each user
+    #[arg(long = "author", value_name = "USER")]
+    authors: Vec<String>,
+    /// A group that those users are in, once for each group; those that Kubernetes adds are added
+    #[arg(long = "author-group", value_name = "GROUP", requires = "authors")]
+    groups: Vec<String>,
+}
+
+/// Asks what they may use.
+pub(super) struct Authors {
+    authorizer: Authorizer,
+    authors: Vec<Author>,
+}
+
+impl Authors {
+    pub(super) fn new(client: &Client, args: &AuthorArgs) -> Self {
+        let AuthorArgs { authors, groups } = args;
+        Self {
+            authorizer: Authorizer::new(client.clone()),
+            authors: authors
+                .iter()
+                .map(|user| Author {
+                    username: user.clone(),
+                    groups: [groups_of(user), groups.clone()].concat(),
+                    ..Author::default()
+                })
+                .collect(),
+        }
+    }
+
+    /// Tells the scan what an object names that one of them has no right to.
+    ///
+    /// RBAC: `create` on subjectaccessreviews.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be asked.
+    pub(super) async fn ask(
+        &self,
+        scan: &mut Scan<'_>,
+        kind: Kind,
+        object: &Value,
+    ) -> anyhow::Result<()> {
+        if self.authors.is_empty() {
+            return Ok(());
+        }
+        let Some(review) = scan.named(kind, object) else {
+            return Ok(());
+        };
+        for author in &self.authors {
+            let permitted = self
+                .authorizer
+                .permitted_to(author, &review, Instant::now() + PATIENCE)
+                .await
+                .map_err(|error| explain(&error))?;
+            scan.hold_against(kind, object, &review, author, &permitted);
+        }
+        Ok(())
+    }
+}
+
+/// The groups that Kubernetes puts a user in by itself.
+fn groups_of(user: &str) -> Vec<String> {
+    let mut groups = vec!["system:authenticated".to_owned()];
+    let account = user
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|account| account.split_once(':'));
+    if let Some((namespace, _)) = account {
+        groups.push("system:serviceaccounts".to_owned());
+        groups.push(format!("system:serviceaccounts:{namespace}"));
+    }
+    groups
+}
+
+fn explain(error: &AuthorityError) -> anyhow::Error {
+    match error {
+        AuthorityError::Api(refused) if matches!(&**refused, Error::Api(status) if status.is_forbidden()) =>
+        {
+            anyhow!(
+                "{refused} (hint: --author needs the verb create on subjectaccessreviews.authorization.k8s.io)"
+            )
+        }
+        error => anyhow!("what an author may use cannot be asked for: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_account_is_in_the_groups_of_its_namespace() {
+        assert_eq!(groups_of("ada"), ["system:authenticated"]);
+        assert_eq!(
+            groups_of("system:serviceaccount:team:ci"),
+            [
+                "system:authenticated",
+                "system:serviceaccounts",
+                "system:serviceaccounts:team"
+            ]
+        );
+    }
+}
