@@ -31,7 +31,6 @@ mod metrics;
 mod mirror;
 mod orderings;
 mod policy;
-mod proxy;
 mod reconciler;
 mod recovery;
 mod review;

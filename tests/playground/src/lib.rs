@@ -37,6 +37,7 @@ mod mirrortools;
 mod nodes;
 mod ports;
 mod process;
+mod proxy;
 mod registry;
 mod rejections;
 mod replicas;
@@ -67,6 +68,7 @@ pub use crate::{
     mirrortools::MirrorTools,
     ports::free_ports,
     process::Process,
+    proxy::Proxy,
     registry::Registry,
     rejections::rejections,
     replicas::Replicas,
