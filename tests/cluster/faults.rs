@@ -13,12 +13,11 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use agentkube_playground::{Manager, until};
+use agentkube_playground::{Manager, Proxy, until};
 
 use crate::{
     cluster::{Cluster, LIMIT, Namespace, agent, expect_refusal, images, pod, pod_of, tool},
     harness::{Test, tests},
-    proxy::Proxy,
 };
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -352,8 +351,10 @@ async fn a_manager_without_crds_says_so_and_goes_on_once_they_are_there(
 
 async fn a_stale_cache_never_decides(cluster: &Cluster) -> anyhow::Result<()> {
     let ns = cluster.namespace("stale").await?;
-    let proxy = Proxy::start(cluster).await?;
-    let kubeconfig = proxy.kubeconfig(cluster).await?;
+    let proxy = Proxy::start(&cluster.control_plane).await?;
+    let kubeconfig = proxy
+        .kubeconfig(&cluster.control_plane, "proxied")
+        .await?;
     let manager = cluster
         .start_manager(&[("KUBECONFIG", &kubeconfig)])
         .await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentkube::leader::LEASE_DURATION;
-use agentkube_playground::{Manager, ManagerOptions, until};
+use agentkube_playground::{Manager, ManagerOptions, Proxy, until};
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
@@ -17,7 +17,6 @@ use tokio::time::Instant;
 use crate::{
     cluster::{Cluster, LIMIT, agent},
     harness::{Test, tests},
-    proxy::Proxy,
 };
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -112,8 +111,10 @@ async fn a_leader_that_was_frozen_is_followed_and_steps_back(
 async fn a_leader_that_is_cut_off_is_followed_and_steps_back(
     cluster: &Cluster,
 ) -> anyhow::Result<()> {
-    let proxy = Proxy::start(cluster).await?;
-    let kubeconfig = proxy.kubeconfig(cluster).await?;
+    let proxy = Proxy::start(&cluster.control_plane).await?;
+    let kubeconfig = proxy
+        .kubeconfig(&cluster.control_plane, "proxied")
+        .await?;
     let first = cluster
         .start_manager_with(ManagerOptions {
             env: vec![("KUBECONFIG".to_owned(), kubeconfig)],

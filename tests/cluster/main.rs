@@ -32,7 +32,6 @@ mod metrics;
 mod mirror;
 mod orderings;
 mod policy;
-mod proxy;
 mod reconciler;
 mod recovery;
 mod review;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use agentkube_playground::{ManagerOptions, until};
+use agentkube_playground::{ManagerOptions, Proxy, until};
 use anyhow::{Context, ensure};
 use http::{Request, header};
 use k8s_openapi::api::{core::v1::Secret, rbac::v1::ClusterRoleBinding};
@@ -16,7 +16,6 @@ use crate::{
     checks::check,
     cluster::{Cluster, LIMIT},
     harness::{Test, tests},
-    proxy::Proxy,
 };
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -46,10 +45,15 @@ async fn metrics_are_for_those_alone_who_may_read_them(cluster: &Cluster) -> any
 }
 
 async fn metrics_are_read(cluster: &Cluster) -> anyhow::Result<()> {
-    let proxy = Proxy::start(cluster).await?;
+    let proxy = Proxy::start(&cluster.control_plane).await?;
     let options = ManagerOptions {
         args: vec!["--metrics-authorization".to_owned()],
-        env: vec![("KUBECONFIG".to_owned(), proxy.kubeconfig(cluster).await?)],
+        env: vec![(
+            "KUBECONFIG".to_owned(),
+            proxy
+                .kubeconfig(&cluster.control_plane, "proxied")
+                .await?,
+        )],
         ..cluster.manager_options(&[])
     };
     let manager = cluster

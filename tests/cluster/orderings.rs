@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use agentkube_playground::{Manager, until};
+use agentkube_playground::{Manager, Proxy, until};
 use anyhow::{Context, ensure};
 use kube::api::{DeleteParams, Patch, PatchParams, PropagationPolicy};
 use serde_json::{Value, json};
@@ -17,7 +17,6 @@ use crate::{
     },
     faults::{deregister, register, wait_unregistered},
     harness::{Test, tests},
-    proxy::Proxy,
     users::{User, writes_agents},
 };
 
@@ -51,8 +50,10 @@ fn secret(name: &str) -> Value {
 
 /// A manager whose creations of pods can be held back.
 async fn held_back(cluster: &Cluster) -> anyhow::Result<(Proxy, Manager)> {
-    let proxy = Proxy::start(cluster).await?;
-    let kubeconfig = proxy.kubeconfig(cluster).await?;
+    let proxy = Proxy::start(&cluster.control_plane).await?;
+    let kubeconfig = proxy
+        .kubeconfig(&cluster.control_plane, "proxied")
+        .await?;
     let manager = cluster
         .start_manager(&[("KUBECONFIG", &kubeconfig)])
         .await?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use agentkube_playground::{Manager, ManagerOptions, until};
+use agentkube_playground::{Manager, ManagerOptions, Proxy, until};
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{
@@ -20,7 +20,6 @@ use crate::{
     cluster::{Cluster, LIMIT, Namespace, agent, images},
     faults::{deregister, register, wait_unregistered},
     harness::{Test, tests},
-    proxy::Proxy,
     rollout::{load, namespace_with_agent, two_replicas},
 };
 
@@ -270,8 +269,10 @@ async fn an_api_server_that_answers_429_and_500_is_asked_again(
 
 /// A manager whose every request goes through a proxy.
 async fn proxied(cluster: &Cluster) -> anyhow::Result<(Proxy, Manager)> {
-    let proxy = Proxy::start(cluster).await?;
-    let kubeconfig = proxy.kubeconfig(cluster).await?;
+    let proxy = Proxy::start(&cluster.control_plane).await?;
+    let kubeconfig = proxy
+        .kubeconfig(&cluster.control_plane, "proxied")
+        .await?;
     let manager = cluster
         .start_manager_with(ManagerOptions {
             env: vec![("KUBECONFIG".to_owned(), kubeconfig)],

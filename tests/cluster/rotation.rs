@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use agentkube_playground::{Manager, ManagerOptions, until};
+use agentkube_playground::{Manager, ManagerOptions, Proxy, until};
 use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -32,7 +32,6 @@ use tokio_rustls::TlsConnector;
 use crate::{
     cluster::{Cluster, Namespace, REGISTRATION, agent},
     harness::{Test, tests},
-    proxy::Proxy,
 };
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -121,7 +120,7 @@ async fn a_replica_that_is_cut_off_is_trusted_until_its_certificate_ends(
     // The second certificate ends with the first authority, 13 s after the second authority signs.
     let lifetimes = ["--certificate-lifetime=30s", "--authority-lifetime=40s"];
     cluster.delete_secret().await?;
-    let proxy = Proxy::start(cluster).await?;
+    let proxy = Proxy::start(&cluster.control_plane).await?;
     let options = |name: &str| ManagerOptions {
         name: name.to_owned(),
         webhook_port: None,
@@ -129,7 +128,12 @@ async fn a_replica_that_is_cut_off_is_trusted_until_its_certificate_ends(
         ..cluster.manager_options(&[])
     };
     let cut_off = ManagerOptions {
-        env: vec![("KUBECONFIG".to_owned(), proxy.kubeconfig(cluster).await?)],
+        env: vec![(
+            "KUBECONFIG".to_owned(),
+            proxy
+                .kubeconfig(&cluster.control_plane, "proxied")
+                .await?,
+        )],
         ..options("agentkube-manager-2")
     };
     let (well, cut_off) = futures::try_join!(

@@ -38,6 +38,7 @@ mod nodes;
 mod policies;
 mod ports;
 mod process;
+mod proxy;
 mod registry;
 mod rejections;
 mod replicas;
@@ -68,6 +69,7 @@ pub use crate::{
     mirrortools::MirrorTools,
     ports::free_ports,
     process::Process,
+    proxy::Proxy,
     registry::Registry,
     rejections::rejections,
     replicas::Replicas,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod chaos;
+mod intrude;
 mod output;
 mod up;
 
@@ -27,7 +28,8 @@ Examples:
   cargo playground -- --env AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror
   cargo playground -- --once --apply my-agents/ --apply one-more.yaml
   cargo playground -- bench --only endToEnd --json
-  cargo playground -- chaos --minutes 5"
+  cargo playground -- chaos --minutes 5
+  cargo playground -- intrude --minutes 5"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -41,6 +43,7 @@ enum Command {
     /// Measure agentkube beside its peers, interleaved in rounds
     Bench(bench::Args),
     Chaos(chaos::Args),
+    Intrude(intrude::Args),
     /// What the benchmark measures the handler against
     #[command(hide = true)]
     Noop(bench::NoopArgs),
@@ -54,6 +57,7 @@ async fn main() -> ExitCode {
             None => up::run(up, &shutdown).await,
             Some(Command::Bench(args)) => bench::run(args, &shutdown).await,
             Some(Command::Chaos(args)) => chaos::run(args, &shutdown).await,
+            Some(Command::Intrude(args)) => intrude::run(args, &shutdown).await,
             Some(Command::Noop(args)) => bench::serve_noop(args, &shutdown).await,
         },
         Err(error) => Err(error),

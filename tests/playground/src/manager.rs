@@ -319,7 +319,7 @@ impl Ports {
 }
 
 /// A token of the manager's ServiceAccount, so that a right that the shipped manifests don't give is missing here, too.
-async fn token(control_plane: &ControlPlane) -> anyhow::Result<String> {
+pub(crate) async fn token(control_plane: &ControlPlane) -> anyhow::Result<String> {
     let request = TokenRequest {
         spec: TokenRequestSpec {
             expiration_seconds: i64::try_from(TOKEN_LIFETIME.as_secs()).ok(),

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU16, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -20,7 +21,10 @@ use futures::StreamExt;
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
-use crate::cluster::{Cluster, LIMIT};
+use crate::{controlplane::ControlPlane, manager};
+
+/// How long the creation of a pod may take to come.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What is held back.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -33,7 +37,8 @@ enum Held {
 }
 
 /// Passes requests on to the API server as they are, with the credentials that they carry.
-pub(crate) struct Proxy {
+#[derive(Debug)]
+pub struct Proxy {
     port: u16,
     held: watch::Sender<Held>,
     creations: Arc<Creations>,
@@ -49,6 +54,7 @@ struct Upstream {
 }
 
 /// Creations of pods, which can be held back before the API server sees them.
+#[derive(Debug)]
 struct Creations {
     /// Whether they are held back.
     are_held: watch::Sender<bool>,
@@ -57,15 +63,20 @@ struct Creations {
 }
 
 /// What is answered to writes in place of the API server; a code of 0 is nothing.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Refusal {
     code: AtomicU16,
     count: AtomicUsize,
 }
 
 impl Proxy {
-    pub(crate) async fn start(cluster: &Cluster) -> anyhow::Result<Self> {
-        let mut config = cluster.control_plane.config();
+    /// Starts one at a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// No port is free.
+    pub async fn start(control_plane: &ControlPlane) -> anyhow::Result<Self> {
+        let mut config = control_plane.config();
         config.auth_info = kube::config::AuthInfo::default();
         let (held, receiver) = watch::channel(Held::Nothing);
         let refusal = Arc::<Refusal>::default();
@@ -103,28 +114,26 @@ impl Proxy {
         })
     }
 
-    /// A kubeconfig of the manager's ServiceAccount that goes through this proxy.
-    pub(crate) async fn kubeconfig(&self, cluster: &Cluster) -> anyhow::Result<String> {
-        let arguments = [
-            "create",
-            "token",
-            "agentkube-manager",
-            "--namespace",
-            "agentkube-system",
-        ];
-        let token = cluster
-            .kubectl(&arguments, "")
-            .await?
-            .stdout;
-        let path = cluster
-            .control_plane
+    /// Writes the kubeconfig `NAME.kubeconfig` of the manager's ServiceAccount that goes through this proxy, into the
+    /// state directory, and returns its path.
+    ///
+    /// # Errors
+    ///
+    /// There is no such ServiceAccount, or the file cannot be written.
+    pub async fn kubeconfig(
+        &self,
+        control_plane: &ControlPlane,
+        name: &str,
+    ) -> anyhow::Result<String> {
+        let token = manager::token(control_plane).await?;
+        let path = control_plane
             .directory()
-            .join("proxied.kubeconfig");
+            .join(format!("{name}.kubeconfig"));
         let config = serde_json::json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{}", self.port)}}],
-            "users": [{"name": "u", "user": {"token": token.trim()}}],
+            "users": [{"name": "u", "user": {"token": token}}],
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
             "current-context": "x",
         });
@@ -133,12 +142,12 @@ impl Proxy {
     }
 
     /// From now on nothing new is told to those who watch.
-    pub(crate) fn freeze_watches(&self) {
+    pub fn freeze_watches(&self) {
         self.held.send_replace(Held::Watches);
     }
 
     /// From now on no pod is created.
-    pub(crate) fn hold_pods(&self) {
+    pub fn hold_pods(&self) {
         self.creations.count.send_replace(0);
         self.creations
             .are_held
@@ -146,7 +155,11 @@ impl Proxy {
     }
 
     /// Waits until the creation of a pod is held back.
-    pub(crate) async fn until_a_pod_is_held(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// None comes in time.
+    pub async fn until_a_pod_is_held(&self) -> anyhow::Result<()> {
         let mut count = self.creations.count.subscribe();
         timeout(LIMIT, count.wait_for(|count| *count > 0))
             .await
@@ -155,14 +168,14 @@ impl Proxy {
     }
 
     /// Lets pods be created again, those that were held back first.
-    pub(crate) fn release_pods(&self) {
+    pub fn release_pods(&self) {
         self.creations
             .are_held
             .send_replace(false);
     }
 
     /// From now on every write is answered with this code. 429 comes with `Retry-After`, as an API server's does.
-    pub(crate) fn answer_writes_with(&self, code: u16) {
+    pub fn answer_writes_with(&self, code: u16) {
         self.refusal
             .count
             .store(0, Ordering::Relaxed);
@@ -172,14 +185,15 @@ impl Proxy {
     }
 
     /// How many writes were answered so, of the last code.
-    pub(crate) fn refused(&self) -> usize {
+    #[must_use]
+    pub fn refused(&self) -> usize {
         self.refusal
             .count
             .load(Ordering::Relaxed)
     }
 
     /// From now on everything passes.
-    pub(crate) fn thaw(&self) {
+    pub fn thaw(&self) {
         self.refusal
             .code
             .store(0, Ordering::Relaxed);
@@ -187,7 +201,7 @@ impl Proxy {
     }
 
     /// From now on nothing is answered.
-    pub(crate) fn freeze_everything(&self) {
+    pub fn freeze_everything(&self) {
         self.held.send_replace(Held::Everything);
     }
 }
