@@ -390,6 +390,16 @@ async fn a_pod_stays_an_agents_whatever_is_taken_off_it(cluster: &Cluster) -> an
             Err(error) => Err(error.into()),
         }
     };
+    // The status of a pod does not come to the webhooks, and labels can be changed with it.
+    let bare = json!({"metadata": {"labels": {"agentkube.io/agent": null}}});
+    let by_status = ns
+        .api("Pod")
+        .patch_status("bot", &PatchParams::default(), &Patch::Merge(&bare))
+        .await;
+    let Err(kube::Error::Api(status)) = by_status else {
+        anyhow::bail!("the label goes by way of the status: {by_status:?}");
+    };
+    ensure!(status.message.contains("immutable"), "{status:?}");
     let image =
         json!({"op": "replace", "path": "/spec/containers/0/image", "value": "quay.io/evil/x:v1"});
     let label = json!({"op": "remove", "path": "/metadata/labels/agentkube.io~1agent"});

@@ -5,7 +5,7 @@ use agentkube_playground::{Binaries, Manifest, kustomize, parse_manifests};
 use crate::{needed, path};
 
 /// Every component, in the order in which its name stands in the alphabet.
-pub(crate) const COMPONENTS: [&str; 7] = [
+pub(crate) const COMPONENTS: [&str; 8] = [
     "air-gapped",
     "cert-manager",
     "client-auth",
