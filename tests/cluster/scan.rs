@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     authority::{TOKEN_FIELD, with_token},
-    cluster::{Cluster, LIMIT, Namespace, agent, pod, pod_of, tool},
+    cluster::{Cluster, LIMIT, Namespace, agent, pod, tool},
     faults::{deregister, register, wait_unregistered},
     harness::{Test, tests},
     lending::ask_no_policy,
@@ -94,14 +94,18 @@ async fn a_cluster_that_is_as_it_should_be_has_no_findings(
     let mut spec = armed("Codex");
     spec["sessionRecording"] = json!({"enabled": true});
     spec["tools"] = json!([{"name": "browser"}]);
-    let bot = ns.create(&agent("bot", &spec)).await?;
+    ns.create(&agent("bot", &spec)).await?;
     ns.create(&agent("resting", &json!({"runtime": "Aider"})))
         .await?;
     let running = |image: &str| json!({"containers": [{"name": "c", "image": image}]});
     for object in [
         pod("ordinary", &json!({}), &running("nginx:1.27")),
         pod("row", &json!({}), &running("agentkube.invalid/goose")),
-        pod_of(&bot, "beside", &running("agentkube.invalid/agent")),
+        pod(
+            "beside",
+            &json!({"agentkube.io/agent": "bot"}),
+            &running("agentkube.invalid/codex"),
+        ),
     ] {
         ns.create(&object).await?;
     }
