@@ -20,7 +20,13 @@ use super::{
 };
 
 /// Fields that are judged for more than what they name. They are kept, if they are short.
-const JUDGED: [&str; 5] = ["agentToken", "image", "probe", "runtime", "type"];
+const JUDGED: [&str; 4] = ["agentToken", "image", "runtime", "type"];
+/// The field of which the hosts are kept, whatever else a probe holds.
+const PROBE: &str = "probe";
+/// The members of a probe that may name a host.
+const ACTIONS: [&str; 2] = ["httpGet", "tcpSocket"];
+/// What an action of a probe is called where its members are kept.
+const ACTION: &str = "probe.action";
 /// What steers nothing that runs. Everybody who may update an Agent can stop it, and does not become
 /// the author of what runs by it.
 pub(super) const HARMLESS: [&str; 3] = ["description", "paused", "tags"];
@@ -98,6 +104,8 @@ impl<'de> Visitor<'de> for Members {
             }
             let keep = if JUDGED.contains(&name) {
                 Keep::All
+            } else if name == PROBE {
+                Keep::Members
             } else {
                 references::keep(name)
             };
@@ -247,7 +255,22 @@ impl<'de> Visitor<'de> for Fingerprint<'_> {
         while let Some(name) = members.next_key::<Text<'de>>()? {
             size.member(name.as_str());
             match &mut keep {
-                Some((field, kept)) if references::is_kept(field, name.as_str()) => {
+                Some((PROBE, kept)) if ACTIONS.contains(&name.as_str()) => {
+                    name.as_str().hash(hasher);
+                    let mut hosts = Map::new();
+                    members.next_value_seed(Fingerprint {
+                        hasher: &mut *hasher,
+                        size: &mut *size,
+                        keep: Some((ACTION, &mut hosts)),
+                    })?;
+                    if !hosts.is_empty() {
+                        kept.insert(name.as_str().to_owned(), Value::Object(hosts));
+                    }
+                }
+                Some((field, kept))
+                    if (*field == ACTION && name.as_str() == "host")
+                        || references::is_kept(field, name.as_str()) =>
+                {
                     let value = members.next_value_seed(Short)?;
                     size.value(&value);
                     if value.is_null() {
@@ -398,6 +421,25 @@ mod tests {
                 "{value}: {written}, counted as {bytes}"
             );
         }
+    }
+
+    #[test]
+    fn of_a_probe_the_hosts_are_kept_however_long_it_is() {
+        let probe = |host: &str| {
+            let headers = vec![json!({"name": "a", "value": "x".repeat(4096)}); 8];
+            let mut http_get = json!({"port": 80, "httpHeaders": headers});
+            if !host.is_empty() {
+                http_get["host"] = json!(host);
+            }
+            spec(&json!({"type": "custom", "probe": {"httpGet": http_get}}))
+        };
+        assert_eq!(
+            probe("h").field("probe"),
+            &json!({"httpGet": {"host": "h"}})
+        );
+        assert!(probe("").field("probe").is_null());
+        assert!(!probe("h").steers_the_same_as(&probe("i")));
+        assert!(!probe("h").steers_the_same_as(&probe("")));
     }
 
     #[test]

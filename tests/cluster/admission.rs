@@ -60,7 +60,7 @@ fn refusals() -> Vec<(Value, &'static str, &'static str)> {
     let container = |image: &str| json!({"containers": [{"name": "agent", "image": image}]});
     let literal = json!({"containers": [{
         "name": "agent",
-        "image": "agentkube.invalid/agent",
+        "image": "agentkube.invalid/codex",
         "env": [{"name": "OPENAI_API_KEY", "value": "hunter2"}],
     }]});
     let of_codex = json!({"agentkube.io/agent": "codex"});
@@ -186,11 +186,12 @@ async fn kubectl_shows_the_refusal_and_the_warnings(cluster: &Cluster) -> anyhow
 
 async fn every_place_of_an_image_is_served(cluster: &Cluster) -> anyhow::Result<()> {
     let ns = cluster.namespace("places").await?;
-    ns.create(&tool(
-        "browser",
-        &json!({"type": "custom", "image": "quay.io/team/browser:v1"}),
-    ))
-    .await?;
+    let browser = ns
+        .create(&tool(
+            "browser",
+            &json!({"type": "custom", "image": "quay.io/team/browser:v1"}),
+        ))
+        .await?;
     let spec = json!({
         "containers": [
             {"name": "tool", "image": "agentkube.invalid/tool"},
@@ -203,7 +204,7 @@ async fn every_place_of_an_image_is_served(cluster: &Cluster) -> anyhow::Result<
         "volumes": [{"name": "cli", "image": {"reference": "agentkube.invalid/cursor"}}],
     });
     let created = ns
-        .create(&pod("p", &json!({"agentkube.io/tool": "browser"}), &spec))
+        .create(&pod_of(&browser, "p", &spec))
         .await?;
     let seen = images(&created);
     let seen: Vec<_> = seen
