@@ -36,7 +36,7 @@ async fn each_refusal_says_what_kubernetes_would_and_what_to_do(
     .await?;
     let large =
         json!({"type": "redis", "probe": {"exec": {"command": vec!["x".repeat(4096); 33]}}});
-    let too_large = (agent("a", &large), "SpecTooLarge", "spec");
+    let too_large = (tool("a", &large), "SpecTooLarge", "spec");
     for (object, reason, field) in refusals()
         .into_iter()
         .chain([too_large])
