@@ -19,6 +19,8 @@ pub(super) const PREFIX: &str = "intrude-";
 /// A request that the API server answered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Event {
+    /// When it came.
+    pub(super) received: Timestamp,
     /// When it was answered.
     pub(super) at: Timestamp,
     /// In whose name it was sent.
@@ -43,6 +45,9 @@ impl Event {
         }
         let resource = text("/objectRef/resource")?;
         Some(Self {
+            received: text("/requestReceivedTimestamp")?
+                .parse()
+                .ok()?,
             at: text("/stageTimestamp")?.parse().ok()?,
             user: text("/impersonatedUser/username")
                 .or_else(|| text("/user/username"))?
@@ -215,6 +220,7 @@ mod tests {
         let log = AuditLog::new().unwrap();
         let line = |user: &str| {
             let event = json!({
+                "requestReceivedTimestamp": "2026-01-01T00:00:00.000000Z",
                 "stageTimestamp": "2026-01-01T00:00:00.000000Z", "verb": "patch",
                 "user": {"username": "admin"}, "impersonatedUser": {"username": user},
                 "objectRef": {"resource": "pods", "subresource": "status", "namespace": "intrude-7", "name": "p"},

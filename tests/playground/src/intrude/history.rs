@@ -9,6 +9,9 @@ use super::audit::Event;
 /// What an Agent or a Tool may change without steering what runs.
 const HARMLESS: [&str; 3] = ["description", "paused", "tags"];
 
+/// The answer to a request that created an object.
+const CREATED: u64 = 201;
+
 /// The kinds that have pods of their own.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Kind {
@@ -80,6 +83,9 @@ pub(super) struct State {
     pub(super) object: Value,
     /// Who last changed any of what steers.
     pub(super) writer: String,
+    /// Others who may have been it: their requests overlapped, and the log does not tell which of them stored the state
+    /// and which only found it.
+    pub(super) rivals: Vec<String>,
     /// The event that stored it.
     pub(super) event: usize,
 }
@@ -181,6 +187,7 @@ impl History {
                 revision,
                 object: object.clone(),
                 writer: event.user.clone(),
+                rivals: Vec::new(),
                 event: index,
             });
         } else if kind == "Pod" && event.verb != "delete" {
@@ -203,19 +210,42 @@ impl History {
 /// Puts states in order, and says of each who last changed what steers.
 fn attribute(states: &mut Vec<State>, events: &[Event]) {
     states.sort_by_key(|state| (state.revision, state.event));
-    states.dedup_by_key(|state| state.revision);
-    let mut last: Option<(Value, String)> = None;
-    for state in states {
-        let steers = steering(state.spec());
-        if let Some((before, writer)) = &last
-            && *before == steers
-        {
-            state.writer.clone_from(writer);
-        } else if let Some(event) = events.get(state.event) {
-            state.writer.clone_from(&event.user);
-        }
-        last = Some((steers, state.writer.clone()));
+    let mut told: Vec<State> = Vec::new();
+    for group in states.chunk_by(|one, other| one.revision == other.revision) {
+        told.extend(stored(group, events));
     }
+    let mut last: Option<State> = None;
+    for state in &mut told {
+        if let Some(last) = &last
+            && steering(last.spec()) == steering(state.spec())
+        {
+            state.writer.clone_from(&last.writer);
+            state.rivals.clone_from(&last.rivals);
+        }
+        last = Some(state.clone());
+    }
+    *states = told;
+}
+
+/// Of the requests that were answered with one state, the one that stored it. The others changed nothing.
+fn stored(group: &[State], events: &[Event]) -> Option<State> {
+    let event = |state: &State| events.get(state.event);
+    let created = group
+        .iter()
+        .find(|state| event(state).is_some_and(|event| event.code == CREATED));
+    if let Some(created) = created {
+        return Some(created.clone());
+    }
+    let mut first = group.first()?.clone();
+    let answered = event(&first)?.at;
+    // Who came later than that can only have found it.
+    first.rivals = group
+        .iter()
+        .skip(1)
+        .filter(|state| event(state).is_some_and(|event| event.received <= answered))
+        .map(|state| state.writer.clone())
+        .collect();
+    Some(first)
 }
 
 /// What of a spec steers what runs.

@@ -115,14 +115,14 @@ impl Judge<'_> {
         };
         if alive.iter().all(|from| {
             !self
-                .lacking(&from.writer, &fill.references)
+                .lacking(from, &fill.references)
                 .is_empty()
         }) {
             let because = format!(
                 "{} wrote generation {} of the {what}, and has no right to {}",
                 last.writer,
                 last.generation(),
-                self.lacking(&last.writer, &fill.references)
+                self.lacking(last, &fill.references)
                     .join(", ")
             );
             return with(Wrong::Lent, &[last], because);
@@ -141,9 +141,7 @@ impl Judge<'_> {
         let may_steer = |from: &State| {
             // Who creates a pod and names the very state has chosen its image.
             (is_controlled && named == Some(from.generation()))
-                || self
-                    .lacking(&from.writer, &all)
-                    .is_empty()
+                || self.lacking(from, &all).is_empty()
         };
         if alive.iter().any(|from| may_steer(from)) {
             return None;
@@ -152,8 +150,7 @@ impl Judge<'_> {
             "{} chose the image by generation {} of the {what}, and has no right to {} of the pod",
             last.writer,
             last.generation(),
-            self.lacking(&last.writer, &all)
-                .join(", ")
+            self.lacking(last, &all).join(", ")
         );
         with(Wrong::Steered, &[last], because)
     }

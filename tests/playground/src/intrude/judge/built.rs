@@ -97,7 +97,7 @@ impl Judge<'_> {
         } else {
             alive
         };
-        let lacking = |from: &State| self.lacking(&from.writer, used);
+        let lacking = |from: &State| self.lacking(from, used);
         if armed
             .iter()
             .any(|from| lacking(from).is_empty())

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::{
     cast::Rights,
-    history::{History, Kind, PodHistory, PodState},
+    history::{History, Kind, PodHistory, PodState, State},
     parts::items,
 };
 
@@ -130,17 +130,27 @@ impl Judge<'_> {
         findings
     }
 
-    /// What somebody has no right to.
-    pub(super) fn lacking(&self, user: &str, gets: &BTreeSet<String>) -> Vec<String> {
-        gets.iter()
-            .filter(|reference| {
-                let name = reference
-                    .split_once(' ')
-                    .map_or("", |(_, name)| name);
-                !self.rights.allow(user, name)
-            })
-            .cloned()
-            .collect()
+    /// What the writer of a state has no right to.
+    fn lacking(&self, from: &State, gets: &BTreeSet<String>) -> Vec<String> {
+        let lacking = |user: &String| -> Vec<String> {
+            gets.iter()
+                .filter(|reference| {
+                    let name = reference
+                        .split_once(' ')
+                        .map_or("", |(_, name)| name);
+                    !self.rights.allow(user, name)
+                })
+                .cloned()
+                .collect()
+        };
+        if from
+            .rivals
+            .iter()
+            .any(|rival| lacking(rival).is_empty())
+        {
+            return Vec::new();
+        }
+        lacking(&from.writer)
     }
 }
 

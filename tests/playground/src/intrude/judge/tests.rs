@@ -24,6 +24,7 @@ impl Log {
             .unwrap()
             .to_owned();
         self.events.push(Event {
+            received: moment(number),
             at: moment(number),
             user: user.to_owned(),
             verb: verb.to_owned(),
@@ -340,4 +341,32 @@ fn what_was_refused_is_no_state() {
     log.events[1].code = 403;
     log.pod(MANAGER, "create", pod(ONE, "victim"));
     assert_eq!(others(log.wrong()), [Wrong::Mixed]);
+}
+
+#[test]
+fn who_only_finds_a_state_has_not_written_it() {
+    // The log may have who found it before who created it.
+    let mut log = Log::default();
+    log.agent(AUTHOR, "patch", 1, &spec(ONE, Some("victim"), false));
+    log.agent(ADMIN, "create", 1, &spec(ONE, Some("victim"), false));
+    let revision = json!("2");
+    log.events[0].response["metadata"]["resourceVersion"] = revision;
+    log.events[1].code = 201;
+    log.pod(MANAGER, "create", pod(ONE, "victim"));
+    assert_eq!(others(log.wrong()), []);
+
+    // Where it does not say who of two has stored it, neither is accused; ...
+    let found = |received: usize| {
+        let mut log = Log::default();
+        log.agent(AUTHOR, "create", 1, &spec(TWO, Some("victim"), false));
+        log.agent(AUTHOR, "patch", 2, &spec(ONE, Some("victim"), false));
+        log.agent(ADMIN, "patch", 2, &spec(ONE, Some("victim"), false));
+        log.events[2].response["metadata"]["resourceVersion"] = json!("2");
+        log.events[2].received = moment(received);
+        log.pod(MANAGER, "create", pod(ONE, "victim"));
+        others(log.wrong())
+    };
+    assert_eq!(found(1), []);
+    // ... but who came once it was there has not.
+    assert_eq!(found(3), [Wrong::Lent]);
 }
