@@ -14,7 +14,7 @@ impl AuditLog {
             "omitStages": ["RequestReceived"],
             "rules": [
                 {"level": "Metadata", "verbs": ["create", "update", "patch"], "resources": [
-                    {"group": "agentkube.io", "resources": ["agents", "tools"]},
+                    {"group": "agentkube.io", "resources": ["agents", "agents/status", "tools"]},
                     {"group": "", "resources": ["pods"]},
                 ]},
                 {"level": "None"},
