@@ -1,0 +1,49 @@
+//! What is written from the tables of the program is what they say today.
+//!
+//! `.ci/generate` writes all of it anew. Each table has a module here that says where it stands, too.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected has failed"
+)]
+
+#[path = "generated/files.rs"]
+mod files;
+
+use std::{fs, path::Path};
+
+use agentkube::api;
+use kube::ResourceExt;
+
+use files::hold_file;
+
+#[test]
+fn the_crds_in_manifests_are_those_of_the_types() {
+    for crd in api::crds() {
+        let path = format!("manifests/crds/{}.yaml", crd.name_any());
+        hold_file(&path, &api::to_yaml(&crd).expect("a CRD is YAML"));
+    }
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/crds");
+    assert_eq!(
+        fs::read_dir(directory)
+            .expect("manifests/crds")
+            .count(),
+        api::crds().len(),
+        "manifests/crds holds a file that no type stands for"
+    );
+}
+
+#[test]
+fn the_policies_in_manifests_are_those_of_the_rules() {
+    let output = assert_cmd::Command::cargo_bin("agentkube")
+        .expect("the program")
+        .arg("policies")
+        .env_clear()
+        .output()
+        .expect("it runs");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    assert!(!printed.is_empty(), "it prints nothing");
+    hold_file("manifests/policies.yaml", &printed);
+}
