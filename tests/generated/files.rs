@@ -6,7 +6,7 @@ use std::{env, fs, path::PathBuf};
 const VARIABLE: &str = "AGENTKUBE_GENERATE";
 
 /// Holds a file of the repository to the text that it has to have.
-pub fn hold_file(path: &str, expected: &str) {
+pub(crate) fn hold_file(path: &str, expected: &str) {
     let file = at(path);
     let found = fs::read_to_string(&file).unwrap_or_default();
     if found == expected {
@@ -23,7 +23,7 @@ pub fn hold_file(path: &str, expected: &str) {
 ///
 /// The marks are lines of their own, which contain `generated: NAME` and `end of NAME`, in whatever is a
 /// comment there. They stay as they are.
-pub fn hold_block(path: &str, name: &str, expected: &str) {
+pub(crate) fn hold_block(path: &str, name: &str, expected: &str) {
     let found = fs::read_to_string(at(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     hold_file(path, &with_block(path, &found, name, expected));
 }
