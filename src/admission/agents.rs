@@ -7,14 +7,11 @@ use super::{
     fields::{Findings, judge_image, judge_key_ref, judge_pull_secrets, judge_size, quote, text},
     references::{self, Reference, Subject},
     review::Change,
-    spec::Spec,
+    spec::{Judged, Spec},
 };
 use crate::images::{Runtime, UnknownRuntime, runtimes};
 
-/// The fields that the rules look at, apart from references.
-const JUDGED: [&str; 4] = ["agentToken", "image", "imagePullSecrets", "runtime"];
-
-/// What is looked at of an Agent.
+/// The fields of an Agent that the rules read.
 #[derive(Debug, Deserialize)]
 pub(super) struct AgentView {
     #[serde(default)]
@@ -38,18 +35,18 @@ pub(super) fn judge(agent: &Change<AgentView>, policy: &Policy) -> Findings {
     let is_unchanged = agent
         .old
         .as_ref()
-        .is_some_and(|old| spec.is_same_in(&old.spec, &JUDGED));
+        .is_some_and(|old| spec.is_judged_as(&old.spec));
     if is_unchanged {
         return findings;
     }
     let runtime = judge_runtime(spec, &mut findings);
-    judge_image(spec.field("image"), policy, &mut findings);
-    judge_pull_secrets(spec.field("imagePullSecrets"), &mut findings);
+    judge_image(spec.judged(Judged::Image), policy, &mut findings);
+    judge_pull_secrets(spec.judged(Judged::ImagePullSecrets), &mut findings);
     judge_token(spec, runtime, &mut findings);
     findings
 }
 
-/// What its pod would get; nothing where that is no news.
+/// The objects that its pod would use. Empty if an update changes nothing that steers what runs.
 pub(super) fn references(agent: &Change<AgentView>) -> Vec<Reference<'_>> {
     let spec = &agent.new.spec;
     let is_unchanged = agent
@@ -65,7 +62,7 @@ pub(super) fn references(agent: &Change<AgentView>) -> Vec<Reference<'_>> {
 fn judge_runtime(spec: &Spec, findings: &mut Findings) -> Option<Runtime> {
     const FIELD: &str = "spec.runtime";
     let supported = || runtimes().map(Runtime::as_str);
-    let word = spec.field("runtime");
+    let word = spec.judged(Judged::Runtime);
     let runtime = match word {
         Value::Null => {
             let supported = supported()
@@ -89,7 +86,7 @@ fn judge_runtime(spec: &Spec, findings: &mut Findings) -> Option<Runtime> {
             if runtime
                 .row()
                 .is_none_or(|row| row.repository.is_none())
-                && text(spec.field("image")).is_none_or(|image| image.trim().is_empty())
+                && text(spec.judged(Judged::Image)).is_none_or(|image| image.trim().is_empty())
             {
                 findings.refuse(
                     Cause::required(
@@ -115,7 +112,7 @@ fn judge_runtime(spec: &Spec, findings: &mut Findings) -> Option<Runtime> {
 }
 
 fn judge_token(spec: &Spec, runtime: Option<Runtime>, findings: &mut Findings) {
-    let token = spec.field("agentToken");
+    let token = spec.judged(Judged::AgentToken);
     if token.is_null() {
         if let Some(token) = runtime.and_then(Runtime::token) {
             findings.warn(format!(

@@ -19,12 +19,55 @@ use super::{
     review::Text,
 };
 
-/// Fields that are judged for more than what they name. They are kept, if they are short.
-const JUDGED: [&str; 4] = ["agentToken", "image", "runtime", "type"];
-/// The field of which the hosts are kept, whatever else a probe holds.
-const PROBE: &str = "probe";
+/// Makes the enum of the fields that rules read, and what is kept of each.
+macro_rules! judged_fields {
+    ($($(#[$doc:meta])* $field:ident = $name:literal $keep:ident,)+) => {
+        /// A field that a rule reads.
+        ///
+        /// A rule can read no other: [`Spec::judged`] takes nothing else. An update that leaves all of
+        /// them as they were is not judged.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(super) enum Judged {
+            $($(#[$doc])* $field,)+
+        }
+
+        impl Judged {
+            const ALL: &'static [Self] = &[$(Self::$field),+];
+
+            /// The name in the spec.
+            const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$field => $name,)+
+                }
+            }
+
+            /// What is kept of the field of this name; nothing, where no rule reads it.
+            fn keep(name: &str) -> Option<Keep> {
+                match name {
+                    $($name => Some(Keep::$keep),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+judged_fields! {
+    AgentToken = "agentToken" All,
+    /// Its `credentialsRef` alone.
+    Config = "config" Members,
+    Image = "image" All,
+    ImagePullSecrets = "imagePullSecrets" List,
+    /// The hosts alone, whatever else a probe holds.
+    Probe = "probe" Members,
+    Runtime = "runtime" All,
+    Type = "type" All,
+}
+
+/// The field of which the hosts are kept.
+const PROBE: &str = Judged::Probe.name();
 /// The members of a probe that may name a host.
-const ACTIONS: [&str; 2] = ["httpGet", "tcpSocket"];
+pub(super) const PROBE_ACTIONS: [&str; 2] = ["httpGet", "tcpSocket"];
 /// What an action of a probe is called where its members are kept.
 const ACTION: &str = "probe.action";
 /// What steers nothing that runs. Everybody who may update an Agent can stop it, and does not become
@@ -46,8 +89,13 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// A field that is judged; null where it is not set.
-    pub(super) fn field(&self, name: &str) -> &Value {
+    /// A field that rules read; null where it is not set.
+    pub(super) fn judged(&self, field: Judged) -> &Value {
+        self.kept(field.name())
+    }
+
+    /// What was kept of a field; null where it is not set.
+    pub(super) fn kept(&self, name: &str) -> &Value {
         self.kept
             .get(name)
             .unwrap_or(&Value::Null)
@@ -58,11 +106,11 @@ impl Spec {
         self.bytes
     }
 
-    /// Whether these fields are the same in both.
-    pub(super) fn is_same_in(&self, other: &Self, names: &[&str]) -> bool {
-        names
+    /// Whether every field that rules read is the same in both.
+    pub(super) fn is_judged_as(&self, other: &Self) -> bool {
+        Judged::ALL
             .iter()
-            .all(|name| self.field(name) == other.field(name))
+            .all(|&field| self.judged(field) == other.judged(field))
     }
 
     /// Whether all that steers what runs is the same in both.
@@ -102,13 +150,7 @@ impl<'de> Visitor<'de> for Members {
                 })?;
                 continue;
             }
-            let keep = if JUDGED.contains(&name) {
-                Keep::All
-            } else if name == PROBE {
-                Keep::Members
-            } else {
-                references::keep(name)
-            };
+            let keep = Judged::keep(name).unwrap_or_else(|| references::keep(name));
             let value = match keep {
                 Keep::All => {
                     let value = members.next_value_seed(Short)?;
@@ -255,7 +297,7 @@ impl<'de> Visitor<'de> for Fingerprint<'_> {
         while let Some(name) = members.next_key::<Text<'de>>()? {
             size.member(name.as_str());
             match &mut keep {
-                Some((PROBE, kept)) if ACTIONS.contains(&name.as_str()) => {
+                Some((PROBE, kept)) if PROBE_ACTIONS.contains(&name.as_str()) => {
                     name.as_str().hash(hasher);
                     let mut hosts = Map::new();
                     members.next_value_seed(Fingerprint {
@@ -366,13 +408,38 @@ mod tests {
             "goal": {"inline": "x", "configMapKeyRef": {"name": "n", "key": "k"}},
             "config": {"hostname": "h"},
         }));
-        assert_eq!(spec.field("runtime"), "Codex");
+        assert_eq!(spec.judged(Judged::Runtime), "Codex");
         assert_eq!(
-            spec.field("goal"),
+            spec.kept("goal"),
             &json!({"configMapKeyRef": {"name": "n", "key": "k"}})
         );
         for name in ["config", "image", "nodeSelector", "paused"] {
-            assert!(spec.field(name).is_null(), "{name}");
+            assert!(spec.kept(name).is_null(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_name_is_one_of_a_field() {
+        let fields: Vec<String> = crate::api::crds()
+            .iter()
+            .filter_map(|crd| {
+                let crd = serde_json::to_value(crd).unwrap();
+                let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+                let fields = schema["properties"]["spec"]["properties"].as_object()?;
+                Some(
+                    fields
+                        .keys()
+                        .cloned()
+                        .collect::<Vec<_>>(),
+                )
+            })
+            .flatten()
+            .collect();
+        let judged = Judged::ALL
+            .iter()
+            .map(|field| field.name());
+        for name in judged.chain(HARMLESS) {
+            assert!(fields.iter().any(|field| field == name), "{name}");
         }
     }
 
@@ -434,10 +501,14 @@ mod tests {
             spec(&json!({"type": "custom", "probe": {"httpGet": http_get}}))
         };
         assert_eq!(
-            probe("h").field("probe"),
+            probe("h").judged(Judged::Probe),
             &json!({"httpGet": {"host": "h"}})
         );
-        assert!(probe("").field("probe").is_null());
+        assert!(
+            probe("")
+                .judged(Judged::Probe)
+                .is_null()
+        );
         assert!(!probe("h").steers_the_same_as(&probe("i")));
         assert!(!probe("h").steers_the_same_as(&probe("")));
     }

@@ -7,16 +7,13 @@ use super::{
     fields::{Findings, judge_image, judge_key_ref, judge_size, quote, text},
     references::{self, Reference, Subject},
     review::Change,
-    spec::Spec,
+    spec::{Judged, PROBE_ACTIONS, Spec},
 };
 use crate::{api::ToolType, images::nearest};
 
-/// The fields that the rules look at, apart from the reference.
-const JUDGED: [&str; 3] = ["image", "probe", "type"];
-
 const CREDENTIALS: &str = "spec.config.credentialsRef";
 
-/// What is looked at of a Tool.
+/// The fields of a Tool that the rules read.
 #[derive(Debug, Deserialize)]
 pub(super) struct ToolView {
     #[serde(default)]
@@ -37,16 +34,20 @@ pub(super) fn judge(tool: &Change<ToolView>, policy: &Policy) -> Findings {
     let spec = &tool.new.spec;
     let old = tool.old.as_ref().map(|old| &old.spec);
     judge_size(spec, old, &mut findings);
-    let credentials = credentials(spec);
-    let is_unchanged = tool.old.as_ref().is_some_and(|old| {
-        spec.is_same_in(&old.spec, &JUDGED) && credentials == self::credentials(&old.spec)
-    });
+    let is_unchanged = tool
+        .old
+        .as_ref()
+        .is_some_and(|old| spec.is_judged_as(&old.spec));
     if is_unchanged {
         return findings;
     }
     judge_type(spec, &mut findings);
-    judge_image(spec.field("image"), policy, &mut findings);
-    judge_probe(spec.field("probe"), &mut findings);
+    judge_image(spec.judged(Judged::Image), policy, &mut findings);
+    judge_probe(spec.judged(Judged::Probe), &mut findings);
+    let credentials = spec
+        .judged(Judged::Config)
+        .get("credentialsRef")
+        .filter(|reference| !reference.is_null());
     if credentials.is_some() {
         judge_key_ref(CREDENTIALS, credentials, &mut findings);
     }
@@ -56,7 +57,7 @@ pub(super) fn judge(tool: &Change<ToolView>, policy: &Policy) -> Findings {
 /// The kubelet probes from the network of its node, so that a host in a probe would lend that network
 /// to the author.
 fn judge_probe(probe: &Value, findings: &mut Findings) {
-    for action in ["httpGet", "tcpSocket"] {
+    for action in PROBE_ACTIONS {
         let host = probe
             .get(action)
             .and_then(|action| action.get("host"))
@@ -72,7 +73,7 @@ fn judge_probe(probe: &Value, findings: &mut Findings) {
     }
 }
 
-/// What its pod would get; nothing where that is no news.
+/// The Secret that its pod would use. Empty if an update changes nothing that steers what runs.
 pub(super) fn references(tool: &Change<ToolView>) -> Vec<Reference<'_>> {
     let spec = &tool.new.spec;
     let is_unchanged = tool
@@ -85,12 +86,6 @@ pub(super) fn references(tool: &Change<ToolView>) -> Vec<Reference<'_>> {
     references::references(Subject::Tool, spec)
 }
 
-fn credentials(spec: &Spec) -> Option<&Value> {
-    spec.field("config")
-        .get("credentialsRef")
-        .filter(|reference| !reference.is_null())
-}
-
 fn judge_type(spec: &Spec, findings: &mut Findings) {
     const FIELD: &str = "spec.type";
     let supported = || {
@@ -98,7 +93,7 @@ fn judge_type(spec: &Spec, findings: &mut Findings) {
             .iter()
             .map(|type_| type_.as_str())
     };
-    let type_ = spec.field("type");
+    let type_ = spec.judged(Judged::Type);
     let word = text(type_);
     if type_.is_null() {
         let supported = supported()
@@ -113,7 +108,7 @@ fn judge_type(spec: &Spec, findings: &mut Findings) {
             .hint(&format!("set spec.type to one of {supported}")),
         );
     } else if word == Some(ToolType::Custom.as_str()) {
-        if text(spec.field("image")).is_none_or(|image| image.trim().is_empty()) {
+        if text(spec.judged(Judged::Image)).is_none_or(|image| image.trim().is_empty()) {
             findings.refuse(
                 Cause::required(
                     Reason::ImageRequired,

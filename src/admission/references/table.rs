@@ -133,13 +133,13 @@ impl Row {
     fn references(self, spec: &Spec) -> Vec<Reference<'_>> {
         match self.place {
             Place::One([first, rest @ ..]) => self
-                .reference(spec.field(first), rest, self.field())
+                .reference(spec.kept(first), rest, self.field())
                 .into_iter()
                 .collect(),
             Place::One([]) => Vec::new(),
             Place::Each { list, most, name } => {
                 let entries = spec
-                    .field(list)
+                    .kept(list)
                     .as_array()
                     .map_or(&[][..], Vec::as_slice);
                 let asked = entries
