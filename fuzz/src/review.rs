@@ -1,6 +1,8 @@
 //! The body of a review in, the bytes of an answer out.
 
-use agentkube::admission::{Authority, Decision, Review, Unreadable, Webhook, answer, decide};
+use agentkube::admission::{
+    AdmissionPhase, Authority, Decision, Reason, Review, Unreadable, Webhook, answer, decide,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -8,35 +10,10 @@ use crate::{
     world::{MIRRORED, STRICT, World},
 };
 
-/// The paths that an API server calls.
-const WEBHOOKS: [Webhook; 3] = [Webhook::Mutate, Webhook::RewriteDefaults, Webhook::Validate];
-
-/// The reasons that a denial may give.
-const REASONS: [&str; 15] = [
-    "ImageRequired",
-    "InvalidImage",
-    "InvalidProbe",
-    "InvalidSecretRef",
-    "MalformedReview",
-    "OwnerMismatch",
-    "PlaintextToken",
-    "ReferenceNotPermitted",
-    "RegistryNotAllowed",
-    "SpecTooLarge",
-    "UnknownAgent",
-    "UnknownRuntime",
-    "UnknownTool",
-    "UnknownToolType",
-    "Unreadable",
-];
-
-/// The reason beside [`REASONS`] that is about pods alone.
-const UNRESOLVED: &str = "UnresolvedPlaceholder";
-
 /// Answers the body as each webhook does, in each world.
 pub fn check(data: &[u8]) {
     for world in [&*MIRRORED, &*STRICT] {
-        for webhook in WEBHOOKS {
+        for webhook in Webhook::ALL {
             answer_one(webhook, data, world);
         }
     }
@@ -79,7 +56,7 @@ fn is_whole(webhook: Webhook, response: &Value) {
     let patch = response.get("patch");
     assert_eq!(patch.is_some(), response.get("patchType").is_some());
     assert!(
-        patch.is_none() || webhook != Webhook::Validate,
+        patch.is_none() || webhook.phase() == AdmissionPhase::Mutating,
         "{response}"
     );
     let status = &response["status"];
@@ -107,7 +84,12 @@ fn is_whole(webhook: Webhook, response: &Value) {
         let reason = cause["reason"]
             .as_str()
             .unwrap_or_default();
-        assert!(REASONS.contains(&reason) || reason == UNRESOLVED, "{cause}");
+        assert!(
+            Reason::ALL
+                .iter()
+                .any(|known| known.as_str() == reason),
+            "{cause}"
+        );
         assert!(
             is_text(&cause["message"]) && is_text(&cause["field"]),
             "{cause}"

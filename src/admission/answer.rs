@@ -167,7 +167,6 @@ struct AuditAnnotations {
 
 impl AuditAnnotations {
     fn of(decision: &Decision) -> Self {
-        let (word, causes) = decision.findings();
         let images = match &decision.outcome {
             // A list of plain strings always serializes.
             Outcome::Allow { images, .. } if !images.is_empty() => {
@@ -176,8 +175,9 @@ impl AuditAnnotations {
             _ => None,
         };
         Self {
-            decision: word,
-            reason: causes
+            decision: decision.kind().as_str(),
+            reason: decision
+                .causes()
                 .first()
                 .map(|cause| cause.reason.as_str()),
             images,

@@ -14,15 +14,11 @@ use serde_json::{Map, Value};
 use super::review::Text;
 use crate::{
     api::{
-        AGENT_GENERATION_ANNOTATION, AGENT_LABEL, IMAGES_ANNOTATION, TOOL_GENERATION_ANNOTATION,
-        TOOL_LABEL,
+        AGENT_GENERATION_ANNOTATION, AGENT_LABEL, IMAGES_ANNOTATION, MIRROR_POD_ANNOTATION,
+        TOOL_GENERATION_ANNOTATION, TOOL_LABEL,
     },
     images::runtimes,
 };
-
-/// The annotation of a pod that the kubelet made from a file: such a mirror pod is only shown by
-/// the API server, and changing it would change nothing that runs.
-pub(super) const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 
 /// The most entries that a list may have: containers, volumes, pull secrets of a pod.
 pub const MOST_ENTRIES: usize = 1024;
@@ -132,7 +128,7 @@ fn is_known(name: &str) -> bool {
         IMAGES_ANNOTATION,
         AGENT_GENERATION_ANNOTATION,
         TOOL_GENERATION_ANNOTATION,
-        MIRROR_POD,
+        MIRROR_POD_ANNOTATION,
     ]
     .contains(&name)
 }

@@ -1,6 +1,6 @@
 use super::{
     Authority, Cause, Denial, Enforcement, ObjectState, Owners, Patch, Policy, Review, Subject,
-    agents, credential,
+    Webhook, agents, credential,
     fields::Findings,
     names,
     pods::{self, OwnerKind, Place, PodOwner},
@@ -8,30 +8,6 @@ use super::{
     tools,
 };
 use crate::api::{AGENT_LABEL, ImageDecision, TOOL_LABEL};
-
-/// The calls that an API server makes.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Webhook {
-    /// Before defaulting is final and the schema is validated; may patch.
-    Mutate,
-    /// Beside [`Webhook::Mutate`], for the pods of namespaces that ask for it: default images that
-    /// somebody wrote out follow the levers.
-    RewriteDefaults,
-    /// After every mutation; only judges.
-    Validate,
-}
-
-impl Webhook {
-    /// The word in paths, labels and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mutate => "mutate",
-            Self::RewriteDefaults => "rewrite-defaults",
-            Self::Validate => "validate",
-        }
-    }
-}
 
 /// The answer to a review.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,15 +40,53 @@ impl Decision {
         }
     }
 
-    /// What was decided in a word (`allow`, `conflict`, `warn` or `deny`), and the problems that it
-    /// rests on.
+    /// What was decided, without the details.
     #[must_use]
-    pub fn findings(&self) -> (&'static str, &[Cause]) {
+    pub fn kind(&self) -> DecisionKind {
         match &self.outcome {
-            Outcome::Conflict(_) => ("conflict", &[]),
-            Outcome::Deny(denial) => ("deny", &denial.causes),
-            Outcome::Allow { .. } if self.tolerated.is_empty() => ("allow", &[]),
-            Outcome::Allow { .. } => ("warn", &self.tolerated),
+            Outcome::Conflict(_) => DecisionKind::Conflict,
+            Outcome::Deny(_) => DecisionKind::Deny,
+            Outcome::Allow { .. } if self.tolerated.is_empty() => DecisionKind::Allow,
+            Outcome::Allow { .. } => DecisionKind::Warn,
+        }
+    }
+
+    /// The problems that it rests on: none where it is allowed or a conflict.
+    #[must_use]
+    pub fn causes(&self) -> &[Cause] {
+        match &self.outcome {
+            Outcome::Conflict(_) => &[],
+            Outcome::Deny(denial) => &denial.causes,
+            Outcome::Allow { .. } => &self.tolerated,
+        }
+    }
+}
+
+/// The kinds of decisions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DecisionKind {
+    /// The request goes on.
+    Allow,
+    /// The pod has to be built anew.
+    Conflict,
+    /// The request is refused.
+    Deny,
+    /// The request goes on although it breaks a policy.
+    Warn,
+}
+
+impl DecisionKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Allow, Self::Conflict, Self::Deny, Self::Warn];
+
+    /// The word in labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Conflict => "conflict",
+            Self::Deny => "deny",
+            Self::Warn => "warn",
         }
     }
 }

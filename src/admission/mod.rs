@@ -21,17 +21,19 @@ mod pods;
 mod policy;
 mod reason;
 mod references;
+mod registrations;
 mod registries;
 mod review;
 mod spec;
 mod suspects;
 mod tools;
+mod webhook;
 
 pub use answer::{answer, unavailable};
 pub use bounded::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES};
 pub use credential::{hide_credentials, looks_like_credential};
 pub use decide::{
-    Conflict, Decision, Outcome, Wanted, Wants, Webhook, decide, refuse_unreadable_owner,
+    Conflict, Decision, DecisionKind, Outcome, Wanted, Wants, decide, refuse_unreadable_owner,
 };
 pub use denial::{Cause, Denial, Subject};
 pub use facts::{AgentFacts, ObjectState, Owners, ToolFacts};
@@ -43,5 +45,7 @@ pub use references::{
     AGENT_POLICY, Authority, Reference, ReferenceKind, ReferencePolicy, Right, TOOL_POLICY,
     reference_policies,
 };
+pub use registrations::{Condition, REGISTRATION, registrations};
 pub use registries::AllowedRegistries;
 pub use review::{Author, Creation, Review, Unreadable, UnreadableRequest};
+pub use webhook::{AdmissionPhase, Webhook};

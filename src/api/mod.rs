@@ -54,3 +54,5 @@ pub const IMAGES_ANNOTATION: &str = "agentkube.io/images";
 pub const AGENT_GENERATION_ANNOTATION: &str = "agentkube.io/agent-generation";
 /// Annotation of a pod: the `metadata.generation` of the Tool that it was built from.
 pub const TOOL_GENERATION_ANNOTATION: &str = "agentkube.io/tool-generation";
+/// Annotation of a pod that a kubelet runs from a file, and only shows to the API server.
+pub const MIRROR_POD_ANNOTATION: &str = "kubernetes.io/config.mirror";

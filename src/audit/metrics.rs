@@ -19,6 +19,9 @@ pub struct RejectionMetrics {
     pub(super) written: Counter,
 }
 
+/// The values of the label `event`.
+pub const REJECTION_EVENTS: [&str; 5] = ["dropped", "evicted", "expired", "folded", "written"];
+
 /// What happened.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct EventLabels {
@@ -31,17 +34,18 @@ pub struct EventLabels {
 impl Default for RejectionMetrics {
     fn default() -> Self {
         let events = Family::<EventLabels, Counter>::default();
-        let counter = |event| events.get_or_create_owned(&EventLabels { event });
+        let [dropped, evicted, expired, folded, written] =
+            REJECTION_EVENTS.map(|event| events.get_or_create_owned(&EventLabels { event }));
         let writable = Gauge::default();
         writable.set(1);
         Self {
             pending: Gauge::default(),
             writable,
-            dropped: counter("dropped"),
-            evicted: counter("evicted"),
-            expired: counter("expired"),
-            folded: counter("folded"),
-            written: counter("written"),
+            dropped,
+            evicted,
+            expired,
+            folded,
+            written,
             events,
         }
     }

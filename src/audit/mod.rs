@@ -24,7 +24,7 @@ mod submitted;
 mod weight;
 mod write;
 
-pub use metrics::RejectionMetrics;
+pub use metrics::{REJECTION_EVENTS, RejectionMetrics};
 pub use recorder::{NEW_REJECTIONS, Recorder, WRITTEN_BYTES};
 pub use redact::{redact, shown};
 pub use refusal::{LONGEST_REJECTION, Refusal};

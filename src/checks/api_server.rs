@@ -1,7 +1,7 @@
 use kube::Client;
 
 use super::Finding;
-use crate::server::problems::Check;
+use crate::telemetry::CheckKind;
 
 /// The first minor release with everything that the registrations and CRDs use: matchConditions are
 /// stable since 1.30.
@@ -15,7 +15,7 @@ pub(super) async fn look(client: &Client) -> Finding {
     match client.apiserver_version().await {
         Ok(version) => judge(&version.major, &version.minor, &version.git_version),
         Err(error) => Finding::error(
-            Check::ApiServer,
+            CheckKind::ApiServer,
             format!(
                 "it does not answer: {error} (hint: look at the kubeconfig, and at the network)"
             ),
@@ -30,14 +30,14 @@ fn judge(major: &str, minor: &str, version: &str) -> Finding {
         .collect();
     match (major, digits.parse::<u32>()) {
         ("1", Ok(minor)) if minor < OLDEST => Finding::error(
-            Check::ApiServer,
+            CheckKind::ApiServer,
             format!("{version} is too old (hint: matchConditions of webhooks need 1.{OLDEST})"),
         ),
         ("1", Ok(minor)) if minor < TESTED => Finding::warning(
-            Check::ApiServer,
+            CheckKind::ApiServer,
             format!("{version} is older than what was tested (hint: 1.{TESTED} and later are)"),
         ),
-        _ => Finding::ok(Check::ApiServer, version),
+        _ => Finding::ok(CheckKind::ApiServer, version),
     }
 }
 

@@ -1,7 +1,7 @@
 use kube::Client;
 
 use super::Finding;
-use crate::server::problems::Check;
+use crate::telemetry::CheckKind;
 
 const VERSION: &str = "agentkube.io/v1alpha1";
 
@@ -25,7 +25,7 @@ pub(super) async fn look(client: &Client) -> Finding {
         Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
         Err(error) => {
             return Finding::error(
-                Check::Crds,
+                CheckKind::Crds,
                 format!("it cannot be asked what is served of {VERSION}: {error}"),
             );
         }
@@ -39,10 +39,10 @@ pub(super) async fn look(client: &Client) -> Finding {
         })
         .collect();
     if missing.is_empty() {
-        return Finding::ok(Check::Crds, format!("{VERSION} is served"));
+        return Finding::ok(CheckKind::Crds, format!("{VERSION} is served"));
     }
     Finding::error(
-        Check::Crds,
+        CheckKind::Crds,
         format!("{VERSION} is served without {} {hint}", missing.join(", ")),
     )
 }

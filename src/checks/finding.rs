@@ -1,12 +1,12 @@
 use std::fmt;
 
-use crate::server::problems::Check;
+use crate::telemetry::CheckKind;
 
 /// What a check found
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finding {
     /// Which check
-    pub check: Check,
+    pub check: CheckKind,
     /// How bad it is
     pub level: Level,
     /// What it is, with what to do about it
@@ -29,19 +29,19 @@ pub enum Level {
 }
 
 impl Finding {
-    pub(super) fn ok(check: Check, text: impl Into<String>) -> Self {
+    pub(super) fn ok(check: CheckKind, text: impl Into<String>) -> Self {
         Self::new(check, Level::Ok, text)
     }
 
-    pub(super) fn skipped(check: Check, text: impl Into<String>) -> Self {
+    pub(super) fn skipped(check: CheckKind, text: impl Into<String>) -> Self {
         Self::new(check, Level::Skipped, text)
     }
 
-    pub(super) fn warning(check: Check, text: impl Into<String>) -> Self {
+    pub(super) fn warning(check: CheckKind, text: impl Into<String>) -> Self {
         Self::new(check, Level::Warning, text)
     }
 
-    pub(super) fn error(check: Check, text: impl Into<String>) -> Self {
+    pub(super) fn error(check: CheckKind, text: impl Into<String>) -> Self {
         Self::new(check, Level::Error, text)
     }
 
@@ -58,7 +58,7 @@ impl Finding {
         self.level >= Level::Warning
     }
 
-    fn new(check: Check, level: Level, text: impl Into<String>) -> Self {
+    fn new(check: CheckKind, level: Level, text: impl Into<String>) -> Self {
         Self {
             check,
             level,

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 
 use super::{Finding, Subject, stranger};
-use crate::{api::MANAGER, server::problems::Check};
+use crate::{api::MANAGER, telemetry::CheckKind};
 
 const GROUP: &str = "agentkube.io";
 
@@ -18,21 +18,21 @@ const GROUP: &str = "agentkube.io";
 pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
     match others(client, subject).await {
         Ok(others) if others.is_empty() => {
-            Finding::ok(Check::Installations, "there is no other one")
+            Finding::ok(CheckKind::Installations, "there is no other one")
         }
         Ok(others) => Finding::error(
-            Check::Installations,
+            CheckKind::Installations,
             format!(
                 "there is another one: {} (hint: there can be only one in a cluster; end the other, its registrations first)",
                 others.join(", ")
             ),
         ),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Finding::skipped(
-            Check::Installations,
+            CheckKind::Installations,
             "others are only seen by who may list all registrations and Deployments",
         ),
         Err(error) => Finding::skipped(
-            Check::Installations,
+            CheckKind::Installations,
             format!("others cannot be looked for: {error}"),
         ),
     }

@@ -13,7 +13,8 @@ use crate::{
     admission::{AGENT_POLICY, TOOL_POLICY},
     api::MANAGER,
     leader::LEASE,
-    server::{certificates::secret, problems::Check},
+    server::certificates::secret,
+    telemetry::CheckKind,
 };
 
 /// How many rights are asked about at a time.
@@ -133,11 +134,11 @@ const fn policy(resource: &'static str, name: &'static str) -> Right {
 pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
     match missing(client, subject).await {
         Ok((user, missing)) if missing.is_empty() => Finding::ok(
-            Check::Permissions,
+            CheckKind::Permissions,
             format!("`{user}` has all that are needed"),
         ),
         Ok((user, missing)) => Finding::error(
-            Check::Permissions,
+            CheckKind::Permissions,
             format!(
                 "`{user}` may not {} (hint: {})",
                 missing.join(", "),
@@ -145,7 +146,7 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
             ),
         ),
         Err(error) => Finding::skipped(
-            Check::Permissions,
+            CheckKind::Permissions,
             format!("they cannot be asked for: {error}"),
         ),
     }

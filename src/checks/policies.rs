@@ -11,7 +11,7 @@ use super::{Finding, Subject};
 use crate::{
     admission::{ReferencePolicy, reference_policies},
     scan::AskedSince,
-    server::problems::Check,
+    telemetry::CheckKind,
 };
 
 const GROUP_VERSION: &str = "admissionregistration.k8s.io/v1";
@@ -30,11 +30,11 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
             Ok(found) => live.push((shipped, found)),
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
                 let text = format!("they may not be read: {}", status.message);
-                return vec![Finding::skipped(Check::Policies, text)];
+                return vec![Finding::skipped(CheckKind::Policies, text)];
             }
             Err(error) => {
                 let text = format!("they cannot be read: {error}");
-                return vec![Finding::skipped(Check::Policies, text)];
+                return vec![Finding::skipped(CheckKind::Policies, text)];
             }
         }
     }
@@ -48,16 +48,16 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
         let text = format!(
             "the API server does not serve {RESOURCE} of {GROUP_VERSION}, {UNASKED} (hint: Kubernetes 1.30 and later do)"
         );
-        return vec![Finding::warning(Check::Policies, text)];
+        return vec![Finding::warning(CheckKind::Policies, text)];
     }
     let mut findings: Vec<_> = live
         .iter()
         .filter_map(|(shipped, live)| live.judge(shipped))
-        .map(|text| Finding::error(Check::Policies, text))
+        .map(|text| Finding::error(CheckKind::Policies, text))
         .collect();
     if findings.is_empty() {
         let text = "the API server asks about references by itself";
-        findings.push(Finding::ok(Check::Policies, text));
+        findings.push(Finding::ok(CheckKind::Policies, text));
     }
     findings
 }
@@ -166,11 +166,11 @@ fn against_the_setting(live: &[(ReferencePolicy, Live)]) -> Finding {
         .find(|(_, live)| live.policy.is_some() && live.binding.is_some());
     match bound {
         None => Finding::ok(
-            Check::Policies,
+            CheckKind::Policies,
             "there are none, as AGENTKUBE_AUTHORIZE_REFERENCES=false has it",
         ),
         Some((shipped, _)) => Finding::warning(
-            Check::Policies,
+            CheckKind::Policies,
             format!(
                 "ValidatingAdmissionPolicy `{}` is followed although AGENTKUBE_AUTHORIZE_REFERENCES is false: the API server refuses what the manager permits (hint: `agentkube policies | kubectl delete -f -`, or leave the variable out)",
                 shipped.policy.name_any()

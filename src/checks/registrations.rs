@@ -5,14 +5,13 @@ use kube::{Api, Client, api::ListParams};
 
 use super::{Finding, Subject};
 use crate::{
+    admission::{AdmissionPhase, REGISTRATION, Webhook},
     api::MANAGER,
-    server::{
-        certificates::{
-            bundle::Bundle,
-            ca_bundle::{Injector, NAME, Registration, owner_of_bundles},
-        },
-        problems::Check,
+    server::certificates::{
+        bundle::Bundle,
+        ca_bundle::{Injector, NAME, Registration, owner_of_bundles},
     },
+    telemetry::CheckKind,
 };
 
 /// Both registrations, as they are now; an error is why one could not be read.
@@ -45,17 +44,22 @@ impl Registrations {
         let mut findings = Vec::new();
         judge(
             &self.mutating,
-            &["/mutate", "/rewrite-defaults"],
+            AdmissionPhase::Mutating,
             subject,
             &mut findings,
         );
-        judge(&self.validating, &["/validate"], subject, &mut findings);
+        judge(
+            &self.validating,
+            AdmissionPhase::Validating,
+            subject,
+            &mut findings,
+        );
         for (check, text) in [
             (
-                Check::Registrations,
+                CheckKind::Registrations,
                 "both are there and point at the manager",
             ),
-            (Check::CaBundle, "nobody disputes it"),
+            (CheckKind::CaBundle, "nobody disputes it"),
         ] {
             if !findings
                 .iter()
@@ -70,7 +74,7 @@ impl Registrations {
 
 /// By a list, for which the manager's rights are enough.
 async fn one<K: Registration>(client: &Client) -> Result<Option<K>, kube::Error> {
-    let params = ListParams::default().fields(&format!("metadata.name={NAME}"));
+    let params = ListParams::default().fields(&format!("metadata.name={REGISTRATION}"));
     let list = Api::<K>::all(client.clone())
         .list(&params)
         .await?;
@@ -79,7 +83,7 @@ async fn one<K: Registration>(client: &Client) -> Result<Option<K>, kube::Error>
 
 fn judge<K: Registration>(
     registration: &Result<Option<K>, kube::Error>,
-    paths: &[&str],
+    phase: AdmissionPhase,
     subject: &Subject,
     findings: &mut Vec<Finding>,
 ) {
@@ -87,30 +91,35 @@ fn judge<K: Registration>(
     let registration = match registration {
         Ok(Some(registration)) => registration,
         Ok(None) => {
-            let text = format!("{kind} `{NAME}` does not exist (hint: apply the manifests)");
-            findings.push(Finding::error(Check::Registrations, text).told());
+            let text =
+                format!("{kind} `{REGISTRATION}` does not exist (hint: apply the manifests)");
+            findings.push(Finding::error(CheckKind::Registrations, text).told());
             return;
         }
         Err(error) => {
-            let text = format!("{kind} `{NAME}` cannot be read: {error}");
-            findings.push(Finding::error(Check::Registrations, text));
+            let text = format!("{kind} `{REGISTRATION}` cannot be read: {error}");
+            findings.push(Finding::error(CheckKind::Registrations, text));
             return;
         }
     };
     // All webhooks of a registration are wrong in the same way as a rule, and one is enough.
-    let astray = registration
+    let misdirected = registration
         .clients()
         .into_iter()
-        .find_map(|(webhook, config)| Some((webhook, astray(config, paths, subject)?)));
-    if let Some((webhook, why)) = astray {
-        let text = format!("`{webhook}` of {kind} `{NAME}` {why}");
-        findings.push(Finding::error(Check::Registrations, text));
+        .find_map(|(webhook, config)| Some((webhook, misdirection(config, phase, subject)?)));
+    if let Some((webhook, why)) = misdirected {
+        let text = format!("`{webhook}` of {kind} `{REGISTRATION}` {why}");
+        findings.push(Finding::error(CheckKind::Registrations, text));
     }
     findings.extend(dispute(registration, subject));
 }
 
 /// Why a webhook does not reach this manager.
-fn astray(config: &WebhookClientConfig, paths: &[&str], subject: &Subject) -> Option<String> {
+fn misdirection(
+    config: &WebhookClientConfig,
+    phase: AdmissionPhase,
+    subject: &Subject,
+) -> Option<String> {
     if let Some(service) = &config.service {
         let namespace = &subject.namespace;
         let path = service.path.as_deref().unwrap_or("/");
@@ -130,7 +139,7 @@ fn astray(config: &WebhookClientConfig, paths: &[&str], subject: &Subject) -> Op
                 service.port.unwrap_or_default()
             ))
         } else {
-            misses(path, paths)
+            misses(path, phase)
         };
     }
     let url = config
@@ -148,7 +157,7 @@ fn astray(config: &WebhookClientConfig, paths: &[&str], subject: &Subject) -> Op
         .iter()
         .any(|name| name == host)
     {
-        misses(url.path(), paths)
+        misses(url.path(), phase)
     } else {
         Some(format!(
             "is called at `{host}`, and the certificate does not say so (hint: --serving-name={host})"
@@ -156,7 +165,12 @@ fn astray(config: &WebhookClientConfig, paths: &[&str], subject: &Subject) -> Op
     }
 }
 
-fn misses(path: &str, paths: &[&str]) -> Option<String> {
+fn misses(path: &str, phase: AdmissionPhase) -> Option<String> {
+    let paths = Webhook::ALL
+        .into_iter()
+        .filter(|webhook| webhook.phase() == phase)
+        .map(Webhook::path)
+        .collect::<Vec<_>>();
     (!paths.contains(&path)).then(|| {
         format!(
             "asks for the path `{path}`, which is not served to it (hint: {})",
@@ -182,23 +196,23 @@ fn dispute<K: Registration>(registration: &K, subject: &Subject) -> Option<Findi
     if subject.tls_dir.is_some() {
         return is_blank.then(|| {
             Finding::error(
-                Check::CaBundle,
-                format!("{kind} `{NAME}` has none, and with --tls-dir somebody else has to write it (hint: see whoever issues the certificate)"),
+                CheckKind::CaBundle,
+                format!("{kind} `{REGISTRATION}` has none, and with --tls-dir somebody else has to write it (hint: see whoever issues the certificate)"),
             )
         });
     }
     if let Some(injector) = injector {
         let text = format!(
-            "that of {kind} `{NAME}` is kept by {}, because of the annotation `{}`, and is left to it (hint: mount the certificate that belongs to it and set --tls-dir, or remove the annotation)",
+            "that of {kind} `{REGISTRATION}` is kept by {}, because of the annotation `{}`, and is left to it (hint: mount the certificate that belongs to it and set --tls-dir, or remove the annotation)",
             injector.program, injector.annotation
         );
-        return Some(Finding::error(Check::CaBundle, text).told());
+        return Some(Finding::error(CheckKind::CaBundle, text).told());
     }
     let owner = owner_of_bundles(meta).filter(|owner| owner != NAME && !is_blank)?;
     let text = format!(
-        "that of {kind} `{NAME}` was written by `{owner}` (hint: if that is a program, stop it from writing caBundle: it is ours to keep)"
+        "that of {kind} `{REGISTRATION}` was written by `{owner}` (hint: if that is a program, stop it from writing caBundle: it is ours to keep)"
     );
-    Some(Finding::warning(Check::CaBundle, text).told())
+    Some(Finding::warning(CheckKind::CaBundle, text).told())
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use super::{Finding, Subject, registrations::Registrations};
-use crate::server::{
-    certificates::{directory, secret},
-    problems::Check,
+use crate::{
+    server::certificates::{directory, secret},
+    telemetry::CheckKind,
 };
 
 const TYPE: &str = "kubernetes.io/tls";
@@ -20,13 +20,13 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
         Ok(Some(found)) => found,
         Ok(None) => {
             let text = format!("`{name}` is not there yet, and will be made");
-            return vec![Finding::ok(Check::Secret, text)];
+            return vec![Finding::ok(CheckKind::Secret, text)];
         }
         Err(error) => {
             let text = format!(
                 "`{name}` cannot be read: {error} (hint: `kubectl apply -k manifests/` restores the permission)"
             );
-            return vec![Finding::error(Check::Secret, text)];
+            return vec![Finding::error(CheckKind::Secret, text)];
         }
     };
     let kind = found
@@ -36,12 +36,12 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
     let mut findings = Vec::new();
     match secret::not_after(&found, &subject.names, Timestamp::now()) {
         Ok(not_after) => findings.push(Finding::ok(
-            Check::Certificate,
+            CheckKind::Certificate,
             format!("`{name}` holds one that is valid until {not_after}, and is renewed before"),
         )),
         Err(flaw) => findings.push(
             Finding::warning(
-                Check::Certificate,
+                CheckKind::Certificate,
                 format!("`{name}` holds none that can be served, and is mended: {flaw}"),
             )
             .told(),
@@ -50,11 +50,11 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
     findings.insert(
         0,
         if kind == TYPE {
-            Finding::ok(Check::Secret, format!("`{name}` is a Secret of type {TYPE}"))
+            Finding::ok(CheckKind::Secret, format!("`{name}` is a Secret of type {TYPE}"))
         } else {
             let namespace = &subject.namespace;
             Finding::warning(
-                Check::Secret,
+                CheckKind::Secret,
                 format!(
                     "`{name}` is a Secret of type {kind} and not {TYPE}: somebody else made it (hint: `kubectl delete secret {name} --namespace {namespace}`, and it is made anew)"
                 ),
@@ -72,16 +72,19 @@ pub(super) async fn look_at_directory(
 ) -> Finding {
     let pair = match directory::load(path).await {
         Ok(pair) => pair,
-        Err(error) => return Finding::error(Check::Certificate, error.to_string()).told(),
+        Err(error) => return Finding::error(CheckKind::Certificate, error.to_string()).told(),
     };
     let now = Timestamp::now();
     if let Err(error) = pair.validity().check(now) {
-        return Finding::error(Check::Certificate, format!("`{}`: {error}", path.display()));
+        return Finding::error(
+            CheckKind::Certificate,
+            format!("`{}`: {error}", path.display()),
+        );
     }
     for bundle in registrations.bundles() {
         if let Err(error) = pair.verify(bundle, &subject.names, now) {
             return Finding::error(
-                Check::Certificate,
+                CheckKind::Certificate,
                 format!(
                     "the API server does not take the one in `{}`: {error} (hint: caBundle has to hold the authority that issued it)",
                     path.display()
@@ -90,7 +93,7 @@ pub(super) async fn look_at_directory(
         }
     }
     Finding::ok(
-        Check::Certificate,
+        CheckKind::Certificate,
         format!(
             "`{}` holds one that is valid until {}",
             path.display(),

@@ -4,9 +4,9 @@ use kube::Client;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{Finding, Subject, look};
-use crate::server::{
-    Metrics, Shutdown,
-    problems::{Check, Problem},
+use crate::{
+    server::Shutdown,
+    telemetry::{CheckKind, Metrics, Problem},
 };
 
 /// When it is first looked: what a replica answers with comes first
@@ -22,7 +22,7 @@ pub async fn watch(
     shutdown: Shutdown,
 ) {
     let mut watch = Watch {
-        problems: Check::ALL
+        problems: CheckKind::ALL
             .map(|check| (check.as_str(), metrics.problem(check)))
             .into(),
         said: BTreeMap::new(),
@@ -64,7 +64,7 @@ impl Watch {
                 .filter(is_of)
                 .filter(|finding| finding.is_problem())
                 // Who keeps caBundle knows better whether a rival is given way to by now.
-                .filter(|finding| !(finding.is_told && finding.check == Check::CaBundle))
+                .filter(|finding| !(finding.is_told && finding.check == CheckKind::CaBundle))
                 .collect();
             problem.set(!wrong.is_empty());
             let said = self.said.entry(name).or_default();

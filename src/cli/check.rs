@@ -5,7 +5,7 @@ use kube::Client;
 use super::output;
 use crate::{
     checks::{self, Finding, Level, Subject},
-    server::problems::Check,
+    telemetry::CheckKind,
 };
 
 /// Prints a line for everything that is looked at: `ok`, `skipped`, `warning` or `error`, what it is
@@ -17,16 +17,16 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let mut findings: Vec<_> = settings
         .iter()
-        .map(|error| finding(Check::Settings, Level::Error, format!("{error:#}")))
+        .map(|error| finding(CheckKind::Settings, Level::Error, format!("{error:#}")))
         .collect();
     if findings.is_empty() {
         let text = "they can be read, and contradict nothing";
-        findings.push(finding(Check::Settings, Level::Ok, text.to_owned()));
+        findings.push(finding(CheckKind::Settings, Level::Ok, text.to_owned()));
     }
     match client {
         Ok(client) => findings.extend(checks::look(&client, subject).await),
         Err(error) => findings.push(finding(
-            Check::ApiServer,
+            CheckKind::ApiServer,
             Level::Error,
             format!("{error:#}"),
         )),
@@ -50,7 +50,7 @@ pub(super) async fn run(
     })
 }
 
-fn finding(check: Check, level: Level, text: String) -> Finding {
+fn finding(check: CheckKind, level: Level, text: String) -> Finding {
     Finding {
         check,
         level,

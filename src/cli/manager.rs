@@ -22,7 +22,7 @@ use crate::{
     leader::Candidate,
     reconciler,
     server::{
-        Health, Limits, Metrics, ServingCertificate, Shutdown, bind,
+        Health, Limits, ServingCertificate, Shutdown, bind,
         certificates::{
             ca_bundle, directory,
             issue::{Lifetimes, service_names},
@@ -30,12 +30,11 @@ use crate::{
             trust::Trust,
         },
         client_auth::ClientAuthorities,
-        metrics::ConnectionMetrics,
         metrics_authorization::MetricsAuthorizer,
-        problems::Check,
         serve, suspects, tls,
         webhook::Webhooks,
     },
+    telemetry::{CheckKind, ConnectionMetrics, Metrics},
 };
 
 const CA_BUNDLE_MISSING: &str = "the registration does not hold our certificate authority yet";
@@ -305,7 +304,9 @@ impl Replica {
             flag: self
                 .health
                 .flag(name, CA_BUNDLE_MISSING),
-            contested: self.metrics.problem(Check::CaBundle),
+            contested: self
+                .metrics
+                .problem(CheckKind::CaBundle),
         };
         let [mutating, validating] =
             ["mutating-registration", "validating-registration"].map(&mut report);

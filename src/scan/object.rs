@@ -1,7 +1,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::api::GROUP;
+use crate::api::{GROUP, MIRROR_POD_ANNOTATION};
 
 /// The kinds that are looked at.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -108,7 +108,7 @@ impl<'v> Object<'v> {
 
     /// Whether the kubelet made it from a file: the API server only shows it.
     pub(super) fn is_mirror_pod(&self) -> bool {
-        self.annotation("kubernetes.io/config.mirror")
+        self.annotation(MIRROR_POD_ANNOTATION)
             .is_some()
     }
 }

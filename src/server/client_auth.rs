@@ -13,6 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use prometheus_client::metrics::counter::Counter;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -207,14 +208,21 @@ impl ClientCertVerifier for ClientAuthorities {
     }
 }
 
-/// Clients that were turned away, said once a minute at most; clones count the same
-#[derive(Clone, Debug, Default)]
+/// Counts clients that were turned away, and logs one a minute at most; clones are the same
+#[derive(Clone, Debug)]
 pub(super) struct Refusals {
-    pub(super) counter: prometheus_client::metrics::counter::Counter,
+    counter: Counter,
     said: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Refusals {
+    pub(super) fn new(counter: Counter) -> Self {
+        Self {
+            counter,
+            said: Arc::default(),
+        }
+    }
+
     /// Counts a failed handshake if the client's certificate, or that it had none, was the reason
     pub(super) fn look_at(&self, error: &std::io::Error) {
         let reason = error
@@ -247,7 +255,7 @@ impl Refusals {
 /// How long refusals are only counted after one was said
 const QUIET: Duration = Duration::from_secs(60);
 
-/// What rustls builds is a wide pointer, and an atomic one is thin
+/// `ArcSwap` needs a sized type, so the `dyn ClientCertVerifier` is wrapped
 #[derive(Debug)]
 struct Verifier(Arc<dyn ClientCertVerifier>);
 

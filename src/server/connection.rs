@@ -26,9 +26,10 @@ use tower::ServiceExt;
 
 use super::{
     Limits, Shutdown,
-    metrics::ConnectionMetrics,
+    client_auth::Refusals,
     standing::{Phase, Standing},
 };
+use crate::telemetry::ConnectionMetrics;
 
 /// The longest head of a request, in bytes, and so what a connection may have us keep of one
 ///
@@ -47,6 +48,7 @@ pub(super) struct Connection {
     pub(super) router: Router,
     pub(super) limits: Limits,
     pub(super) metrics: ConnectionMetrics,
+    pub(super) refusals: Refusals,
     pub(super) shutdown: Shutdown,
     pub(super) standing: Standing,
     pub(super) watcher: Watcher,
@@ -68,14 +70,12 @@ impl Connection {
         match timeout(self.limits.handshake, handshake).await {
             Ok(Ok(session)) => self.speak_http(session).await,
             Ok(Err(error)) => {
-                self.metrics.handshake_failed();
-                self.metrics
-                    .client_refusals()
-                    .look_at(&error);
+                self.metrics.handshake_errors.inc();
+                self.refusals.look_at(&error);
                 tracing::debug!(%error, "a TLS handshake failed");
             }
             Err(_) => {
-                self.metrics.handshake_failed();
+                self.metrics.handshake_errors.inc();
                 tracing::debug!("a TLS handshake took too long");
             }
         }
@@ -87,6 +87,7 @@ impl Connection {
             router,
             limits: _,
             metrics: _,
+            refusals: _,
             shutdown,
             standing,
             watcher,

@@ -15,10 +15,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Shutdown,
+    client_auth::Refusals,
     connection::Connection,
-    metrics::ConnectionMetrics,
     standing::{Crowd, Place, Standing},
 };
+use crate::telemetry::ConnectionMetrics;
 
 /// How many connections wait in the kernel's queue, as far as it allows: what comes beyond that is
 /// dropped, and tried again by its client only after a second
@@ -159,6 +160,7 @@ pub async fn serve(
     let epoch = Instant::now();
     let graceful = GracefulShutdown::new();
     let tls = tls.map(TlsAcceptor::from);
+    let refusals = Refusals::new(metrics.certificates_refused.clone());
     let mut connections = JoinSet::new();
     let mut crowd = Crowd::new(limits);
     let mut sweep = interval(SWEEP);
@@ -172,7 +174,7 @@ pub async fn serve(
             && let Some(stream) = newcomer.take()
         {
             if place == Place::Vacated {
-                metrics.evicted();
+                metrics.evicted.inc();
             }
             let standing = Standing::new(epoch);
             let connection = Connection {
@@ -180,6 +182,7 @@ pub async fn serve(
                 router: router.clone(),
                 limits,
                 metrics: metrics.clone(),
+                refusals: refusals.clone(),
                 shutdown: shutdown.clone(),
                 standing: standing.clone(),
                 // Taken before the task starts: the drain then waits for handshakes too.

@@ -13,8 +13,9 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::server::{
-    client_auth::ClientAuthorities, metrics::CertificateExpiry, probes::CheckResult,
+use crate::{
+    server::{client_auth::ClientAuthorities, probes::CheckResult},
+    telemetry::CertificateExpiry,
 };
 
 /// The pair that new handshakes get, replaced while connections are open

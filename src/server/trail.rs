@@ -6,14 +6,11 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{
-    Metrics,
-    metrics::{ImageDecisionLabels, ReviewLabels},
-};
 use crate::{
-    admission::{Decision, Outcome, Review, Subject, UnreadableRequest, Webhook},
+    admission::{Decision, DecisionKind, Outcome, Review, Subject, UnreadableRequest, Webhook},
     api::RejectionDecision,
     audit::{Recorder, Refusal, shown},
+    telemetry::{ImageDecisionLabels, Metrics, ReviewLabels},
 };
 
 /// Counts, logs and records decisions.
@@ -58,7 +55,7 @@ impl Trail {
                     });
             }
         }
-        let (word, causes) = decision.findings();
+        let (kind, causes) = (decision.kind(), decision.causes());
         let first = causes.first();
         self.metrics.review(&ReviewLabels {
             webhook: webhook.as_str(),
@@ -68,9 +65,14 @@ impl Trail {
                 "UPDATE" => "UPDATE",
                 _ => "other",
             },
-            decision: word,
+            decision: kind.as_str(),
             reason: first.map_or("", |cause| cause.reason.as_str()),
         });
+        let recorded = match kind {
+            DecisionKind::Allow | DecisionKind::Conflict => return,
+            DecisionKind::Deny => RejectionDecision::Deny,
+            DecisionKind::Warn => RejectionDecision::Warn,
+        };
         let Some(first) = first else { return };
         tracing::info!(
             uid = asked.uid,
@@ -86,25 +88,20 @@ impl Trail {
             causes = causes.len(),
             duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
             "{}",
-            if word == "deny" {
-                "denied"
-            } else {
-                "admitted with a warning"
+            match recorded {
+                RejectionDecision::Deny => "denied",
+                RejectionDecision::Warn => "admitted with a warning",
             }
         );
         // What is let through is seen by both webhooks, and goes on only where the last one says so.
-        let is_final = word == "deny" || webhook == Webhook::Validate;
+        let is_final = recorded == RejectionDecision::Deny || webhook == Webhook::Validate;
         if is_final && !asked.is_dry_run {
             self.recorder.record(&Refusal {
                 subject: asked.subject.clone(),
                 namespace: asked.namespace,
                 operation: asked.operation,
                 user: asked.user,
-                decision: if word == "deny" {
-                    RejectionDecision::Deny
-                } else {
-                    RejectionDecision::Warn
-                },
+                decision: recorded,
                 causes,
                 object: asked.object,
             });

@@ -23,7 +23,7 @@ use thiserror::Error;
 use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking, time::Instant};
 
 use super::{
-    Deadline, Metrics,
+    Deadline,
     body::{self, BodyError},
     questions::{CONCURRENT_QUESTIONS, limited},
     room::{self, Room, Whole},
@@ -38,6 +38,7 @@ use crate::{
     audit::Recorder,
     authority::{AuthorityError, Authorizer},
     index::{Found, Index, LookupError},
+    telemetry::Metrics,
 };
 
 /// Reviews that are answered at a time; more are turned away at once, because a queue would only
@@ -101,16 +102,15 @@ impl Webhooks {
 
     /// The routes that the API server calls.
     pub fn router(self) -> Router {
-        Router::new()
-            .route("/mutate", post(mutate))
-            .route("/rewrite-defaults", post(rewrite_defaults))
-            .route("/validate", post(validate))
-            .fallback(async || {
-                (
-                    StatusCode::NOT_FOUND,
-                    "no such path (hint: the webhooks are /mutate, /rewrite-defaults and /validate)\n",
-                )
-            })
+        let mut router = Router::new();
+        for webhook in Webhook::ALL {
+            let serve = move |State(webhooks): State<Arc<Self>>, request: Request<Body>| {
+                webhooks.serve(webhook, request)
+            };
+            router = router.route(webhook.path(), post(serve));
+        }
+        router
+            .fallback(no_such_path)
             .with_state(Arc::new(self))
     }
 
@@ -281,25 +281,12 @@ enum Undecidable {
     Lookup(#[from] LookupError),
 }
 
-async fn mutate(State(webhooks): State<Arc<Webhooks>>, request: Request<Body>) -> Response {
-    webhooks
-        .serve(Webhook::Mutate, request)
-        .await
-}
-
-async fn rewrite_defaults(
-    State(webhooks): State<Arc<Webhooks>>,
-    request: Request<Body>,
-) -> Response {
-    webhooks
-        .serve(Webhook::RewriteDefaults, request)
-        .await
-}
-
-async fn validate(State(webhooks): State<Arc<Webhooks>>, request: Request<Body>) -> Response {
-    webhooks
-        .serve(Webhook::Validate, request)
-        .await
+async fn no_such_path() -> (StatusCode, String) {
+    let paths = Webhook::ALL
+        .map(Webhook::path)
+        .join(", ");
+    let message = format!("no such path (hint: the webhooks are {paths})\n");
+    (StatusCode::NOT_FOUND, message)
 }
 
 fn json(body: Vec<u8>) -> Response {
@@ -460,7 +447,7 @@ mod tests {
         let (status, body) = ask(router.clone(), request(Method::POST, "/mutates", review())).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert!(
-            body.contains("/mutate, /rewrite-defaults and /validate"),
+            body.contains("/mutate, /rewrite-defaults, /validate"),
             "{body}"
         );
         let (status, _) = ask(router, request(Method::GET, "/mutate", "")).await;

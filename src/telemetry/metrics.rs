@@ -1,8 +1,3 @@
-//! What is counted, and `/metrics`, which tells it in the `OpenMetrics` format.
-//!
-//! Labels come from closed sets of static words only: never from an object's name or from an image,
-//! or the number of series would grow with the cluster.
-
 use std::{sync::Arc, time::Duration};
 
 use axum::{
@@ -15,192 +10,175 @@ use http::{StatusCode, header};
 use jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use super::{
-    client_auth::Refusals,
-    problems::{Check, Problem, Problems},
-};
+use super::{CheckKind, ConnectionMetrics, GaugeGuard, METRICS, Problem, problems::Problems};
 use crate::{admission::Webhook, audit::RejectionMetrics, watch::UnreadableObjects};
 
-/// Handles to everything that this process counts; clones are cheap and count the same
+/// Handles to everything that this process counts; clones are cheap and count the same.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    certificate_expiry: Gauge,
-    connections: ConnectionMetrics,
-    image_decisions: Family<ImageDecisionLabels, Counter>,
-    leader: Gauge,
-    mutate_seconds: Histogram,
-    problems: Problems,
-    rejections: RejectionMetrics,
-    reviews: Family<ReviewLabels, Counter>,
-    reviews_in_flight: Gauge,
-    reviews_shed: Counter,
-    reviews_undecided: Counter,
-    rewrite_defaults_seconds: Histogram,
-    unreadable: UnreadableObjects,
-    validate_seconds: Histogram,
+    handles: Handles,
 }
 
-impl Metrics {
-    /// Registers everything, for a build of this version
-    #[must_use]
-    pub fn new(version: &'static str) -> Self {
-        let durations = Family::<DurationLabels, Histogram>::new_with_constructor(review_histogram);
-        let metrics = Self {
-            registry: Arc::default(),
+/// What is registered, by the rows of [`METRICS`].
+#[derive(Clone, Debug)]
+pub(super) struct Handles {
+    pub(super) version: &'static str,
+    pub(super) certificate_expiry: Gauge,
+    pub(super) connections: ConnectionMetrics,
+    pub(super) image_decisions: Family<ImageDecisionLabels, Counter>,
+    pub(super) leader: Gauge,
+    pub(super) problems: Problems,
+    pub(super) rejections: RejectionMetrics,
+    pub(super) review_durations: ReviewDurations,
+    pub(super) reviews: Family<ReviewLabels, Counter>,
+    pub(super) reviews_in_flight: Gauge,
+    pub(super) reviews_shed: Counter,
+    pub(super) reviews_undecided: Counter,
+    pub(super) unreadable: UnreadableObjects,
+}
+
+impl Handles {
+    fn new(version: &'static str) -> Self {
+        Self {
+            version,
             certificate_expiry: Gauge::default(),
             connections: ConnectionMetrics::default(),
             image_decisions: Family::default(),
             leader: Gauge::default(),
-            mutate_seconds: durations.get_or_create_owned(&DurationLabels {
-                webhook: Webhook::Mutate.as_str(),
-            }),
             problems: Problems::default(),
             rejections: RejectionMetrics::default(),
+            review_durations: ReviewDurations::new(),
             reviews: Family::default(),
             reviews_in_flight: Gauge::default(),
             reviews_shed: Counter::default(),
             reviews_undecided: Counter::default(),
-            rewrite_defaults_seconds: durations.get_or_create_owned(&DurationLabels {
-                webhook: Webhook::RewriteDefaults.as_str(),
-            }),
             unreadable: UnreadableObjects::default(),
-            validate_seconds: durations.get_or_create_owned(&DurationLabels {
-                webhook: Webhook::Validate.as_str(),
-            }),
-        };
+        }
+    }
+}
+
+/// A histogram for each webhook, found without a lock.
+#[derive(Clone, Debug)]
+pub(super) struct ReviewDurations {
+    pub(super) family: Family<DurationLabels, Histogram>,
+    of: [(Webhook, Histogram); Webhook::ALL.len()],
+}
+
+impl ReviewDurations {
+    fn new() -> Self {
+        let family = Family::<DurationLabels, Histogram>::new_with_constructor(review_histogram);
+        let of = Webhook::ALL.map(|webhook| {
+            let labels = DurationLabels {
+                webhook: webhook.as_str(),
+            };
+            (webhook, family.get_or_create_owned(&labels))
+        });
+        Self { family, of }
+    }
+
+    fn observe(&self, webhook: Webhook, duration: Duration) {
+        for (of, histogram) in &self.of {
+            if *of == webhook {
+                histogram.observe(duration.as_secs_f64());
+            }
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers every row of [`METRICS`], for a build of this version.
+    #[must_use]
+    pub fn new(version: &'static str) -> Self {
+        let handles = Handles::new(version);
         let mut registry = Registry::with_prefix("agentkube");
-        // The encoder appends `_total` to counters and `_info` to infos.
-        registry.register(
-            "build",
-            "The build that runs",
-            Info::new(BuildLabels { version }),
-        );
-        registry.register(
-            "certificate_expiry_timestamp_seconds",
-            "When the serving certificate expires, in seconds since 1970, 0 while there is none",
-            metrics.certificate_expiry.clone(),
-        );
-        register_connections(&mut registry, &metrics.connections);
-        registry.register(
-            "image_decisions",
-            "Images chosen for containers, by row of the matrix and by the rule that chose",
-            metrics.image_decisions.clone(),
-        );
-        registry.register(
-            "leader",
-            "1 if this replica leads, else 0",
-            metrics.leader.clone(),
-        );
-        metrics.problems.register(&mut registry);
-        metrics
-            .unreadable
-            .register(&mut registry);
-        register_rejections(&mut registry, &metrics.rejections);
-        registry.register(
-            "review_duration_seconds",
-            "Time from a whole body to its answer",
-            durations,
-        );
-        registry.register("reviews", "Reviews answered", metrics.reviews.clone());
-        registry.register(
-            "reviews_in_flight",
-            "Reviews being answered",
-            metrics.reviews_in_flight.clone(),
-        );
-        registry.register(
-            "reviews_shed",
-            "Reviews refused because too many were in flight",
-            metrics.reviews_shed.clone(),
-        );
-        registry.register(
-            "reviews_undecided",
-            "Reviews answered with 503 because what they depend on could not be read in time",
-            metrics.reviews_undecided.clone(),
-        );
+        for metric in &METRICS {
+            metric.register(&mut registry, &handles);
+        }
         Self {
             registry: Arc::new(registry),
-            ..metrics
+            handles,
         }
     }
 
-    /// Counts one answered review
+    /// Counts one answered review.
     pub fn review(&self, labels: &ReviewLabels) {
-        self.reviews
+        self.handles
+            .reviews
             .get_or_create_owned(labels)
             .inc();
     }
 
-    /// Records how long the answer to a review took
+    /// Records how long the answer to a review took.
     pub fn review_duration(&self, webhook: Webhook, duration: Duration) {
-        let histogram = match webhook {
-            Webhook::Mutate => &self.mutate_seconds,
-            Webhook::RewriteDefaults => &self.rewrite_defaults_seconds,
-            Webhook::Validate => &self.validate_seconds,
-        };
-        histogram.observe(duration.as_secs_f64());
+        self.handles
+            .review_durations
+            .observe(webhook, duration);
     }
 
-    /// Counts a review as in flight until the guard is dropped
+    /// Counts a review as in flight until the guard is dropped.
     #[must_use]
-    pub fn review_in_flight(&self) -> Up {
-        Up::new(&self.reviews_in_flight)
+    pub fn review_in_flight(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.handles.reviews_in_flight)
     }
 
-    /// Counts one review that was refused because too many were in flight
+    /// Counts one review that was refused because too many were in flight.
     pub fn review_shed(&self) {
-        self.reviews_shed.inc();
+        self.handles.reviews_shed.inc();
     }
 
-    /// Counts one review that could not be decided, and may be tried again
+    /// Counts one review that could not be decided, and may be tried again.
     pub fn review_undecided(&self) {
-        self.reviews_undecided.inc();
+        self.handles.reviews_undecided.inc();
     }
 
-    /// Counts one image chosen for a container
+    /// Counts one image chosen for a container.
     pub fn image_decision(&self, labels: &ImageDecisionLabels) {
-        self.image_decisions
+        self.handles
+            .image_decisions
             .get_or_create_owned(labels)
             .inc();
     }
 
-    /// Says whether this replica leads
+    /// Says whether this replica leads.
     pub fn leads(&self, leads: bool) {
-        self.leader.set(i64::from(leads));
+        self.handles
+            .leader
+            .set(i64::from(leads));
     }
 
-    /// A handle for one who looks for this problem
+    /// A handle for one source of this problem.
     #[must_use]
-    pub fn problem(&self, check: Check) -> Problem {
-        self.problems.one(check)
+    pub fn problem(&self, check: CheckKind) -> Problem {
+        self.handles.problems.one(check)
     }
 
-    /// Where objects that cannot be read are counted
+    /// Where objects that cannot be read are counted.
     #[must_use]
     pub fn unreadable(&self) -> UnreadableObjects {
-        self.unreadable.clone()
+        self.handles.unreadable.clone()
     }
 
-    /// The handles of the audit trail
+    /// The handles of the audit trail.
     #[must_use]
     pub fn rejections(&self) -> RejectionMetrics {
-        self.rejections.clone()
+        self.handles.rejections.clone()
     }
 
-    /// The handles of the webhook's listener
+    /// The handles of the webhook's listener.
     #[must_use]
     pub fn connections(&self) -> ConnectionMetrics {
-        self.connections.clone()
+        self.handles.connections.clone()
     }
 
-    /// The gauge that a [`ServingCertificate`](crate::server::ServingCertificate) keeps
+    /// The gauge that a [`ServingCertificate`](crate::server::ServingCertificate) keeps.
     #[must_use]
     pub fn certificate_expiry(&self) -> CertificateExpiry {
-        CertificateExpiry(self.certificate_expiry.clone())
+        CertificateExpiry(self.handles.certificate_expiry.clone())
     }
 
     /// `/metrics`
@@ -211,10 +189,10 @@ impl Metrics {
     }
 }
 
-/// What is told apart among answered reviews
+/// The labels of `agentkube_reviews_total`.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ReviewLabels {
-    /// [`Webhook::as_str`]
+    /// [`Webhook::as_str`].
     pub webhook: &'static str,
     /// `Agent`, `Tool`, `Pod`, `none` where nothing is judged, or `other`
     pub kind: &'static str,
@@ -222,128 +200,41 @@ pub struct ReviewLabels {
     pub operation: &'static str,
     /// `allow`, `conflict`, `warn` or `deny`
     pub decision: &'static str,
-    /// The first cause's reason, empty when there is none
+    /// The first cause's reason, empty when there is none.
     pub reason: &'static str,
 }
 
-/// What is told apart among chosen images
+/// The labels of `agentkube_image_decisions_total`.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ImageDecisionLabels {
-    /// The row of the matrix
+    /// The row of the matrix.
     pub component: &'static str,
-    /// The rule that chose: `resource`, `override`, `mirror`, `default`
+    /// The rule that chose: `resource`, `override`, `mirror`, `default`.
     pub source: &'static str,
 }
 
-/// What a listener counts; the default is registered nowhere
-#[derive(Clone, Debug, Default)]
-pub struct ConnectionMetrics {
-    open: Gauge,
-    evicted: Counter,
-    handshake_errors: Counter,
-    client_refusals: Refusals,
-}
-
-impl ConnectionMetrics {
-    pub(super) fn open(&self) -> Up {
-        Up::new(&self.open)
-    }
-
-    pub(super) fn evicted(&self) {
-        self.evicted.inc();
-    }
-
-    pub(super) fn client_refusals(&self) -> &Refusals {
-        &self.client_refusals
-    }
-
-    pub(super) fn handshake_failed(&self) {
-        self.handshake_errors.inc();
-    }
-}
-
-/// The gauge of the serving certificate's end; the default is registered nowhere
+/// The gauge of the serving certificate's expiry.
 #[derive(Clone, Debug, Default)]
 pub struct CertificateExpiry(Gauge);
 
 impl CertificateExpiry {
-    pub(super) fn set(&self, not_after: Timestamp) {
+    /// Says when the certificate expires.
+    pub fn set(&self, not_after: Timestamp) {
         self.0.set(not_after.as_second());
     }
 }
 
-/// Holds a gauge one higher until it is dropped, also when its task panics or is cancelled
-#[derive(Debug)]
-pub struct Up(Gauge);
-
-impl Up {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct BuildLabels {
+    pub(super) version: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct BuildLabels {
-    version: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct DurationLabels {
+pub(super) struct DurationLabels {
     webhook: &'static str,
 }
 
-fn register_connections(registry: &mut Registry, connections: &ConnectionMetrics) {
-    registry.register(
-        "client_certificates_refused",
-        "Connections on the webhook port that were refused for the client's certificate",
-        connections
-            .client_refusals
-            .counter
-            .clone(),
-    );
-    registry.register(
-        "connections",
-        "Open connections on the webhook port",
-        connections.open.clone(),
-    );
-    registry.register(
-        "connections_evicted",
-        "Connections on the webhook port that were ended because others needed their place",
-        connections.evicted.clone(),
-    );
-    registry.register(
-        "tls_handshake_errors",
-        "Connections on the webhook port that ended before a session stood",
-        connections.handshake_errors.clone(),
-    );
-}
-
-fn register_rejections(registry: &mut Registry, rejections: &RejectionMetrics) {
-    registry.register(
-        "rejections",
-        "Rejections written, evicted and expired, and denials folded into one or dropped, by event",
-        rejections.events.clone(),
-    );
-    registry.register(
-        "rejections_pending",
-        "Rejections that wait to be written",
-        rejections.pending.clone(),
-    );
-    registry.register(
-        "rejections_writable",
-        "1 while the API server takes Rejections, else 0",
-        rejections.writable.clone(),
-    );
-}
-
-/// From 50 µs, a usual answer, to 1 s, where an operator should have been told long ago
+/// From 50 µs, a usual answer, to 1 s, where an operator should have been told long ago.
 fn review_histogram() -> Histogram {
     Histogram::new([
         0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
@@ -416,7 +307,10 @@ mod tests {
             source: "mirror",
         });
         metrics.leads(true);
-        metrics.connections().handshake_failed();
+        metrics
+            .connections()
+            .handshake_errors
+            .inc();
         metrics
             .certificate_expiry()
             .set(Timestamp::from_second(1_900_000_000).unwrap());

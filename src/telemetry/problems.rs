@@ -1,38 +1,37 @@
-//! What is wrong around a replica, as a metric: how many see it now, by what they look at.
+//! Problems around a replica, as a metric: how many sources see one now, by check.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
-    registry::Registry,
 };
 
-/// What is looked for; the names are those of lines on the terminal and of a metric's label
+/// The subjects of checks. Their names stand on the terminal and in a metric's label.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Check {
-    /// The version of the API server
+pub enum CheckKind {
+    /// The version of the API server.
     ApiServer,
-    /// Whether caBundle is ours to keep
+    /// Whether caBundle is ours to keep.
     CaBundle,
-    /// The certificate that is or would be served
+    /// The certificate that is or would be served.
     Certificate,
-    /// Our own resources
+    /// Our own resources.
     Crds,
-    /// Whether there is a second installation
+    /// Whether there is a second installation.
     Installations,
-    /// What the manager has to be permitted
+    /// The rights that the manager needs.
     Permissions,
-    /// Whether the API server asks about references by itself
+    /// Whether the API server asks about references by itself.
     Policies,
-    /// Whether the registrations are there and point at us
+    /// Whether the registrations are there and point at us.
     Registrations,
-    /// The Secret of the certificate
+    /// The Secret of the certificate.
     Secret,
-    /// What the manager was started with: looked at before the start alone
+    /// The settings that the manager was started with: checked before the start alone.
     Settings,
 }
 
-impl Check {
-    /// All that a running manager looks for
+impl CheckKind {
+    /// All that a running manager checks.
     pub const ALL: [Self; 9] = [
         Self::ApiServer,
         Self::Crds,
@@ -45,7 +44,7 @@ impl Check {
         Self::Installations,
     ];
 
-    /// The name
+    /// The name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,8 +62,7 @@ impl Check {
     }
 }
 
-/// One who looks for a problem; the gauge counts those who see it now. The default is registered
-/// nowhere.
+/// One source of a problem. The gauge counts the sources that currently see it.
 #[derive(Debug, Default)]
 pub struct Problem {
     gauge: Gauge,
@@ -72,7 +70,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Says whether it is there
+    /// Says whether the source sees it.
     pub fn set(&mut self, is_there: bool) {
         match (self.is_there, is_there) {
             (false, true) => self.gauge.inc(),
@@ -83,24 +81,18 @@ impl Problem {
     }
 }
 
-/// One gauge for each check; clones count the same
-#[derive(Clone, Debug, Default)]
-pub(super) struct Problems(Family<ProblemLabels, Gauge>);
+/// One gauge for each check; clones count the same.
+#[derive(Clone, Debug)]
+pub(super) struct Problems(pub(super) Family<ProblemLabels, Gauge>);
+
+/// The labels of `agentkube_problems`.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct ProblemLabels {
+    check: &'static str,
+}
 
 impl Problems {
-    pub(super) fn register(&self, registry: &mut Registry) {
-        for check in Check::ALL {
-            // A series that is there from the start can be told from one that is missing.
-            let _ = self.one(check);
-        }
-        registry.register(
-            "problems",
-            "What is wrong around this replica, by the check that sees it: 0 where nothing is",
-            self.0.clone(),
-        );
-    }
-
-    pub(super) fn one(&self, check: Check) -> Problem {
+    pub(super) fn one(&self, check: CheckKind) -> Problem {
         let labels = ProblemLabels {
             check: check.as_str(),
         };
@@ -111,10 +103,15 @@ impl Problems {
     }
 }
 
-/// What is told apart among problems
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ProblemLabels {
-    check: &'static str,
+impl Default for Problems {
+    fn default() -> Self {
+        let problems = Self(Family::default());
+        for check in CheckKind::ALL {
+            // A series that is there from the start can be told from one that is missing.
+            let _ = problems.one(check);
+        }
+        problems
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +121,7 @@ mod tests {
     #[test]
     fn those_who_see_a_problem_are_counted_once_each() {
         let problems = Problems::default();
-        let [mut one, mut other] = [0, 1].map(|_| problems.one(Check::CaBundle));
+        let [mut one, mut other] = [0, 1].map(|_| problems.one(CheckKind::CaBundle));
         for is_there in [true, true] {
             one.set(is_there);
             other.set(is_there);

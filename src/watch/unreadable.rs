@@ -6,23 +6,22 @@ use kube::{Resource, ResourceExt, runtime::watcher::Event};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
-    registry::Registry,
 };
 use tracing::{info, warn};
 
 use crate::{admission::hide_credentials, api::Readable};
 
 /// How many objects of each kind cannot be read; clones count the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct UnreadableObjects(Family<KindLabels, Gauge>);
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct KindLabels {
+pub(crate) struct KindLabels {
     kind: &'static str,
 }
 
-/// The kinds that are counted.
-const KINDS: [&str; 4] = ["Agent", "Pod", "Rejection", "Tool"];
+/// The kinds of objects that are counted.
+pub(crate) const COUNTED_KINDS: [&str; 4] = ["Agent", "Pod", "Rejection", "Tool"];
 
 /// Those of one kind.
 pub(crate) struct Unreadable {
@@ -47,18 +46,9 @@ impl<T: Resource> MaybeUnreadable for Readable<T> {
 }
 
 impl UnreadableObjects {
-    pub(crate) fn register(&self, registry: &mut Registry) {
-        for kind in KINDS {
-            // A series that is there from the start can be told from one that is missing.
-            let _ = self
-                .0
-                .get_or_create_owned(&KindLabels { kind });
-        }
-        registry.register(
-            "unreadable_objects",
-            "Objects that this version cannot read, and that are left out until they are mended",
-            self.0.clone(),
-        );
+    /// The gauges, to be registered.
+    pub(crate) fn family(&self) -> Family<KindLabels, Gauge> {
+        self.0.clone()
     }
 
     /// Those of one kind, of which none is known yet.
@@ -71,6 +61,17 @@ impl UnreadableObjects {
             known: HashMap::new(),
             listed: Vec::new(),
         }
+    }
+}
+
+impl Default for UnreadableObjects {
+    fn default() -> Self {
+        let family = Family::default();
+        for kind in COUNTED_KINDS {
+            // A series that is there from the start can be told from one that is missing.
+            let _ = family.get_or_create_owned(&KindLabels { kind });
+        }
+        Self(family)
     }
 }
 

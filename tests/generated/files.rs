@@ -28,6 +28,19 @@ pub(crate) fn hold_block(path: &str, name: &str, expected: &str) {
     hold_file(path, &with_block(path, &found, name, expected));
 }
 
+/// A Markdown table.
+pub(crate) fn table<const N: usize>(
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let head = line(&head.map(str::to_owned)) + &format!("|{}\n", "---|".repeat(N));
+    head + &rows
+        .into_iter()
+        .map(|row| line(&row))
+        .collect::<String>()
+}
+
 fn with_block(path: &str, found: &str, name: &str, expected: &str) -> String {
     let line_of = |mark: String| {
         found

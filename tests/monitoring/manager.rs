@@ -4,7 +4,8 @@ use agentkube::{
     admission::Policy,
     audit::{Recorder, Retention},
     images::rows,
-    server::{Metrics, webhook::Webhooks},
+    server::webhook::Webhooks,
+    telemetry::Metrics,
 };
 use axum::{
     Router,

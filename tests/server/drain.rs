@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use agentkube::server::{Limits, Metrics, Shutdown, bind, serve};
+use agentkube::{
+    server::{Limits, Shutdown, bind, serve},
+    telemetry::Metrics,
+};
 use axum::{Router, routing::get};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

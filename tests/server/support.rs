@@ -10,13 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentkube::server::{
-    Deadline, Limits, Metrics, ServingCertificate, Shutdown, bind, body,
-    certificates::issue::{Authority, Leaf},
-    client_auth::ClientAuthorities,
-    room::{self, Room},
-    serve,
-    tls::{Pair, server_config},
+use agentkube::{
+    server::{
+        Deadline, Limits, ServingCertificate, Shutdown, bind, body,
+        certificates::issue::{Authority, Leaf},
+        client_auth::ClientAuthorities,
+        room::{self, Room},
+        serve,
+        tls::{Pair, server_config},
+    },
+    telemetry::Metrics,
 };
 use axum::{
     Router,

@@ -1,10 +1,13 @@
 use jsonptr::PointerBuf;
 use serde::Deserialize;
 
-use crate::admission::{
-    bounded::{Few, Known, MIRROR_POD, TokenVariable, Tokens},
-    patch::Patch,
-    review::Text,
+use crate::{
+    admission::{
+        bounded::{Few, Known, TokenVariable, Tokens},
+        patch::Patch,
+        review::Text,
+    },
+    api::MIRROR_POD_ANNOTATION,
 };
 
 /// Which part of a pod a request may change.
@@ -198,7 +201,8 @@ impl PodView<'_> {
     }
 
     pub(super) fn is_mirror_pod(&self) -> bool {
-        self.annotation(MIRROR_POD).is_some()
+        self.annotation(MIRROR_POD_ANNOTATION)
+            .is_some()
     }
 
     /// The places that a request of this scope may change.

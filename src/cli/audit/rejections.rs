@@ -51,7 +51,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// Only what was refused for this reason
-    #[arg(long, value_name = "REASON", value_parser = clap::builder::PossibleValuesParser::new(Reason::ALL.map(Reason::as_str)), hide_possible_values = true)]
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.as_str())), hide_possible_values = true)]
     reason: Option<String>,
     /// What is printed
     #[arg(short, long, value_enum, default_value_t)]

@@ -39,7 +39,7 @@ use self::{
     quarrel::Quarrel,
 };
 use crate::{
-    api::MANAGER,
+    admission::REGISTRATION,
     server::{
         Shutdown,
         certificates::{
@@ -50,13 +50,13 @@ use crate::{
         },
         pace::Pace,
         probes::Flag,
-        problems::Problem,
     },
+    telemetry::Problem,
     watch::{begins_anew, events, named},
 };
 
-/// The name of both registrations
-pub const NAME: &str = MANAGER;
+/// The name of both registrations, and the field manager of caBundle
+pub const NAME: &str = REGISTRATION;
 
 /// How one registration is followed up: its readiness, and whether somebody else disputes it
 #[derive(Debug)]

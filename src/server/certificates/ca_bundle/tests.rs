@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use tower::service_fn;
 
 use super::*;
-use crate::server::{Health, Metrics, certificates::issue::Authority};
+use crate::{
+    server::{Health, certificates::issue::Authority},
+    telemetry::{CheckKind, Metrics},
+};
 
 /// Authorities to tell apart
 static PEMS: LazyLock<[String; 3]> = LazyLock::new(|| {
@@ -103,7 +106,7 @@ impl FakeServer {
         let client = Client::new(service, "agentkube-system");
         let report = Report {
             flag: Health::new(Shutdown::new()).flag("registrations", "waiting"),
-            contested: Metrics::new("test").problem(crate::server::problems::Check::CaBundle),
+            contested: Metrics::new("test").problem(CheckKind::CaBundle),
         };
         let trust = watch::Sender::new(Trust::default());
         let secrets = Api::namespaced(client.clone(), "agentkube-system");

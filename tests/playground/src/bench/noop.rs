@@ -7,11 +7,14 @@ use std::{
     time::Duration,
 };
 
-use agentkube::server::{
-    Limits, Metrics, ServingCertificate, Shutdown, bind,
-    certificates::issue::Authority,
-    serve,
-    tls::{Pair, server_config},
+use agentkube::{
+    server::{
+        Limits, ServingCertificate, Shutdown, bind,
+        certificates::issue::Authority,
+        serve,
+        tls::{Pair, server_config},
+    },
+    telemetry::Metrics,
 };
 use agentkube_playground::{Process, free_ports, until};
 use anyhow::Context;
