@@ -1,8 +1,7 @@
 //! agentkube decides which image an AI coding agent's pod runs, why, and with which token; it
 //! enforces that at admission, and creates the pods.
 //!
-//! Arrows point down only: `cli` → `server`, `reconciler`, `audit`, `review`, `scan` → `index`,
-//! `authority` → `admission` → `images`, `api`.
+//! `ARCHITECTURE.md` is the map of the modules. Arrows between them point down only.
 
 pub mod admission;
 pub mod api;
@@ -19,6 +18,7 @@ pub mod registry;
 pub mod review;
 pub mod scan;
 pub mod server;
+pub mod workload;
 
 #[cfg(test)]
 mod fake_api;

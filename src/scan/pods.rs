@@ -14,7 +14,7 @@ use crate::{
         ToolType,
     },
     images::{Component, ImageReference, MATRIX, Resolution, Source, resolve, rewrite_default},
-    reconciler::plan,
+    workload::{self, Refusal},
 };
 
 /// Finds what is not as it should be with a pod that is looked at.
@@ -216,14 +216,14 @@ impl<'a> Pod<'a> {
     /// Where the rules answer otherwise now.
     fn outdated(&self, record: &[ImageDecision], policy: &Policy) -> Option<Finding> {
         let changes = match self.plan(policy) {
-            Some(plan) => plan::changes(&plan.ok()?, record),
+            Some(plan) => workload::changes(&plan.ok()?, record),
             None => record
                 .iter()
                 .filter_map(|decision| {
                     let wanted = self.today(decision, policy)?;
                     let is_current =
                         decision.component == wanted.component && decision.image == wanted.image;
-                    (!is_current).then(|| plan::change(decision, &wanted))
+                    (!is_current).then(|| workload::change(decision, &wanted))
                 })
                 .collect(),
         };
@@ -240,11 +240,11 @@ impl<'a> Pod<'a> {
     }
 
     /// The plan of the Agent or the Tool whose own pod it is; `None` where it is somebody else's.
-    fn plan(&self, policy: &Policy) -> Option<Result<Vec<ImageDecision>, plan::Refusal>> {
+    fn plan(&self, policy: &Policy) -> Option<Result<Vec<ImageDecision>, Refusal>> {
         if let Some(agent) = self.own_agent() {
             let facts = &agent.facts;
             let image = facts.image.as_deref();
-            return Some(plan::agent_images(
+            return Some(workload::agent_images(
                 facts.runtime,
                 image,
                 agent.records,
@@ -255,7 +255,7 @@ impl<'a> Pod<'a> {
         if tool.facts.type_ != ToolType::Custom {
             return Some(Ok(Vec::new()));
         }
-        Some(plan::tool_images(tool.facts.image.as_deref(), policy))
+        Some(workload::tool_images(tool.facts.image.as_deref(), policy))
     }
 
     /// What the rules answer now in place of a decision, on a pod that is nobody's own: the image of the
