@@ -19,6 +19,7 @@ pub mod review;
 pub mod scan;
 pub mod server;
 pub mod telemetry;
+pub mod workload;
 
 #[cfg(test)]
 mod fake_api;

@@ -1,6 +1,6 @@
 //! Reviews as an API server sends them.
 
-use agentkube::{api::Agent, reconciler::agent_pod};
+use agentkube::{api::Agent, workload::agent_pod};
 use serde_json::{Value, json};
 
 /// An Agent with a token and a recorder, so that its pod has three images to find.

@@ -21,7 +21,7 @@ use super::{AdmissionPhase, Placeholder, Webhook};
 use crate::{
     api::{
         AGENT_LABEL, EXCLUDED_NAMESPACES, GROUP, MANAGER, MANAGER_NAMESPACE, MIRROR_POD_ANNOTATION,
-        REWRITE_DEFAULTS_LABEL, TOOL_LABEL, VERSION,
+        PodSlotKind, REWRITE_DEFAULTS_LABEL, TOOL_LABEL, VERSION,
     },
     images::rows,
 };
@@ -323,12 +323,26 @@ fn has_owner() -> String {
 
 /// CEL: an image of the pod, as text, answers true to `call`.
 fn has_image(call: &str) -> String {
-    format!(
-        "(object.spec.containers != null && object.spec.containers.exists(c, has(c.image) && c.image.{call}))\n\
-         || (has(object.spec.initContainers) && object.spec.initContainers.exists(c, has(c.image) && c.image.{call}))\n\
-         || (has(object.spec.ephemeralContainers) && object.spec.ephemeralContainers.exists(c, has(c.image) && c.image.{call}))\n\
-         || (has(object.spec.volumes) && object.spec.volumes.exists(v, has(v.image) && has(v.image.reference) && v.image.reference.{call}))"
-    )
+    PodSlotKind::ALL
+        .iter()
+        .map(|kind| {
+            let list = format!("object.spec.{}", kind.list());
+            // A pod without containers comes with null, and is refused later.
+            let is_there = match kind {
+                PodSlotKind::Container => format!("{list} != null"),
+                _ => format!("has({list})"),
+            };
+            let image = kind.image();
+            let answers = match kind.within() {
+                None => format!("has(e.{image}) && e.{image}.{call}"),
+                Some(within) => format!(
+                    "has(e.{within}) && has(e.{within}.{image}) && e.{within}.{image}.{call}"
+                ),
+            };
+            format!("({is_there} && {list}.exists(e, {answers}))")
+        })
+        .collect::<Vec<_>>()
+        .join("\n|| ")
 }
 
 fn texts(values: &[&str]) -> Vec<String> {

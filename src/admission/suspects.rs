@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, fmt::Write};
 
-use super::{Placeholder, Policy, credential};
+use super::{Placeholder, Policy, credential, registrations::loses_label};
 use crate::{
-    api::{AGENT_LABEL, IMAGES_ANNOTATION, TOOL_LABEL},
+    api::{IMAGES_ANNOTATION, PodSlotKind},
     images::{MirrorPrefix, Runtime, runtimes},
 };
 
@@ -30,27 +30,32 @@ impl Policy {
         let mut expression = format!(
             "!has(object.metadata.annotations) || !('{IMAGES_ANNOTATION}' in object.metadata.annotations) || object.spec.containers == null"
         );
-        let image = self.is_suspect("c.image");
         let tokens = tokens();
-        for list in ["containers", "initContainers", "ephemeralContainers"] {
+        for kind in PodSlotKind::ALL {
+            let (list, image) = (kind.list(), kind.image());
+            let (most, is_suspect) = match kind.within() {
+                None => (
+                    MOST_CONTAINERS,
+                    format!(
+                        "!has(c.{image}) || {} || has(c.env) && (c.env.size() > {MOST_VARIABLES} || c.env.exists(e, !has(e.valueFrom) && e.name in [{tokens}]))",
+                        self.is_suspect(&format!("c.{image}"))
+                    ),
+                ),
+                Some(within) => (
+                    MOST_VOLUMES,
+                    format!(
+                        "has(c.{within}) && has(c.{within}.{image}) && ({})",
+                        self.is_suspect(&format!("c.{within}.{image}"))
+                    ),
+                ),
+            };
             // Writing to a String never fails.
             let _ = write!(
                 expression,
-                " || has(object.spec.{list}) && (object.spec.{list}.size() > {MOST_CONTAINERS} || object.spec.{list}.exists(c, \
-                 !has(c.image) || {image} || has(c.env) && (c.env.size() > {MOST_VARIABLES} || c.env.exists(e, !has(e.valueFrom) && e.name in [{tokens}]))))"
+                " || has(object.spec.{list}) && (object.spec.{list}.size() > {most} || object.spec.{list}.exists(c, {is_suspect}))"
             );
         }
-        let image = self.is_suspect("v.image.reference");
-        let _ = write!(
-            expression,
-            " || has(object.spec.volumes) && (object.spec.volumes.size() > {MOST_VOLUMES} || object.spec.volumes.exists(v, \
-             has(v.image) && has(v.image.reference) && ({image})))"
-        );
-        let _ = write!(
-            expression,
-            " || oldObject != null && has(oldObject.metadata.labels) && ['{AGENT_LABEL}', '{TOOL_LABEL}'].exists(l, l in oldObject.metadata.labels \
-             && !(has(object.metadata.labels) && l in object.metadata.labels && object.metadata.labels[l] == oldObject.metadata.labels[l]))"
-        );
+        let _ = write!(expression, " || oldObject != null && {}", loses_label());
         expression
     }
 

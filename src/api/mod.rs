@@ -13,6 +13,7 @@ mod quantity;
 mod readable;
 mod rejection;
 mod secret;
+mod slots;
 mod status;
 mod tool;
 
@@ -27,6 +28,7 @@ pub use quantity::{Amount, Resources};
 pub(crate) use readable::{Readable, UnreadableObject, unreadable_field};
 pub use rejection::{RejectedObject, Rejection, RejectionCause, RejectionDecision, RejectionSpec};
 pub use secret::{KeyRef, LocalRef};
+pub(crate) use slots::{PodSlot, PodSlotKind, image_holders, pod_images, pod_slots};
 pub use status::{ConditionType, Phase, Status};
 pub use tool::{Tool, ToolConfig, ToolSpec, ToolType};
 

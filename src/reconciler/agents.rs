@@ -1,11 +1,10 @@
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
-    pod::agent_pod,
     reconcile::{Leader, Owner},
     subject::Subject,
 };
-use crate::api::Agent;
+use crate::{api::Agent, workload::agent_pod};
 
 impl Owner for Agent {
     fn subject(&self, leader: &Leader) -> Subject<'_> {

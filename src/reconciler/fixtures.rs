@@ -7,22 +7,8 @@
 use serde_json::{Value, json};
 
 use super::observed::ObservedPod;
-use crate::{
-    admission::Policy,
-    api::{Agent, Tool},
-};
 
-pub(super) fn agent(spec: Value) -> Agent {
-    object("Agent", "bot", spec)
-}
-
-pub(super) fn tool(spec: Value) -> Tool {
-    object("Tool", "browser", spec)
-}
-
-pub(super) fn policy(variables: &[(&'static str, &'static str)]) -> Policy {
-    Policy::parse(variables.iter().copied()).unwrap()
-}
+pub(super) use crate::workload::fixtures::{agent, policy, tool};
 
 /// A pod as it is observed, owned by the object of [`agent`] or [`tool`].
 pub(super) fn observed(name: &str, annotations: Value, status: Value) -> ObservedPod {
@@ -46,14 +32,4 @@ pub(super) fn owner_reference(uid: &str) -> Value {
         "uid": uid,
         "controller": true,
     })
-}
-
-fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: Value) -> K {
-    serde_json::from_value(json!({
-        "apiVersion": "agentkube.io/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": "adaptive", "uid": "uid-1", "generation": 3},
-        "spec": spec,
-    }))
-    .unwrap()
 }

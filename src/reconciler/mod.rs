@@ -20,8 +20,6 @@ mod burst;
 mod events;
 mod observed;
 mod packed;
-pub(crate) mod plan;
-mod pod;
 mod queue;
 mod reconcile;
 mod status;
@@ -35,8 +33,6 @@ mod watch;
 #[cfg(test)]
 mod fixtures;
 
-pub use pod::{agent_pod, tool_pod};
-
 use std::sync::Arc;
 
 use kube::{Client, runtime::events::Reporter};
@@ -46,10 +42,6 @@ use crate::{
     api::{Agent, MANAGER, Tool},
     watch::UnreadableObjects,
 };
-
-/// The label, and its value, by which the leader finds its own pods.
-const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
-const MANAGED_BY: &str = "agentkube";
 
 /// Turns Agents into pods and reports on them, until it is dropped. To be run by the leader only:
 /// everything happens inside this one future, so that nothing goes on when leadership is lost.

@@ -5,7 +5,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
 use super::{
-    plan::{Refusal, changes},
     subject::{Rest, Subject},
     told::Told,
     verdict::{Seen, Verdict},
@@ -13,6 +12,7 @@ use super::{
 use crate::{
     admission::hide_credentials,
     api::{ConditionType, ImageDecision, LONGEST_CONDITION_MESSAGE, Status},
+    workload::{Refusal, changes},
 };
 
 /// The status as it should be. `now` is for the conditions that change.

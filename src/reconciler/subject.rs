@@ -2,16 +2,14 @@
 
 use kube::{Resource, ResourceExt};
 
-use super::{
-    packed::Packed,
-    plan::{Refusal, agent_images, tool_images},
-    pod::{AGENT_CONTAINER, TOOL_CONTAINER, agent_pod_name, tool_pod_name},
-    reconcile::Owner,
-    told::Told,
-};
+use super::{packed::Packed, reconcile::Owner, told::Told};
 use crate::{
     admission::{Policy, Reason, hide_credentials, names},
     api::{Agent, EXCLUDED_NAMESPACES, ImageDecision, KeyRef, Tool, ToolType},
+    workload::{
+        AGENT_CONTAINER, Refusal, TOOL_CONTAINER, agent_images, agent_pod_name, tool_images,
+        tool_pod_name,
+    },
 };
 
 /// An Agent or a Tool, and what the rules say of it now.

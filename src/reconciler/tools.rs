@@ -1,11 +1,10 @@
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
-    pod::tool_pod,
     reconcile::{Leader, Owner},
     subject::Subject,
 };
-use crate::api::Tool;
+use crate::{api::Tool, workload::tool_pod};
 
 impl Owner for Tool {
     fn subject(&self, leader: &Leader) -> Subject<'_> {

@@ -2,12 +2,12 @@
 
 use super::{
     observed::{ObservedPod, Waiting},
-    plan::{Refusal, rule},
     subject::{Rest, Subject},
 };
 use crate::{
     api::{ImageDecision, Phase},
     images::Source,
+    workload::{Refusal, rule},
 };
 
 /// What was found under the name of the pod.

@@ -16,7 +16,6 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    MANAGED_BY, MANAGED_BY_LABEL,
     observed::ObservedPod,
     packed::Packed,
     queue::{Queue, name_of, queue},
@@ -25,6 +24,7 @@ use super::{
 use crate::{
     api::{Agent, Tool},
     watch::{Unreadable, everything},
+    workload::{MANAGED_BY, MANAGED_BY_LABEL},
 };
 
 /// Everything that the leader knows of the cluster.

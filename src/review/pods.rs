@@ -11,12 +11,12 @@ use crate::{
         Authority, Creation, Denial, Outcome, Owners, Patch, Placeholder, Policy, Review, Wants,
         Webhook, decide,
     },
-    api::{AGENT_LABEL, EXCLUDED_NAMESPACES, GROUP, ImageDecision, TOOL_LABEL},
+    api::{
+        AGENT_LABEL, EXCLUDED_NAMESPACES, GROUP, ImageDecision, TOOL_LABEL, image_holders,
+        pod_slots,
+    },
     images::{ImageReference, Resolution, Source, candidates},
 };
-
-/// The lists of a pod that hold containers.
-const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
 /// What becomes of a pod.
 #[derive(Debug, Default)]
@@ -216,23 +216,8 @@ fn is_matched(pod: &Value) -> bool {
                 .split_once('/')
                 .is_some_and(|(group, _)| group == GROUP)
         });
-    let images = LISTS
-        .into_iter()
-        .flat_map(|list| items(pod, list))
-        .filter_map(|container| container.get("image"))
-        .chain(items(pod, "volumes").filter_map(|volume| volume.get("image")?.get("reference")));
-    let has_placeholder = images
-        .filter_map(Value::as_str)
-        .any(|image| Placeholder::parse(image).is_some());
+    let has_placeholder = pod_slots(pod).any(|slot| Placeholder::parse(slot.image).is_some());
     has_label || has_owner || has_placeholder
-}
-
-fn items<'a>(pod: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
-    pod.get("spec")
-        .and_then(|spec| spec.get(list))
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
 }
 
 /// Sets the pull policy where there is none, as the API server does before it asks a webhook.
@@ -240,23 +225,9 @@ fn set_pull_policies(pod: &mut Value) {
     let Some(spec) = pod.get_mut("spec") else {
         return;
     };
-    for list in LISTS {
-        for container in items_of(spec, list) {
-            set_pull_policy(container, "image", "imagePullPolicy");
-        }
+    for (kind, holder) in image_holders(spec) {
+        set_pull_policy(holder, kind.image(), kind.pull_policy());
     }
-    for volume in items_of(spec, "volumes") {
-        if let Some(image) = volume.get_mut("image") {
-            set_pull_policy(image, "reference", "pullPolicy");
-        }
-    }
-}
-
-fn items_of<'a>(spec: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
-    spec.get_mut(list)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
 }
 
 fn set_pull_policy(holder: &mut Value, image: &str, policy: &str) {

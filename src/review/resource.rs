@@ -17,7 +17,7 @@ use crate::{
         decide,
     },
     api::{Agent, GROUP, Tool, ToolType, VERSION},
-    reconciler::{agent_pod, tool_pod},
+    workload::{agent_pod, tool_pod},
 };
 
 /// Stands for the UID that an API server will make up.

@@ -24,7 +24,6 @@ mod openreports;
 mod owners;
 mod pods;
 mod references;
-mod slots;
 
 pub use finding::{Category, Finding, Severity};
 pub use object::Kind;

@@ -5,16 +5,15 @@ use super::{
     judge::judge,
     object::Object,
     owners::{Entry, Known, KnownAgent, KnownTool},
-    slots::{Slot, slots},
 };
 use crate::{
     admission::{Placeholder, Policy, Reason, Wants, looks_like_credential},
     api::{
-        AGENT_LABEL, EXCLUDED_NAMESPACES, GROUP, IMAGES_ANNOTATION, ImageDecision, TOOL_LABEL,
-        ToolType,
+        AGENT_LABEL, EXCLUDED_NAMESPACES, GROUP, IMAGES_ANNOTATION, ImageDecision, PodSlot,
+        TOOL_LABEL, ToolType, pod_slots,
     },
     images::{Component, ImageReference, MATRIX, Resolution, Source, resolve, rewrite_default},
-    reconciler::plan,
+    workload::{self, Refusal},
 };
 
 /// Finds what is not as it should be with a pod that is looked at.
@@ -51,7 +50,7 @@ pub(super) fn findings(pod: &Object<'_>, known: &Known, policy: &Policy) -> Vec<
 /// A pod, and what is known around it.
 struct Pod<'a> {
     object: Object<'a>,
-    slots: Vec<Slot<'a>>,
+    slots: Vec<PodSlot<'a>>,
     /// What admission decided, where it left a record that can be read.
     record: Option<Vec<ImageDecision>>,
     agent: Option<&'a Entry<KnownAgent>>,
@@ -61,7 +60,7 @@ struct Pod<'a> {
 impl<'a> Pod<'a> {
     fn new(object: Object<'a>, known: &'a Known) -> Self {
         Self {
-            slots: slots(object.value),
+            slots: pod_slots(object.value).collect(),
             record: object
                 .annotation(IMAGES_ANNOTATION)
                 .and_then(|text| serde_json::from_str(text).ok()),
@@ -77,7 +76,7 @@ impl<'a> Pod<'a> {
             .any(|label| self.object.label(label).is_some())
     }
 
-    fn placeholder(&self, slot: &Slot<'_>) -> Option<Finding> {
+    fn placeholder(&self, slot: &PodSlot<'_>) -> Option<Finding> {
         let placeholder = Placeholder::parse(slot.image)?;
         let hint = if self.object.is_mirror_pod() {
             "it is a static pod, which admission cannot change: write an image into its manifest on the node"
@@ -127,7 +126,7 @@ impl<'a> Pod<'a> {
             &self.object,
             Category::Placeholder,
             Severity::Medium,
-            &slot.field,
+            slot.field(),
             format!(
                 "{} was never replaced, so nothing can be pulled (hint: {hint})",
                 shown(slot.image)
@@ -178,7 +177,7 @@ impl<'a> Pod<'a> {
         if slots.any(|slot| full(slot.image) == wanted) {
             return None;
         }
-        let finding = |field: &str, message| {
+        let finding = |field, message| {
             Finding::new(
                 &self.object,
                 Category::Differs,
@@ -194,14 +193,14 @@ impl<'a> Pod<'a> {
                 shown(&decision.container),
                 shown(&decision.image)
             );
-            return Some(finding("spec.containers", message));
+            return Some(finding("spec.containers".to_owned(), message));
         };
         // The placeholder is found anyway.
         if Placeholder::parse(slot.image).is_some() {
             return None;
         }
         Some(finding(
-            &slot.field,
+            slot.field(),
             format!(
                 "{} is set, but {} was recorded: another webhook or a change in place has replaced it since \
                  (hint: see who wrote it: `kubectl get pod -n {} {} -o yaml --show-managed-fields`)",
@@ -216,14 +215,14 @@ impl<'a> Pod<'a> {
     /// Where the rules answer otherwise now.
     fn outdated(&self, record: &[ImageDecision], policy: &Policy) -> Option<Finding> {
         let changes = match self.plan(policy) {
-            Some(plan) => plan::changes(&plan.ok()?, record),
+            Some(plan) => workload::changes(&plan.ok()?, record),
             None => record
                 .iter()
                 .filter_map(|decision| {
                     let wanted = self.today(decision, policy)?;
                     let is_current =
                         decision.component == wanted.component && decision.image == wanted.image;
-                    (!is_current).then(|| plan::change(decision, &wanted))
+                    (!is_current).then(|| workload::change(decision, &wanted))
                 })
                 .collect(),
         };
@@ -240,11 +239,11 @@ impl<'a> Pod<'a> {
     }
 
     /// The plan of the Agent or the Tool whose own pod it is; `None` where it is somebody else's.
-    fn plan(&self, policy: &Policy) -> Option<Result<Vec<ImageDecision>, plan::Refusal>> {
+    fn plan(&self, policy: &Policy) -> Option<Result<Vec<ImageDecision>, Refusal>> {
         if let Some(agent) = self.own_agent() {
             let facts = &agent.facts;
             let image = facts.image.as_deref();
-            return Some(plan::agent_images(
+            return Some(workload::agent_images(
                 facts.runtime,
                 image,
                 agent.records,
@@ -255,7 +254,7 @@ impl<'a> Pod<'a> {
         if tool.facts.type_ != ToolType::Custom {
             return Some(Ok(Vec::new()));
         }
-        Some(plan::tool_images(tool.facts.image.as_deref(), policy))
+        Some(workload::tool_images(tool.facts.image.as_deref(), policy))
     }
 
     /// What the rules answer now in place of a decision, on a pod that is nobody's own: the image of the

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     admission::{Owners, Placeholder, Policy, Reason, Webhook, denial::Cause, review::Change},
-    api::{AGENT_LABEL, TOOL_LABEL},
+    api::{AGENT_LABEL, PodSlotKind, TOOL_LABEL},
     images::{ImageReference, Resolution, Source},
 };
 
@@ -30,8 +30,8 @@ pub(in crate::admission) fn is_settled(pod: &Change<PodView<'_>>, scope: Scope) 
 }
 
 /// What of a slot is judged.
-fn judged(slot: Slot<'_>) -> (&'static str, &str, Option<&str>) {
-    (slot.list, slot.name, slot.image)
+fn judged(slot: Slot<'_>) -> (PodSlotKind, &str, Option<&str>) {
+    (slot.kind, slot.name, slot.image)
 }
 
 /// Finds what is wrong with a pod. After mutation no placeholder may be left; before it, each
@@ -170,7 +170,11 @@ fn plaintext_token(
     Some(
         Cause::forbidden(
             Reason::PlaintextToken,
-            format!("spec.{}[{}].env[{index}].value", slot.list, slot.index),
+            format!(
+                "spec.{}[{}].env[{index}].value",
+                slot.kind.list(),
+                slot.index
+            ),
             &format!("{token} is set to a literal, which everybody who may read the pod can read"),
         )
         .hint("remove it, and name the Secret in spec.agentToken.secretRef of the Agent"),

@@ -70,7 +70,7 @@ fn fill(
         patch.add(slot.pull_policy_path(), json!(wanted.as_str()));
     }
     if answer.is_agent
-        && !slot.is_volume()
+        && slot.kind.is_container()
         && let Some(variable) = agent.and_then(|agent| token_variable(slot, agent))
     {
         match slot.env {

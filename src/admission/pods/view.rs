@@ -7,7 +7,7 @@ use crate::{
         patch::Patch,
         review::Text,
     },
-    api::MIRROR_POD_ANNOTATION,
+    api::{MIRROR_POD_ANNOTATION, PodSlotKind},
 };
 
 /// Which part of a pod a request may change.
@@ -24,6 +24,15 @@ pub(in crate::admission) enum Scope {
 impl Scope {
     pub(in crate::admission) fn of_update(update: bool) -> Self {
         if update { Self::Update } else { Self::Create }
+    }
+
+    /// Whether a request of this scope may change images of this kind.
+    fn covers(self, kind: PodSlotKind) -> bool {
+        match self {
+            Self::Create => true,
+            Self::Ephemeral => kind.is_ephemeral(),
+            Self::Update => !kind.is_ephemeral(),
+        }
     }
 }
 
@@ -120,8 +129,7 @@ pub(super) struct SecretName<'a> {
 /// One place of a pod that holds an image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot<'p> {
-    /// The list that it stands in, as a member of `spec`.
-    pub(super) list: &'static str,
+    pub(super) kind: PodSlotKind,
     /// Its index in the list.
     pub(super) index: usize,
     /// Name of the container or volume.
@@ -135,44 +143,33 @@ pub(super) struct Slot<'p> {
 }
 
 impl Slot<'_> {
-    /// Whether it is an image volume and not a container.
-    pub(super) fn is_volume(&self) -> bool {
-        self.list == "volumes"
-    }
-
     /// JSON pointer of the image.
     pub(super) fn image_path(&self) -> PointerBuf {
-        if self.is_volume() {
-            self.path(&["image", "reference"])
-        } else {
-            self.path(&["image"])
-        }
+        self.path_within(self.kind.image())
     }
 
     /// JSON pointer of the pull policy.
     pub(super) fn pull_policy_path(&self) -> PointerBuf {
-        if self.is_volume() {
-            self.path(&["image", "pullPolicy"])
-        } else {
-            self.path(&["imagePullPolicy"])
+        self.path_within(self.kind.pull_policy())
+    }
+
+    fn path_within(&self, member: &str) -> PointerBuf {
+        match self.kind.within() {
+            Some(within) => self.path(&[within, member]),
+            None => self.path(&[member]),
         }
     }
 
     /// JSON pointer of a member.
     pub(super) fn path(&self, members: &[&str]) -> PointerBuf {
         let index = self.index.to_string();
-        let slot = ["spec", self.list, index.as_str()];
+        let slot = ["spec", self.kind.list(), index.as_str()];
         Patch::path(&[slot.as_slice(), members].concat())
     }
 
     /// Path of the image, as messages show it.
     pub(super) fn field(&self) -> String {
-        let member = if self.is_volume() {
-            "image.reference"
-        } else {
-            "image"
-        };
-        format!("spec.{}[{}].{member}", self.list, self.index)
+        self.kind.field(self.index)
     }
 }
 
@@ -207,44 +204,31 @@ impl PodView<'_> {
 
     /// The places that a request of this scope may change.
     pub(super) fn slots(&self, scope: Scope) -> impl Iterator<Item = Slot<'_>> {
-        let spec = &self.spec;
-        let (main, ephemeral) = match scope {
-            Scope::Create => (true, true),
-            Scope::Ephemeral => (false, true),
-            Scope::Update => (true, false),
-        };
-        let containers = spec.containers.iter().flatten();
-        let init_containers = spec.init_containers.iter().flatten();
-        let ephemeral_containers = spec
-            .ephemeral_containers
+        PodSlotKind::ALL
             .iter()
-            .flatten();
-        let main_slots = main.then(|| {
-            containers
-                .enumerate()
-                .map(|found| container("containers", found))
-                .chain(
-                    init_containers
-                        .enumerate()
-                        .map(|found| container("initContainers", found)),
-                )
-                .chain(
-                    spec.volumes
-                        .iter()
-                        .flatten()
-                        .enumerate()
-                        .filter_map(volume),
-                )
-        });
-        let ephemeral_slots = ephemeral.then(|| {
-            ephemeral_containers
-                .enumerate()
-                .map(|found| container("ephemeralContainers", found))
-        });
-        main_slots
+            .filter(move |kind| scope.covers(**kind))
+            .flat_map(|kind| self.slots_of(*kind))
+    }
+
+    fn slots_of(&self, kind: PodSlotKind) -> impl Iterator<Item = Slot<'_>> {
+        let spec = &self.spec;
+        let (containers, volumes) = match kind {
+            PodSlotKind::Container => (spec.containers.as_ref(), None),
+            PodSlotKind::EphemeralContainer => (spec.ephemeral_containers.as_ref(), None),
+            PodSlotKind::InitContainer => (spec.init_containers.as_ref(), None),
+            PodSlotKind::Volume => (None, spec.volumes.as_ref()),
+        };
+        let containers = containers
             .into_iter()
             .flatten()
-            .chain(ephemeral_slots.into_iter().flatten())
+            .enumerate()
+            .map(move |found| container(kind, found));
+        let volumes = volumes
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .filter_map(move |found| volume(kind, found));
+        containers.chain(volumes)
     }
 }
 
@@ -252,9 +236,9 @@ fn is_read() -> bool {
     true
 }
 
-fn container<'p>(list: &'static str, (index, container): (usize, &'p Container<'_>)) -> Slot<'p> {
+fn container<'p>(kind: PodSlotKind, (index, container): (usize, &'p Container<'_>)) -> Slot<'p> {
     Slot {
-        list,
+        kind,
         index,
         name: container.name.as_str(),
         image: container
@@ -269,10 +253,10 @@ fn container<'p>(list: &'static str, (index, container): (usize, &'p Container<'
     }
 }
 
-fn volume<'p>((index, volume): (usize, &'p Volume<'_>)) -> Option<Slot<'p>> {
+fn volume<'p>(kind: PodSlotKind, (index, volume): (usize, &'p Volume<'_>)) -> Option<Slot<'p>> {
     let image = volume.image.as_ref()?;
     Some(Slot {
-        list: "volumes",
+        kind,
         index,
         name: volume.name.as_str(),
         image: image

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     admission::Policy,
-    api::{Agent, Tool},
+    api::{Agent, Tool, pod_images},
     cli::{client::client, cluster, settings},
     images::{Component, ImageReference, Resolution, Source, resolve},
 };
@@ -85,7 +85,7 @@ impl Cluster {
         let pods: Vec<_> = self
             .pods
             .iter()
-            .filter(|pod| has_not_ended(pod) && images(pod).any(|image| full(image) == wanted))
+            .filter(|pod| has_not_ended(pod) && pod_images(pod).any(|image| full(image) == wanted))
             .collect();
         let nodes: BTreeSet<_> = pods
             .iter()
@@ -127,37 +127,6 @@ fn has_not_ended(pod: &Pod) -> bool {
         .as_ref()
         .and_then(|status| status.phase.as_deref());
     !matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-/// Every image of a pod, wherever it is named.
-fn images(pod: &Pod) -> impl Iterator<Item = &str> {
-    pod.spec.iter().flat_map(|spec| {
-        let containers = spec
-            .containers
-            .iter()
-            .chain(spec.init_containers.iter().flatten())
-            .map(|container| container.image.as_deref());
-        let ephemeral = spec
-            .ephemeral_containers
-            .iter()
-            .flatten()
-            .map(|container| container.image.as_deref());
-        let volumes = spec
-            .volumes
-            .iter()
-            .flatten()
-            .map(|volume| {
-                volume
-                    .image
-                    .as_ref()?
-                    .reference
-                    .as_deref()
-            });
-        containers
-            .chain(ephemeral)
-            .chain(volumes)
-            .flatten()
-    })
 }
 
 #[cfg(test)]

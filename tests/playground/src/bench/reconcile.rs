@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use agentkube::{
     api::{Agent, MANAGER, MANAGER_NAMESPACE},
     leader::Candidate,
-    reconciler::agent_pod,
+    workload::agent_pod,
 };
 use agentkube_playground::until;
 use bytes::Bytes;

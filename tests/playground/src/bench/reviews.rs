@@ -1,6 +1,6 @@
 //! What is sent: the pod of an Agent, and reviews of it.
 
-use agentkube::{api::Agent, reconciler::agent_pod};
+use agentkube::{api::Agent, workload::agent_pod};
 use anyhow::Context;
 use serde_json::{Value, json};
 

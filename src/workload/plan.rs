@@ -86,7 +86,7 @@ pub(crate) fn change(known: &ImageDecision, wanted: &ImageDecision) -> String {
 }
 
 /// Says which rule chose an image, as the end of a sentence about it.
-pub(super) fn rule(decision: &ImageDecision) -> String {
+pub(crate) fn rule(decision: &ImageDecision) -> String {
     match (decision.source, decision.variable.as_deref()) {
         (Source::Resource, _) => "was chosen by spec.image".to_owned(),
         (Source::Default, _) => "is the default".to_owned(),

@@ -13,7 +13,6 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
-use super::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::{
     admission::Placeholder,
     api::{
@@ -22,14 +21,19 @@ use crate::{
     },
 };
 
+/// The label by which the leader finds its own pods.
+pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY_LABEL`].
+pub(crate) const MANAGED_BY: &str = "agentkube";
+
 /// The container that runs the coding agent.
-pub(super) const AGENT_CONTAINER: &str = "agent";
+pub(crate) const AGENT_CONTAINER: &str = "agent";
 /// The sidecar that drives the coding agent.
-pub(super) const AGENTLET_CONTAINER: &str = "agentlet";
+pub(crate) const AGENTLET_CONTAINER: &str = "agentlet";
 /// The sidecar that records the session.
-pub(super) const RECORDER_CONTAINER: &str = "session-recorder";
+pub(crate) const RECORDER_CONTAINER: &str = "session-recorder";
 /// The container of a custom Tool.
-pub(super) const TOOL_CONTAINER: &str = "tool";
+pub(crate) const TOOL_CONTAINER: &str = "tool";
 
 /// Where agent and agentlet work on the same files.
 const WORKSPACE: Share = Share {
@@ -148,12 +152,12 @@ fn of_own_pod(mut probe: Probe) -> Probe {
 }
 
 /// The name of an Agent's pod: its own.
-pub(super) fn agent_pod_name(agent: &Agent) -> String {
+pub(crate) fn agent_pod_name(agent: &Agent) -> String {
     agent.name_any()
 }
 
 /// The name of a Tool's pod. An Agent may be called as the Tool is, hence the prefix.
-pub(super) fn tool_pod_name(tool: &Tool) -> String {
+pub(crate) fn tool_pod_name(tool: &Tool) -> String {
     format!("tool-{}", tool.name_any())
 }
 
@@ -351,7 +355,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::reconciler::fixtures::{agent, tool};
+    use crate::workload::fixtures::{agent, tool};
 
     fn env(container: &Container) -> BTreeMap<&str, &str> {
         container
