@@ -196,7 +196,8 @@ fn unreadable_pod(unreadable: &Denial) -> Decided {
     Decided::undecodable("Pod", "v1", &why, Vec::new())
 }
 
-/// The matchConditions of the registrations: ordinary pods never come to the webhooks.
+/// [`Condition::HasPlaceholderOrOwner`](crate::admission::Condition), for a pod that is created: ordinary
+/// pods never come to the webhooks. A property holds it to the expression of the registration.
 fn is_matched(pod: &Value) -> bool {
     let has_label = [AGENT_LABEL, TOOL_LABEL]
         .iter()
@@ -245,5 +246,63 @@ fn set_pull_policy(holder: &mut Value, image: &str, policy: &str) {
     {
         let word = if always { "Always" } else { "IfNotPresent" };
         holder.insert(policy.to_owned(), json!(word));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cel::{Context, Program, Value as CelValue};
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+    use crate::admission::Condition;
+
+    /// A pod with an image in each kind of slot, labels, and an owner.
+    fn pods() -> impl Strategy<Value = Value> {
+        let images = select(vec![
+            "agentkube.invalid/agent",
+            "agentkube.invalid/",
+            "agentkube.invalid.example.com/codex",
+            "docker.io/library/nginx",
+        ]);
+        let labels = select(vec![
+            json!({}),
+            json!({"app": "x"}),
+            json!({AGENT_LABEL: "a"}),
+            json!({TOOL_LABEL: ""}),
+        ]);
+        let owners = select(vec![
+            json!([]),
+            json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r"}]),
+            json!([{"apiVersion": "agentkube.io/v1alpha1", "kind": "Agent", "name": "a"}]),
+            json!([{"apiVersion": "agentkube.io.example.com/v1", "kind": "Agent", "name": "a"}]),
+        ]);
+        (vec(images, 4), labels, owners).prop_map(|(images, labels, owners)| {
+            json!({
+                "metadata": {"name": "p", "labels": labels, "ownerReferences": owners},
+                "spec": {
+                    "containers": [{"name": "c", "image": images[0]}, {"name": "none"}],
+                    "initContainers": [{"name": "i", "image": images[1]}],
+                    "ephemeralContainers": [{"name": "e", "image": images[2]}],
+                    "volumes": [{"name": "v", "image": {"reference": images[3]}}, {"name": "w"}],
+                },
+            })
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn a_pod_comes_to_the_webhooks_where_the_registration_says_so(pod in pods()) {
+            let expression = Condition::HasPlaceholderOrOwner.expression();
+            let program = Program::compile(&expression).expect("the condition is CEL");
+            let mut context = Context::default();
+            for (name, value) in [("object", &pod), ("oldObject", &Value::Null)] {
+                context.add_variable(name, value).expect("a pod is a value");
+            }
+            let matches = program.execute(&context);
+            prop_assert_eq!(matches.ok(), Some(CelValue::Bool(is_matched(&pod))));
+        }
     }
 }
