@@ -23,4 +23,5 @@ pub mod workload;
 
 #[cfg(test)]
 mod fake_api;
+mod log_once;
 mod watch;

@@ -17,7 +17,6 @@ use agentkube::{
         Limits, body,
         connection::{HEAD_LIMIT_BYTES, MOST_HEADERS, UNREAD_LIMIT_BYTES},
         questions::CONCURRENT_QUESTIONS,
-        room,
         webhook::{CONCURRENT_REVIEWS, LARGE_REVIEWS},
     },
 };
@@ -107,8 +106,8 @@ fn every_value_is_the_one_in_the_source() {
                 time(body::TIME_LIMIT)
             ),
         ),
-        ("a body's own memory", size(room::OWN_BYTES)),
-        ("memory that larger bodies share", size(room::SHARED_BYTES)),
+        ("a body's own memory", size(body::OWN_BYTES)),
+        ("memory that larger bodies share", size(body::SHARED_BYTES)),
         ("reviews being answered", CONCURRENT_REVIEWS.to_string()),
         (
             "reviews of more than 64 KiB being answered",

@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::review::Text;
+use super::text::Text;
 use crate::{
     api::{
         AGENT_GENERATION_ANNOTATION, AGENT_LABEL, IMAGES_ANNOTATION, MIRROR_POD_ANNOTATION,

@@ -4,7 +4,7 @@ use super::{
     fields::Findings,
     names,
     pods::{self, OwnerKind, Place, PodOwner},
-    review::Target,
+    target::Target,
     tools,
 };
 use crate::api::{AGENT_LABEL, ImageDecision, TOOL_LABEL};

@@ -9,6 +9,8 @@
 mod agents;
 mod answer;
 mod bounded;
+mod change;
+mod creation;
 pub(crate) mod credential;
 mod decide;
 mod denial;
@@ -23,14 +25,18 @@ mod reason;
 mod references;
 mod registrations;
 mod registries;
+mod request;
 mod review;
 mod spec;
 mod suspects;
+mod target;
+mod text;
 mod tools;
 mod webhook;
 
 pub use answer::{answer, unavailable};
 pub use bounded::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES};
+pub use creation::Creation;
 pub use credential::{hide_credentials, looks_like_credential};
 pub use decide::{
     Conflict, Decision, DecisionKind, Outcome, Wanted, Wants, decide, refuse_unreadable_owner,
@@ -47,5 +53,5 @@ pub use references::{
 };
 pub use registrations::{Condition, REGISTRATION, registrations};
 pub use registries::AllowedRegistries;
-pub use review::{Author, Creation, Review, Unreadable, UnreadableRequest};
+pub use review::{Author, Review, Unreadable, UnreadableRequest};
 pub use webhook::{AdmissionPhase, Webhook};

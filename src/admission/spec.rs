@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::{
     bounded::{short, short_list},
     references::{self, Keep},
-    review::Text,
+    text::Text,
 };
 
 /// Makes the enum of the fields that rules read, and what is kept of each.

@@ -3,10 +3,10 @@ use serde_json::Value;
 
 use super::{
     Policy, Reason,
+    change::Change,
     denial::Cause,
     fields::{Findings, judge_image, judge_key_ref, judge_size, quote, text},
     references::{self, Reference, Subject},
-    review::Change,
     spec::{Judged, PROBE_ACTIONS, Spec},
 };
 use crate::{api::ToolType, images::nearest};

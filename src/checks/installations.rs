@@ -6,7 +6,10 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 
-use super::{Finding, Subject, stranger};
+use super::{
+    Finding, foreign_leader,
+    subject::{Subject, managers},
+};
 use crate::{api::MANAGER, telemetry::CheckKind};
 
 const GROUP: &str = "agentkube.io";
@@ -65,13 +68,8 @@ async fn others(client: &Client, subject: &Subject) -> Result<Vec<String>, kube:
             ));
         }
     }
-    others.extend(stranger::that_leads(client, subject).await?);
+    others.extend(foreign_leader::find(client, subject).await?);
     Ok(others)
-}
-
-/// Finds what the manifests give the name of a manager.
-pub(super) fn managers() -> ListParams {
-    ListParams::default().labels(&format!("app.kubernetes.io/name={MANAGER}"))
 }
 
 /// A registration that answers for our resources and is not ours, in words.

@@ -12,15 +12,14 @@
 mod api_server;
 mod crds;
 mod finding;
+mod foreign_leader;
 mod installations;
 mod permissions;
 mod policies;
 mod registrations;
 mod secret;
-mod stranger;
+mod subject;
 mod watch;
-
-use std::path::PathBuf;
 
 use kube::Client;
 
@@ -28,31 +27,9 @@ use self::registrations::Registrations;
 pub use self::{
     finding::{Finding, Level},
     policies::asked_since,
+    subject::Subject,
     watch::watch,
 };
-use crate::api::MANAGER;
-
-/// The installation that is looked at
-#[derive(Clone, Debug)]
-pub struct Subject {
-    /// The manager's namespace
-    pub namespace: String,
-    /// The names that the certificate has to carry
-    pub names: Vec<String>,
-    /// Where somebody else puts the certificate; `None` if the manager makes its own
-    pub tls_dir: Option<PathBuf>,
-    /// Whether authors' rights are asked for
-    pub authorizes_references: bool,
-    /// Whether readers of the metrics are asked for their rights
-    pub authorizes_metrics: bool,
-}
-
-impl Subject {
-    /// The user that a manager of this installation is
-    fn account(&self) -> String {
-        format!("system:serviceaccount:{}:{MANAGER}", self.namespace)
-    }
-}
 
 /// Looks for everything
 ///

@@ -3,7 +3,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use kube::{Api, Client, api::ListParams};
 
-use super::{Finding, Subject};
+use super::{finding::Finding, subject::Subject};
 use crate::{
     admission::{AdmissionPhase, REGISTRATION, Webhook},
     api::MANAGER,

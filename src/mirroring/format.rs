@@ -1,23 +1,42 @@
-use thiserror::Error;
-
-use super::{Plan, scripts};
+use super::{FormatError, Plan, scripts};
 
 /// The tool that a plan is written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A shell script of `crane copy`
+    /// A shell script of `crane copy`.
     Crane,
-    /// The `hosts.toml` with which containerd itself looks on the mirror
+    /// The `hosts.toml` with which containerd itself looks on the mirror.
     Hosts,
-    /// An `ImageSetConfiguration` of `oc mirror --v2`
+    /// An `ImageSetConfiguration` of `oc mirror --v2`.
     OcMirror,
-    /// A configuration of `regsync once`
+    /// A configuration of `regsync once`.
     Regsync,
-    /// The YAML of `skopeo sync --src yaml`
+    /// The YAML of `skopeo sync --src yaml`.
     Skopeo,
 }
 
 impl Format {
+    /// Every tool.
+    pub const ALL: [Self; 5] = [
+        Self::Crane,
+        Self::Hosts,
+        Self::OcMirror,
+        Self::Regsync,
+        Self::Skopeo,
+    ];
+
+    /// What is written for the tool, in a few words.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Crane => "A shell script of `crane copy`",
+            Self::Hosts => "The `hosts.toml` with which containerd itself looks on the mirror",
+            Self::OcMirror => "An `ImageSetConfiguration` of `oc mirror --v2`",
+            Self::Regsync => "A configuration of `regsync once`",
+            Self::Skopeo => "The YAML of `skopeo sync --src yaml`",
+        }
+    }
+
     /// The tool's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -48,44 +67,4 @@ impl Format {
             Self::Skopeo => scripts::skopeo(plan, plain_http),
         }
     }
-}
-
-/// What a tool cannot express. The fault is in the choice of the tool.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum FormatError {
-    /// A run has one destination; two that the plan would need.
-    #[error(
-        "a run of `skopeo sync` keeps only the last component of a path and has one destination, and this plan \
-         needs `{0}` and `{1}` (hint: `--format regsync` or `--format crane` can do it)"
-    )]
-    Destinations(String, String),
-    /// The tool leaves out references with both tag and digest, and calls that success.
-    #[error(
-        "`skopeo sync` skips a reference with a tag and a digest: `{0}` (hint: name only one of them, or use \
-         `--format regsync` or `--format crane`)"
-    )]
-    DigestWithTag(String),
-    /// There is one file a registry, and the plan needs several.
-    #[error(
-        "a `hosts.toml` is for one registry, and this plan has images of `{0}` and `{1}` (hint: \
-         `--format regsync` or `--format crane` can do it)"
-    )]
-    Hosts(String, String),
-    /// Every image has an override.
-    #[error("no image would come from the mirror, because every one has an override")]
-    Nothing,
-    /// The tool keeps the path of the source, and the image has to lie elsewhere.
-    #[error(
-        "`{tool}` keeps the whole path of an image, and `{from}` has to become `{to}` (hint: \
-         `--format regsync` or `--format crane` can do it)"
-    )]
-    Path {
-        /// The tool's name.
-        tool: &'static str,
-        /// Where the image is.
-        from: String,
-        /// Where it has to be.
-        to: String,
-    },
 }

@@ -10,9 +10,11 @@
 //!
 //! Pure: no clock, no environment, no network.
 
+mod error;
 mod format;
 mod plan;
 mod scripts;
 
-pub use format::{Format, FormatError};
+pub use error::FormatError;
+pub use format::Format;
 pub use plan::{Origin, Plan, PlanError, Transfer};

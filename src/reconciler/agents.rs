@@ -1,14 +1,11 @@
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{
-    reconcile::{Leader, Owner},
-    subject::Subject,
-};
-use crate::{api::Agent, workload::agent_pod};
+use super::{owner::Owner, subject::Subject};
+use crate::{admission::Policy, api::Agent, workload::agent_pod};
 
 impl Owner for Agent {
-    fn subject(&self, leader: &Leader) -> Subject<'_> {
-        Subject::of_agent(self, &leader.policy)
+    fn subject(&self, policy: &Policy, _is_listed: impl FnOnce() -> bool) -> Subject<'_> {
+        Subject::of_agent(self, policy)
     }
 
     fn pod(&self) -> Pod {

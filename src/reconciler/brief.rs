@@ -1,6 +1,6 @@
 //! What the leader has at hand of an Agent or a Tool without unpacking it.
 
-use super::{packed::Pack, reconcile::Owner, told::Told};
+use super::{owner::Owner, packed::Pack, told::Told};
 use crate::api::UnreadableObject;
 
 /// What others depend on, and what the next status does.

@@ -19,6 +19,7 @@ mod brief;
 mod burst;
 mod events;
 mod observed;
+mod owner;
 mod packed;
 mod queue;
 mod reconcile;

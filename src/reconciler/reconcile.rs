@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
-    core::{NamespaceResourceScope, object::HasStatus},
+    core::NamespaceResourceScope,
     runtime::{
         Config, applier,
         controller::{self, Action},
@@ -16,7 +16,7 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -26,6 +26,7 @@ use super::{
     burst::{Burst, Pressure},
     events::Recorder,
     observed::{ObservedPod, Ownership},
+    owner::Owner,
     packed::Packed,
     status::{is_just_starting, patch, problem, status},
     subject::Subject,
@@ -66,26 +67,6 @@ pub(super) struct Leader {
     pub(super) policy: Arc<Policy>,
     pub(super) recorder: Recorder,
     pub(super) stores: Stores,
-}
-
-/// A kind of object that has a pod.
-pub(super) trait Owner:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + HasStatus<Status = Status>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + Sync
-    + 'static
-{
-    fn subject(&self, leader: &Leader) -> Subject<'_>;
-    fn pod(&self) -> Pod;
-    /// The names of the Tools that it lists.
-    fn tools(&self) -> impl Iterator<Item = &str>;
-    /// Whether it brings those up.
-    fn is_armed(&self) -> bool;
 }
 
 /// An object that has a status, whether it could be read or not.
@@ -291,9 +272,11 @@ impl Context {
         told: Option<&Told>,
         when_outdated: WhenOutdated,
     ) -> Result<Option<Action>, ReconcileError> {
+        let Leader { policy, stores, .. } = &*self.leader;
+        let is_listed = || stores.users.has(object, &stores.agents);
         let subject = Subject {
             told,
-            ..object.subject(&self.leader)
+            ..object.subject(policy, is_listed)
         };
         let found = self
             .find(object, &subject, when_outdated)

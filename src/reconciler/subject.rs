@@ -2,7 +2,7 @@
 
 use kube::{Resource, ResourceExt};
 
-use super::{packed::Packed, reconcile::Owner, told::Told};
+use super::told::Told;
 use crate::{
     admission::{Policy, Reason, hide_credentials, names},
     api::{Agent, EXCLUDED_NAMESPACES, ImageDecision, KeyRef, Tool, ToolType},
@@ -94,8 +94,11 @@ impl<'a> Subject<'a> {
     }
 
     /// An Agent or a Tool that this version cannot read.
-    pub(super) fn of_unreadable<K: Owner>(packed: &'a Packed<K>, field: &str) -> Self {
-        let subject = Self::new(packed);
+    pub(super) fn of_unreadable<K>(object: &K, field: &str) -> Self
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let subject = Self::new(object);
         let (pod, main) = if subject.kind == "Tool" {
             (format!("tool-{}", subject.name), TOOL_CONTAINER)
         } else {

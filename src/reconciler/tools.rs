@@ -1,16 +1,11 @@
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{
-    reconcile::{Leader, Owner},
-    subject::Subject,
-};
-use crate::{api::Tool, workload::tool_pod};
+use super::{owner::Owner, subject::Subject};
+use crate::{admission::Policy, api::Tool, workload::tool_pod};
 
 impl Owner for Tool {
-    fn subject(&self, leader: &Leader) -> Subject<'_> {
-        let stores = &leader.stores;
-        let is_used = stores.users.has(self, &stores.agents);
-        Subject::of_tool(self, is_used, &leader.policy)
+    fn subject(&self, policy: &Policy, is_listed: impl FnOnce() -> bool) -> Subject<'_> {
+        Subject::of_tool(self, is_listed(), policy)
     }
 
     fn pod(&self) -> Pod {

@@ -11,7 +11,7 @@ use kube::{
 };
 
 use super::packed::Packed;
-use crate::api::{Agent, Tool};
+use crate::api::Agent;
 
 /// By namespace and Tool the Agents that list it. Which of them are armed, only their store can say.
 #[derive(Debug, Default)]
@@ -51,8 +51,11 @@ impl Users {
     }
 
     /// Whether an armed Agent of the Tool's namespace lists it.
-    pub(super) fn has(&self, tool: &Tool, agents: &Store<Packed<Agent>>) -> bool {
-        let metadata = &tool.metadata;
+    pub(super) fn has<K>(&self, tool: &K, agents: &Store<Packed<Agent>>) -> bool
+    where
+        K: Resource,
+    {
+        let metadata = tool.meta();
         let (Some(namespace), Some(tool)) = (&metadata.namespace, &metadata.name) else {
             return false;
         };
@@ -130,7 +133,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::reconciler::fixtures::{agent, tool};
+    use crate::{
+        api::Tool,
+        reconciler::fixtures::{agent, tool},
+    };
 
     fn browser() -> Tool {
         tool(json!({"type": "custom", "image": "registry.example.com/t:v1"}))

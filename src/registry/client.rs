@@ -9,8 +9,8 @@ use hyper_util::client::legacy::connect::Connect;
 use tokio::time::timeout;
 
 use super::{
-    AskError, Credentials, Image, Proxies, TransportError, secrets::Secrets, session::Session,
-    transport::Transport,
+    AskError, Credentials, Image, Proxies, TransportError, access::Access, secrets::Secrets,
+    session::Session, transport::Transport,
 };
 use crate::images::{DEFAULT_REGISTRY, ImageReference};
 
@@ -51,9 +51,7 @@ impl Default for ClientOptions {
 
 /// Asks registries about images.
 pub struct Client {
-    pub(super) transport: Transport,
-    pub(super) secrets: Secrets,
-    plain_http: bool,
+    access: Access,
     deadline: Duration,
     /// The scheme of each host that was asked, where both are allowed.
     schemes: Mutex<HashMap<String, &'static str>>,
@@ -93,9 +91,11 @@ impl Client {
             deadline,
         } = options;
         Self {
-            transport,
-            secrets: Secrets::new(credentials, deadline),
-            plain_http,
+            access: Access {
+                transport,
+                secrets: Secrets::new(credentials, deadline),
+                plain_http,
+            },
             deadline,
             schemes: Mutex::default(),
         }
@@ -119,7 +119,7 @@ impl Client {
         let scheme = self.scheme(host).await?;
         let base = format!("{scheme}://{host}/v2/{}", reference.path());
         let limit = self.deadline.saturating_mul(PATIENCE);
-        timeout(limit, Session::new(self, base, reference).image())
+        timeout(limit, Session::new(&self.access, base, reference).image())
             .await
             .unwrap_or_else(|_| {
                 Err(AskError::Unreachable(format!(
@@ -131,7 +131,7 @@ impl Client {
 
     /// The scheme that a host is asked with.
     async fn scheme(&self, host: &str) -> Result<&'static str, AskError> {
-        if !self.plain_http {
+        if !self.access.plain_http {
             return Ok("https");
         }
         let known = self
@@ -145,6 +145,7 @@ impl Client {
         }
         let url = |scheme| format!("{scheme}://{host}/v2/");
         let scheme = match self
+            .access
             .transport
             .get(&url("https"), "*/*", None)
             .await
@@ -153,6 +154,7 @@ impl Client {
             // What is wrong with the certificate of a server that speaks TLS is reported, not
             // circumvented: plain HTTP would tell less, and carry credentials.
             Err(first) => match self
+                .access
                 .transport
                 .get(&url("http"), "*/*", None)
                 .await
@@ -166,20 +168,5 @@ impl Client {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(host.to_owned(), scheme);
         Ok(scheme)
-    }
-
-    /// Plain HTTP is for those who allowed it, whoever asks for it.
-    pub(super) fn check_scheme(&self, url: &str) -> Result<(), AskError> {
-        if url.starts_with("https://") || (self.plain_http && url.starts_with("http://")) {
-            Ok(())
-        } else if url.starts_with("http://") {
-            Err(AskError::Tls(
-                "the registry sends us to an address without TLS".to_owned(),
-            ))
-        } else {
-            Err(AskError::Answer(
-                "the registry sends us to an address that is none".to_owned(),
-            ))
-        }
     }
 }

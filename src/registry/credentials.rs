@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::helper::Helper;
+use super::{helper::Helper, secret::Secret};
 use crate::images::DEFAULT_REGISTRY;
 
 /// What helpers know Docker Hub by.
@@ -95,15 +95,6 @@ impl Credentials {
             (None, None) => Place::Nowhere,
         }
     }
-}
-
-/// What a registry is told of who asks.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Secret {
-    /// User and password, as they stand behind `Basic `.
-    Basic(String),
-    /// A token for which the registry's token service gives others.
-    Identity(String),
 }
 
 /// Where a secret is.

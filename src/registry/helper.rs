@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{AskError, credentials::Secret};
+use super::{AskError, secret::Secret};
 
 /// The most bytes of an answer. Tokens have a few thousand.
 const ANSWER_MAX: u64 = 64 << 10;

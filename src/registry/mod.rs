@@ -8,6 +8,7 @@
 //! configuration. Invariant: a registry can neither hold us up nor fill our memory. Every request
 //! has a deadline, every answer a largest size, redirects end.
 
+mod access;
 mod challenge;
 mod client;
 mod credentials;
@@ -15,6 +16,7 @@ mod error;
 mod helper;
 mod manifest;
 mod proxies;
+mod secret;
 mod secrets;
 mod session;
 mod transport;

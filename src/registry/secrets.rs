@@ -2,10 +2,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::sync::Mutex;
 
-use super::{
-    AskError, Credentials,
-    credentials::{Place, Secret},
-};
+use super::{AskError, Credentials, credentials::Place, secret::Secret};
 use crate::images::ImageReference;
 
 /// Credentials, and what the helpers said that keep some of them: each is asked once a registry.

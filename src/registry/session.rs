@@ -3,10 +3,10 @@ use serde::Deserialize;
 
 use super::{
     AskError, Blob, Image, PlatformImage,
+    access::Access,
     challenge::{Challenge, token_form, token_url},
-    client::Client,
-    credentials::Secret,
     manifest::{self, ACCEPTED, Document, Platform},
+    secret::Secret,
     transport::Answer,
 };
 use crate::images::ImageReference;
@@ -14,7 +14,7 @@ use crate::images::ImageReference;
 /// How often a registry may send us elsewhere for one answer.
 const REDIRECTS: usize = 5;
 
-/// How many platforms of one image are looked at. None has a tenth of it.
+/// Most platforms that are read of one image.
 const PLATFORMS_MAX: usize = 64;
 
 /// How many layers an image may have. Runtimes stop at 127.
@@ -25,7 +25,7 @@ const DIGEST_MAX: usize = "sha512:".len() + 128;
 
 /// The questions about one image: a token is for one repository.
 pub(super) struct Session<'a> {
-    client: &'a Client,
+    access: &'a Access,
     base: String,
     authorization: Option<String>,
     /// Whether the registry was told who asks.
@@ -35,9 +35,9 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// About an image at an address, up to its repository's path.
-    pub(super) fn new(client: &'a Client, base: String, reference: &'a ImageReference) -> Self {
+    pub(super) fn new(access: &'a Access, base: String, reference: &'a ImageReference) -> Self {
         Self {
-            client,
+            access,
             base,
             authorization: None,
             named: false,
@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
                 .as_deref()
                 .filter(|_| at_home);
             let answer = self
-                .client
+                .access
                 .transport
                 .get(&url, accept, authorization)
                 .await?;
@@ -160,7 +160,7 @@ impl<'a> Session<'a> {
             .filter_map(|value| value.to_str().ok());
         let challenge = Challenge::choose(headers).ok_or_else(|| self.denied())?;
         let secret = self
-            .client
+            .access
             .secrets
             .of(self.reference)
             .await?;
@@ -185,8 +185,8 @@ impl<'a> Session<'a> {
         service: Option<&str>,
         secret: Option<Secret>,
     ) -> Result<String, AskError> {
-        self.client.check_scheme(realm)?;
-        let (transport, path) = (&self.client.transport, self.reference.path());
+        self.access.check_scheme(realm)?;
+        let (transport, path) = (&self.access.transport, self.reference.path());
         let answer = match secret {
             Some(Secret::Identity(token)) => {
                 let form = token_form(service, path, &token);
@@ -250,7 +250,7 @@ impl<'a> Session<'a> {
         } else {
             location.to_owned()
         };
-        self.client.check_scheme(&url)?;
+        self.access.check_scheme(&url)?;
         Ok(url)
     }
 }

@@ -3,16 +3,19 @@
 //! A file is cut at its `---` lines before anything is parsed, so that a broken document costs only
 //! itself: in YAML such a line ends even a block of text.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::{json::json, parallel::parallel, text::printable};
-
-/// The longest document that is read, in bytes: the API server takes no longer request.
-pub const LONGEST_DOCUMENT: usize = 3 * 1024 * 1024;
+use super::{
+    document::{
+        Document, LONGEST_DOCUMENT, Problem, document, is_list, no_list, parser_message, too_long,
+    },
+    json::json,
+    parallel::parallel,
+};
 
 /// The most documents of one file that are read.
 const MOST_DOCUMENTS: usize = 100_000;
@@ -30,39 +33,6 @@ pub enum Format {
     Json,
     /// Documents of YAML, and of JSON, which YAML contains.
     Yaml,
-}
-
-/// An object of a manifest, and where it stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Document {
-    /// The file, as it was named.
-    pub file: Arc<str>,
-    /// The line of its first member, from 1.
-    pub line: u64,
-    /// The object as it was written.
-    pub object: Value,
-}
-
-/// Something that cannot be read, and where.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Problem {
-    /// The file, as it was named.
-    pub file: Arc<str>,
-    /// Line and column, from 1; `None` where the file as a whole is meant.
-    pub at: Option<(u64, u64)>,
-    /// What is wrong.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, at, message } = self;
-        let message = printable(message);
-        match at {
-            Some((line, column)) => write!(formatter, "{file}:{line}:{column}: {message}"),
-            None => write!(formatter, "{file}: {message}"),
-        }
-    }
 }
 
 /// Reads the documents of a text, and hands each to `take` on the thread that has read it. A `List`
@@ -196,7 +166,7 @@ fn yaml(file: &Arc<str>, chunk: &Chunk<'_>) -> Vec<Result<Document, Problem>> {
         Problem {
             file: file.clone(),
             at: Some((chunk.line + line - 1, column)),
-            message: words(&error.to_string(), line, column),
+            message: parser_message(&error.to_string(), line, column),
         }
     };
     let objects: Vec<Value> = match serde_saphyr::from_multiple_with_options(chunk.text, options())
@@ -227,66 +197,6 @@ struct YamlList {
     items: Vec<Spanned<Value>>,
 }
 
-pub(super) fn is_list(object: &Value) -> bool {
-    let kind = object
-        .get("kind")
-        .and_then(Value::as_str);
-    kind.is_some_and(|kind| kind.ends_with("List"))
-        && object
-            .get("items")
-            .is_some_and(Value::is_array)
-}
-
-pub(super) fn no_list(document: Document) -> Result<Document, Problem> {
-    if is_list(&document.object) {
-        return Err(Problem {
-            file: document.file,
-            at: Some((document.line, 1)),
-            message: "a List inside a List (hint: put its items into the outer one)".to_owned(),
-        });
-    }
-    Ok(document)
-}
-
-pub(super) fn document(file: &Arc<str>, line: u64, object: Value) -> Result<Document, Problem> {
-    let is_named = |member: &str| {
-        object
-            .get(member)
-            .and_then(Value::as_str)
-            .is_some_and(|text| !text.is_empty())
-    };
-    let missing = ["apiVersion", "kind"]
-        .into_iter()
-        .find(|member| !is_named(member));
-    match missing {
-        None => Ok(Document {
-            file: file.clone(),
-            line,
-            object,
-        }),
-        Some(member) => Err(Problem {
-            file: file.clone(),
-            at: Some((line, 1)),
-            message: if object.is_object() {
-                format!("no manifest: `{member}` is not set")
-            } else {
-                "no manifest: an object with `apiVersion` and `kind` is expected".to_owned()
-            },
-        }),
-    }
-}
-
-pub(super) fn too_long(file: &Arc<str>, line: u64) -> Problem {
-    Problem {
-        file: file.clone(),
-        at: Some((line, 1)),
-        message: format!(
-            "the document is longer than {} MiB, which no API server takes",
-            LONGEST_DOCUMENT / 1024 / 1024
-        ),
-    }
-}
-
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         // Modes of files are written `0400`, and kubectl reads that as an octal number.
@@ -296,28 +206,6 @@ fn options() -> serde_saphyr::Options {
         budget: serde_saphyr::budget! { max_aliases: 1_000, max_anchors: 1_000 },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
     }
-}
-
-/// What a parser says, without its own note of where, and in our words where its limits were met.
-pub(super) fn words(says: &str, line: u64, column: u64) -> String {
-    for limit in ["alias", "budget breached"] {
-        if says.starts_with(limit) && (says.contains("exceeded") || says.contains("breached")) {
-            return "the document grows too large when its aliases are followed".to_owned();
-        }
-    }
-    if says.starts_with("recursion limit exceeded") {
-        return "the document is nested too deep".to_owned();
-    }
-    let mut text = says.to_owned();
-    for comma in [",", ""] {
-        text = text.replace(&format!(" at line {line}{comma} column {column}"), "");
-    }
-    // What it says of its own options is of no use to an author.
-    text = text.replace(", set DuplicateKeyPolicy in Options if acceptable", "");
-    if text.contains("tabs ") {
-        text.push_str(" (hint: YAML is indented with spaces)");
-    }
-    text
 }
 
 #[cfg(test)]

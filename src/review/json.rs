@@ -9,7 +9,9 @@ use serde::{
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    documents::{Document, LONGEST_DOCUMENT, Problem, document, is_list, no_list, too_long, words},
+    document::{
+        Document, LONGEST_DOCUMENT, Problem, document, is_list, no_list, parser_message, too_long,
+    },
     parallel::parallel,
 };
 
@@ -92,7 +94,7 @@ fn json_problem(file: &Arc<str>, (line, column): (u64, u64), error: &serde_json:
     Problem {
         file: file.clone(),
         at: Some((line + at_line.max(1) - 1, column.max(1))),
-        message: words(&error.to_string(), at_line, at_column),
+        message: parser_message(&error.to_string(), at_line, at_column),
     }
 }
 

@@ -3,31 +3,19 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::{
-    documents::Document,
+    document::Document,
     metadata,
     packed::Packed,
     parallel::parallel,
     pods::{self, Admitted},
     resource::{self, Facts, Judged, Runs},
+    reviewer::Reviewer,
     verdict::Verdict,
 };
 use crate::{
-    admission::{AgentFacts, Owners, Policy, ToolFacts, Wants},
+    admission::{AgentFacts, Owners, ToolFacts, Wants},
     api::{GROUP, REWRITE_DEFAULTS_LABEL},
 };
-
-/// Reviews documents as if they were created one after the other, Agents and Tools first.
-///
-/// ```text
-/// [ Document ] -> see -> [ Seen ] -> and all others -> verdicts
-/// ```
-///
-/// A pod's Agent and Tool are those of the documents that are admitted.
-#[derive(Clone, Copy, Debug)]
-pub struct Reviewer<'p> {
-    pub(super) policy: &'p Policy,
-    keeps_pods: bool,
-}
 
 /// A document that was looked at. Of most no more is left than the verdict.
 #[derive(Debug)]
@@ -50,14 +38,7 @@ struct Waiting {
     pod: Packed,
 }
 
-impl<'p> Reviewer<'p> {
-    /// A reviewer for a cluster with these settings. Verdicts hold the pods that would run only
-    /// where `keeps_pods` asks for them, because they are larger than all the rest.
-    #[must_use]
-    pub fn new(policy: &'p Policy, keeps_pods: bool) -> Self {
-        Self { policy, keeps_pods }
-    }
-
+impl Reviewer<'_> {
     /// Looks at a document, and judges it as far as it can be judged alone.
     #[must_use]
     pub fn see(&self, document: Document) -> Seen {
@@ -141,12 +122,6 @@ impl<'p> Reviewer<'p> {
         verdict.patch = patch.into_operations();
         verdict.pod = self.keep(pod);
         verdict
-    }
-
-    /// A pod that would run, as a verdict holds it.
-    pub(super) fn keep(&self, pod: Option<Value>) -> Option<Packed> {
-        pod.filter(|_| self.keeps_pods)
-            .map(|pod| Packed::new(&pod))
     }
 }
 

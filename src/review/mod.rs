@@ -12,6 +12,7 @@
 //! ([`crate::api::crds`]). Nothing here reads files, the environment or a clock.
 
 mod cause;
+mod document;
 mod documents;
 mod json;
 mod judge;
@@ -21,16 +22,20 @@ mod packed;
 mod parallel;
 mod path;
 mod pods;
+mod printable;
 mod resource;
+mod reviewer;
 mod rules;
 mod schema;
 mod text;
 mod verdict;
 
 pub use cause::Cause;
-pub use documents::{Document, Format, LONGEST_DOCUMENT, Problem, parse};
-pub use judge::{Reviewer, Seen};
+pub use document::{Document, LONGEST_DOCUMENT, Problem};
+pub use documents::{Format, parse};
+pub use judge::Seen;
 pub use junit::junit;
 pub use packed::Packed;
+pub use reviewer::Reviewer;
 pub use text::text;
 pub use verdict::{Decided, Decision, Verdict};

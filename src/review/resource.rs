@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::{
     cause::Cause,
-    documents::Document,
-    judge::Reviewer,
+    document::Document,
     metadata, pods,
+    reviewer::Reviewer,
     schema::Schema,
     verdict::{Decided, Verdict},
 };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Problem, Verdict};
+use super::{document::Problem, printable::printable, verdict::Verdict};
 use crate::images::Source;
 
 /// Writes verdicts as text: one block an object, and a last line that counts.
@@ -72,11 +72,6 @@ fn block(text: &mut String, verdict: &Verdict, paint: Paint) {
         }
     }
     text.push('\n');
-}
-
-/// What a manifest says, as a terminal shows it: what it would obey is replaced.
-pub(super) fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// The rule that chose an image, as it is written behind it.

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{cause::Cause, documents::Document, metadata, packed::Packed};
+use super::{cause::Cause, document::Document, metadata, packed::Packed};
 use crate::{api::ImageDecision, images::Resolution};
 
 /// Where objects go that name no namespace.

@@ -27,10 +27,15 @@ use rustls::{
 use tokio::time::{Instant, sleep};
 use x509_parser::extensions::GeneralName;
 
-use crate::server::{
-    Shutdown,
-    certificates::{Said, bundle::Bundle},
-    tls::{PairError, provider},
+use crate::{
+    log_once::LogOnce,
+    server::{
+        Shutdown,
+        certificates::{
+            bundle::Bundle,
+            pair::{PairError, provider},
+        },
+    },
 };
 
 /// The authorities whose certificates clients have to show, replaced while connections are open
@@ -99,14 +104,14 @@ impl ClientAuthorities {
     /// cannot be used is said once, and the last good authorities stay.
     pub async fn follow(self: Arc<Self>, path: PathBuf, interval: Duration, shutdown: Shutdown) {
         let polling = async {
-            let mut said = Said::default();
+            let mut said = LogOnce::default();
             let mut known = None;
             loop {
                 let is_known = known.is_some() && tokio::fs::read(&path).await.ok() == known;
                 if !is_known {
                     match self.load(&path).await {
                         Ok(pem) => {
-                            said.over();
+                            said.is_over();
                             tracing::info!(file = %path.display(), "clients have to show a certificate of the authorities in this file");
                             known = Some(pem);
                         }
@@ -116,7 +121,7 @@ impl ClientAuthorities {
                             }
                         }
                     }
-                } else if said.over() {
+                } else if said.is_over() {
                     tracing::info!(file = %path.display(), "the authorities of clients are in order again");
                 }
                 sleep(interval).await;

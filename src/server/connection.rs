@@ -25,8 +25,9 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::{
-    Limits, Shutdown,
+    Shutdown,
     client_auth::Refusals,
+    limits::Limits,
     standing::{Phase, Standing},
 };
 use crate::telemetry::ConnectionMetrics;

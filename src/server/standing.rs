@@ -22,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::server::Limits;
+use super::limits::Limits;
 
 /// Everyone who is connected: at most as many as there are places, and none for longer than it may
 pub(super) struct Crowd {

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use jiff::{SignedDuration, Timestamp};
 use rustls::{
-    RootCertStore, ServerConfig,
-    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    ServerConfig,
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
 
 use crate::{
-    server::{client_auth::ClientAuthorities, probes::CheckResult},
+    server::{
+        certificates::pair::{Pair, provider},
+        client_auth::ClientAuthorities,
+        probes::CheckResult,
+    },
     telemetry::CertificateExpiry,
 };
 
@@ -70,15 +71,15 @@ impl ServingCertificate {
         let Some(pair) = pair.as_ref() else {
             return Err("waiting for a serving certificate".into());
         };
-        let Validity { not_after, .. } = pair.validity;
-        pair.validity
+        let validity = pair.validity();
+        validity
             .check(now)
             .map_err(|error| format!("the serving certificate cannot be used: {error}"))?;
-        if pair
-            .validity
-            .check(now + pair.validity.share(NOTICE, 10))
+        if validity
+            .check(now + validity.share(NOTICE, 10))
             .is_err()
         {
+            let not_after = pair.not_after();
             return Err(format!("the serving certificate expires at {not_after}").into());
         }
         Ok(())
@@ -92,207 +93,13 @@ impl ResolvesServerCert for ServingCertificate {
         self.pair
             .load()
             .as_ref()
-            .map(|pair| pair.key.clone())
-    }
-}
-
-/// A certificate chain, leaf first, and the private key that belongs to the leaf
-#[derive(Debug)]
-pub struct Pair {
-    key: Arc<CertifiedKey>,
-    validity: Validity,
-}
-
-impl Pair {
-    /// Reads both from PEM and checks that they belong together; a pair that has expired is read
-    /// all the same
-    ///
-    /// # Errors
-    ///
-    /// Says what is missing, malformed or does not match. Never quotes the key.
-    pub fn load(chain_pem: &[u8], key_pem: &[u8]) -> Result<Self, PairError> {
-        let chain = certificates(chain_pem)?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| PairError::Key)?;
-        let leaf = chain
-            .first()
-            .ok_or(PairError::NoCertificate)?;
-        let validity = Validity::of(leaf)?;
-        let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => PairError::Mismatch,
-            rustls::Error::InvalidCertificate(_) => PairError::Certificate,
-            _ => PairError::Key,
-        })?;
-        Ok(Self {
-            key: Arc::new(key),
-            validity,
-        })
-    }
-
-    /// When the leaf expires
-    #[must_use]
-    pub fn not_after(&self) -> Timestamp {
-        self.validity.not_after
-    }
-
-    /// From when to when the leaf is valid
-    #[must_use]
-    pub fn validity(&self) -> Validity {
-        self.validity
-    }
-
-    /// The chain, leaf first, never empty
-    #[must_use]
-    pub fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.key.cert
-    }
-
-    /// Checks what a client that trusts these authorities checks at `now`: signatures, validity,
-    /// purpose, and each of these names
-    ///
-    /// # Errors
-    ///
-    /// Says why such a client would refuse, and for which name.
-    pub fn verify(
-        &self,
-        authorities_pem: &[u8],
-        names: &[String],
-        now: Timestamp,
-    ) -> Result<(), PairError> {
-        self.verify_under(&certificates(authorities_pem)?, names, now)
-    }
-
-    /// [`Pair::verify`] with authorities that were read already
-    pub(super) fn verify_under(
-        &self,
-        authorities: &[CertificateDer<'static>],
-        names: &[String],
-        now: Timestamp,
-    ) -> Result<(), PairError> {
-        self.validity.check(now)?;
-        let mut roots = RootCertStore::empty();
-        for authority in authorities {
-            roots
-                .add(authority.clone())
-                .map_err(|_| PairError::Certificate)?;
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
-            .build()
-            .map_err(|_| PairError::NoCertificate)?;
-        let (leaf, intermediates) = self
-            .chain()
-            .split_first()
-            .ok_or(PairError::NoCertificate)?;
-        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-            u64::try_from(now.as_second()).unwrap_or_default(),
-        ));
-        for name in names {
-            let refused = |why: String| PairError::Refused {
-                name: name.clone(),
-                why,
-            };
-            let server_name =
-                ServerName::try_from(name.as_str()).map_err(|error| refused(error.to_string()))?;
-            verifier
-                .verify_server_cert(leaf, intermediates, &server_name, &[], now)
-                .map_err(|error| refused(error.to_string()))?;
-        }
-        Ok(())
-    }
-}
-
-/// From when to when a certificate is valid
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Validity {
-    /// The first moment
-    pub not_before: Timestamp,
-    /// The last moment
-    pub not_after: Timestamp,
-}
-
-impl Validity {
-    /// Reads both from a certificate
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<Self, PairError> {
-        let (_, parsed) =
-            x509_parser::parse_x509_certificate(certificate).map_err(|_| PairError::Certificate)?;
-        // RFC 5280 writes "never" as a moment just past the last that a timestamp can hold.
-        let time = |seconds, beyond| Timestamp::from_second(seconds).unwrap_or(beyond);
-        let validity = parsed.validity();
-        Ok(Self {
-            not_before: time(validity.not_before.timestamp(), Timestamp::MIN),
-            not_after: time(validity.not_after.timestamp(), Timestamp::MAX),
-        })
-    }
-
-    /// Whether it is valid at `now`
-    ///
-    /// # Errors
-    ///
-    /// [`PairError::Expired`] or [`PairError::NotYetValid`].
-    pub fn check(self, now: Timestamp) -> Result<(), PairError> {
-        if now >= self.not_after {
-            return Err(PairError::Expired(self.not_after));
-        }
-        if now < self.not_before {
-            return Err(PairError::NotYetValid(self.not_before));
-        }
-        Ok(())
-    }
-
-    /// The moment at which this share of the life is over
-    pub(super) fn after(self, parts: i32, of: i32) -> Timestamp {
-        self.not_before
-            .checked_add(self.life() * parts / of)
-            .unwrap_or(Timestamp::MAX)
-    }
-
-    /// A span of time, or a part of the life where the life is short
-    pub(super) fn share(self, span: SignedDuration, of: i32) -> SignedDuration {
-        span.min(self.life() / of)
-    }
-
-    fn life(self) -> SignedDuration {
-        self.not_after
-            .duration_since(self.not_before)
+            .map(|pair| pair.key())
     }
 }
 
 /// How long before its end a certificate is not ready any more: three probes of the kubelet, and
 /// the time that the word takes to every node
 const NOTICE: SignedDuration = SignedDuration::from_secs(30);
-
-/// Why a certificate and key cannot be served
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PairError {
-    /// Not a certificate, or one that cannot be read: whoever wrote it is at fault
-    #[error("the certificate is malformed")]
-    Certificate,
-    /// Its time is over
-    #[error("the certificate expired at {0} (hint: whoever issues it has to renew it)")]
-    Expired(Timestamp),
-    /// Not a private key, or of a kind that cannot be used
-    #[error("the private key is missing or malformed")]
-    Key,
-    /// Each is well-formed, but they are not of one pair
-    #[error("the private key does not belong to the certificate")]
-    Mismatch,
-    /// The PEM holds no certificate
-    #[error("there is no certificate")]
-    NoCertificate,
-    /// Its time is still to come
-    #[error(
-        "the certificate is not valid before {0} (hint: compare the clocks of this node and of whoever issued it)"
-    )]
-    NotYetValid(Timestamp),
-    /// A client would refuse it
-    #[error("clients would refuse the certificate for `{name}`: {why}")]
-    Refused {
-        /// The name that the client asked for
-        name: String,
-        /// The verifier's words
-        why: String,
-    },
-}
 
 /// TLS 1.2 and 1.3, HTTP/1.1 only, with the certificate that is current at each handshake; with
 /// `clients`, those without a certificate of theirs are turned away
@@ -322,21 +129,6 @@ pub fn server_config(
     Ok(Arc::new(config))
 }
 
-/// Named, not installed: a process-wide default would depend on who comes first
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
-}
-
-pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PairError> {
-    let found = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| PairError::Certificate)?;
-    if found.is_empty() {
-        return Err(PairError::NoCertificate);
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -348,87 +140,6 @@ mod tests {
 
     fn names() -> Vec<String> {
         vec!["webhook.test".to_owned(), "127.0.0.1".to_owned()]
-    }
-
-    #[test]
-    fn an_issued_pair_loads_and_says_when_it_ends() {
-        let now = Timestamp::now();
-        let leaf = Authority::new(HOUR * 2, now)
-            .unwrap()
-            .issue(&names(), HOUR, now)
-            .unwrap();
-        let pair = Pair::load(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes()).unwrap();
-        assert_eq!(pair.not_after().as_second(), (now + HOUR).as_second());
-    }
-
-    #[test]
-    fn names_what_is_wrong_with_a_pair() {
-        let now = Timestamp::now();
-        let authority = Authority::new(HOUR, now).unwrap();
-        let [one, other] = [0, 1].map(|_| {
-            authority
-                .issue(&names(), HOUR, now)
-                .unwrap()
-        });
-        for (chain, key, expected) in [
-            ("", one.key_pem.as_str(), PairError::NoCertificate),
-            (
-                "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
-                &one.key_pem,
-                PairError::Certificate,
-            ),
-            (
-                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                &one.key_pem,
-                PairError::Certificate,
-            ),
-            (&one.chain_pem, "", PairError::Key),
-            (&one.chain_pem, &one.chain_pem, PairError::Key),
-            (&one.chain_pem, &other.key_pem, PairError::Mismatch),
-        ] {
-            let error = Pair::load(chain.as_bytes(), key.as_bytes()).unwrap_err();
-            assert_eq!(error, expected, "{chain}");
-        }
-    }
-
-    #[test]
-    fn verifies_as_a_client_would() {
-        let now = Timestamp::now();
-        let [authority, stranger] = [0, 1].map(|_| Authority::new(HOUR * 2, now).unwrap());
-        let leaf = authority
-            .issue(&names(), HOUR, now)
-            .unwrap();
-        let pair = Pair::load(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes()).unwrap();
-        let trusted = authority.certificate_pem().as_bytes();
-
-        assert_eq!(pair.verify(trusted, &names(), now), Ok(()));
-        // A skewed clock: the certificate is dated back.
-        assert_eq!(
-            pair.verify(trusted, &names(), now - Duration::from_secs(240)),
-            Ok(())
-        );
-        for (authorities, name, when) in [
-            (trusted, "other.test", now),
-            (trusted, "127.0.0.2", now),
-            (stranger.certificate_pem().as_bytes(), "webhook.test", now),
-        ] {
-            let error = pair
-                .verify(authorities, &[name.to_owned()], when)
-                .unwrap_err();
-            assert!(
-                matches!(error, PairError::Refused { .. }),
-                "{name}: {error}"
-            );
-        }
-        for (when, why) in [
-            (now + HOUR * 3 / 2, "the certificate expired at "),
-            (now - HOUR, "the certificate is not valid before "),
-        ] {
-            let error = pair
-                .verify(trusted, &names(), when)
-                .unwrap_err();
-            assert!(error.to_string().starts_with(why), "{error}");
-        }
     }
 
     #[test]

@@ -24,9 +24,8 @@ use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking, time::Instan
 
 use super::{
     Deadline,
-    body::{self, BodyError},
+    body::{self, BodyBudget, BodyError, ReviewBody},
     questions::{CONCURRENT_QUESTIONS, limited},
-    room::{self, Room, Whole},
     trail::{Asked, Trail},
     turn::Turn,
 };
@@ -65,7 +64,7 @@ pub struct Webhooks {
     client: Client,
     metrics: Metrics,
     trail: Trail,
-    room: Room,
+    bodies: BodyBudget,
     slots: Semaphore,
     large: Arc<Semaphore>,
 }
@@ -94,7 +93,7 @@ impl Webhooks {
             client,
             trail: Trail::new(metrics.clone(), recorder),
             metrics,
-            room: Room::new(room::SHARED_BYTES),
+            bodies: BodyBudget::new(body::SHARED_BYTES),
             slots,
             large: Arc::new(Semaphore::new(LARGE_REVIEWS)),
         }
@@ -117,7 +116,7 @@ impl Webhooks {
     async fn serve(self: Arc<Self>, webhook: Webhook, request: Request) -> Response {
         let arrival = Instant::now();
         let deadline = Deadline::from_query(arrival, request.uri().query());
-        let body = match body::read(request, deadline, &self.room).await {
+        let body = match body::read(request, deadline, &self.bodies).await {
             Ok(body) => body,
             Err(error) => {
                 if error == BodyError::NoRoom {
@@ -149,7 +148,7 @@ impl Webhooks {
     async fn answer_aside(
         self: Arc<Self>,
         webhook: Webhook,
-        body: Whole,
+        body: ReviewBody,
         start: Instant,
         deadline: Deadline,
     ) -> Response {

@@ -9,11 +9,13 @@
 //! an image, or the number of series would grow with the cluster.
 
 mod connections;
+mod handles;
 mod metrics;
 mod problems;
 mod table;
 
 pub use connections::{ConnectionMetrics, GaugeGuard};
-pub use metrics::{CertificateExpiry, ImageDecisionLabels, Metrics, ReviewLabels};
+pub use handles::{ImageDecisionLabels, ReviewLabels};
+pub use metrics::{CertificateExpiry, Metrics};
 pub use problems::{CheckKind, Problem};
 pub use table::{Label, METRICS, Metric, MetricKind};

@@ -7,7 +7,7 @@ use prometheus_client::{
 
 use super::{
     CheckKind,
-    metrics::{BuildLabels, Handles},
+    handles::{BuildLabels, Handles},
 };
 use crate::{
     admission::{DecisionKind, Reason, Webhook},

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentkube::server::{certificates::issue::Authority, tls::Pair};
+use agentkube::server::certificates::{issue::Authority, pair::Pair};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use rcgen::{

@@ -12,12 +12,15 @@ use std::{
 
 use agentkube::{
     server::{
-        Deadline, Limits, ServingCertificate, Shutdown, bind, body,
-        certificates::issue::{Authority, Leaf},
+        Deadline, Limits, ServingCertificate, Shutdown, bind,
+        body::{self, BodyBudget},
+        certificates::{
+            issue::{Authority, Leaf},
+            pair::Pair,
+        },
         client_auth::ClientAuthorities,
-        room::{self, Room},
         serve,
-        tls::{Pair, server_config},
+        tls::server_config,
     },
     telemetry::Metrics,
 };
@@ -196,11 +199,11 @@ impl Server {
     }
 }
 
-static ROOM: LazyLock<Room> = LazyLock::new(|| Room::new(room::SHARED_BYTES));
+static BODIES: LazyLock<BodyBudget> = LazyLock::new(|| BodyBudget::new(body::SHARED_BYTES));
 
 async fn review(request: Request<Body>) -> Result<String, body::BodyError> {
     let deadline = Deadline::from_query(tokio::time::Instant::now(), request.uri().query());
-    let whole = body::read(request, deadline, &ROOM).await?;
+    let whole = body::read(request, deadline, &BODIES).await?;
     Ok(whole.len().to_string())
 }
 

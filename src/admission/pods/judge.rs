@@ -4,7 +4,7 @@ use super::{
     view::{PodView, Scope, Slot},
 };
 use crate::{
-    admission::{Owners, Placeholder, Policy, Reason, Webhook, denial::Cause, review::Change},
+    admission::{Owners, Placeholder, Policy, Reason, Webhook, change::Change, denial::Cause},
     api::{AGENT_LABEL, PodSlotKind, TOOL_LABEL},
     images::{ImageReference, Resolution, Source},
 };

@@ -5,7 +5,7 @@
 
 use super::view::PodView;
 use crate::{
-    admission::{ObjectState, Reason, denial::Cause, review::Change},
+    admission::{ObjectState, Reason, change::Change, denial::Cause},
     api::{
         AGENT_GENERATION_ANNOTATION, AGENT_LABEL, GROUP, TOOL_GENERATION_ANNOTATION, TOOL_LABEL,
     },

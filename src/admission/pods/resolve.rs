@@ -4,7 +4,7 @@ use super::{
 };
 use crate::{
     admission::{
-        ObjectState, Owners, Placeholder, Policy, Reason, credential, denial::Cause, review::Change,
+        ObjectState, Owners, Placeholder, Policy, Reason, change::Change, credential, denial::Cause,
     },
     images::{Component, ImageReference, MATRIX, Resolution, resolve},
 };

@@ -6,7 +6,7 @@ use super::{
     view::{PodView, Scope},
 };
 use crate::{
-    admission::{Policy, review::Change},
+    admission::{Policy, change::Change},
     api::ImageDecision,
     images::rewrite_default,
 };

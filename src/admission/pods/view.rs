@@ -5,7 +5,7 @@ use crate::{
     admission::{
         bounded::{Few, Known, TokenVariable, Tokens},
         patch::Patch,
-        review::Text,
+        text::Text,
     },
     api::{MIRROR_POD_ANNOTATION, PodSlotKind},
 };

@@ -3,16 +3,17 @@
 //! An Agent is written by one user and run by the manager: whatever it names, its pod gets. So who
 //! writes it needs a right of their own to each of those.
 
+mod find;
+mod judge;
 mod policy;
 mod table;
 
 use std::fmt;
 
 pub use self::policy::{AGENT_POLICY, ReferencePolicy, TOOL_POLICY, reference_policies};
-pub(super) use self::table::{Keep, Subject, is_kept, keep, references};
-
-use super::{
-    Reason, Review, agents, credential, denial::Cause, fields::Findings, review::Target, tools,
+pub(super) use self::{
+    find::references,
+    table::{Keep, Subject, is_kept, keep},
 };
 
 /// Something of the object's own namespace that its pod would get.
@@ -89,7 +90,7 @@ impl ReferenceKind {
     }
 
     /// The word for what an author may not do.
-    fn verb(self) -> &'static str {
+    pub(super) fn verb(self) -> &'static str {
         match self {
             Self::ConfigMap | Self::Secret => "get",
             Self::ServiceAccount => "act as",
@@ -104,62 +105,6 @@ pub enum Authority<'a> {
     Holds(&'a [Reference<'a>]),
     /// There is nobody to ask, so references are not judged.
     Unasked,
-}
-
-impl Review<'_> {
-    /// What the object names that its author needs a right to: none where the object is neither an
-    /// Agent nor a Tool, or was like that already.
-    ///
-    /// On UPDATE every reference counts once anything has changed that steers what runs with it: who
-    /// gives somebody's Agent another image, goal or node decides what becomes of its token.
-    #[must_use]
-    pub fn references(&self) -> Vec<Reference<'_>> {
-        match &self.target {
-            Target::Agent(agent) => agents::references(agent),
-            Target::Nothing | Target::Pod(..) | Target::SettledPod => Vec::new(),
-            Target::Tool(tool) => tools::references(tool),
-        }
-    }
-
-    /// Refuses the references that are not permitted.
-    pub(super) fn judge_references(&self, authority: Authority<'_>, findings: &mut Findings) {
-        let Authority::Holds(permitted) = authority else {
-            return;
-        };
-        for reference in self.references() {
-            if !permitted.contains(&reference) {
-                findings.refuse(self.not_permitted(&reference));
-            }
-        }
-    }
-
-    fn not_permitted(&self, reference: &Reference<'_>) -> Cause {
-        let Reference {
-            kind,
-            name,
-            field,
-            most,
-        } = reference;
-        let verb = kind.verb();
-        let user = credential::quote(self.user());
-        let namespace = credential::quote(self.namespace());
-        let (detail, hint) = match most {
-            Some(most) => (
-                format!(
-                    "user {user} may not create pods in namespace {namespace}, and may not name more than {most}"
-                ),
-                hint_to_shorten(*most),
-            ),
-            None => (
-                format!(
-                    "user {user} may neither {verb} {kind} {} nor create pods in namespace {namespace}",
-                    credential::quote(name),
-                ),
-                hint_to_use(*kind),
-            ),
-        };
-        Cause::forbidden(Reason::ReferenceNotPermitted, field.as_str(), &detail).hint(&hint)
-    }
 }
 
 fn hint_to_use(kind: ReferenceKind) -> String {

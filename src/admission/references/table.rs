@@ -1,10 +1,8 @@
 //! The one list of what Agents and Tools can name. The webhooks ask about its rows, and so does the
 //! policy that the API server keeps by itself.
 
-use serde_json::Value;
-
-use super::{super::spec::Spec, Reference, ReferenceKind};
-use crate::{admission::names, api::MOST_PULL_SECRETS};
+use super::ReferenceKind;
+use crate::api::MOST_PULL_SECRETS;
 
 /// The kind of object that a field belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,13 +73,6 @@ pub(super) fn rows(subject: Subject) -> impl Iterator<Item = Row> {
         .filter(move |row| row.subject == subject)
 }
 
-/// What a spec names, in the order of the table.
-pub(in crate::admission) fn references(subject: Subject, spec: &Spec) -> Vec<Reference<'_>> {
-    rows(subject)
-        .flat_map(|row| row.references(spec))
-        .collect()
-}
-
 /// How much of a field of the spec has to be kept, so that what it names can be read.
 pub(in crate::admission) enum Keep {
     /// All of it.
@@ -129,55 +120,6 @@ impl Row {
             Place::One(_) => entry,
         }
     }
-
-    fn references(self, spec: &Spec) -> Vec<Reference<'_>> {
-        match self.place {
-            Place::One([first, rest @ ..]) => self
-                .reference(spec.kept(first), rest, self.field())
-                .into_iter()
-                .collect(),
-            Place::One([]) => Vec::new(),
-            Place::Each { list, most, name } => {
-                let entries = spec
-                    .kept(list)
-                    .as_array()
-                    .map_or(&[][..], Vec::as_slice);
-                let asked = entries
-                    .iter()
-                    .take(most)
-                    .enumerate()
-                    .filter_map(|(index, entry)| self.reference(entry, name, self.entry(index)));
-                let beyond = (entries.len() > most).then(|| Reference {
-                    kind: self.kind,
-                    name: "",
-                    field: self.field(),
-                    most: Some(most),
-                });
-                asked.chain(beyond).collect()
-            }
-        }
-    }
-
-    /// What is named at the end of a path. No object can be called by an illegal name, so there is
-    /// nothing to lend then.
-    fn reference<'r>(
-        self,
-        value: &'r Value,
-        path: &[&str],
-        field: String,
-    ) -> Option<Reference<'r>> {
-        let name = path
-            .iter()
-            .try_fold(value, |value, member| value.get(member))?
-            .as_str()
-            .filter(|name| names::is_subdomain(name))?;
-        Some(Reference {
-            kind: self.kind,
-            name,
-            field,
-            most: None,
-        })
-    }
 }
 
 /// A field, and a path behind it without the `name` at its end.
@@ -191,10 +133,13 @@ fn field(from: &str, path: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use kube::CustomResourceExt;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::{Agent, Tool};
+    use crate::{
+        admission::{references::references, spec::Spec},
+        api::{Agent, Tool},
+    };
 
     /// The schema of the spec.
     fn schema(subject: Subject) -> Value {

@@ -7,6 +7,16 @@ use crate::{
     mirroring::{Format, Origin, Plan},
 };
 
+impl clap::ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.as_str()).help(self.help()))
+    }
+}
+
 /// Write what a tool takes to fill a mirror with every image that pods will look for there.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\

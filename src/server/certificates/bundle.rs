@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rustls::pki_types::CertificateDer;
 
-use crate::server::{
-    certificates::issue::AUTHORITY_NAME,
-    tls::{self, PairError},
-};
+use super::pair::{PairError, certificates};
+
+/// The subject of every authority that is issued here, by which they are known again
+pub(super) const AUTHORITY_NAME: &str = "agentkube webhook authority";
 
 /// Certificates in an order, none of them twice
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -21,9 +21,7 @@ impl Bundle {
     ///
     /// When there is none, or one is malformed.
     pub fn parse(pem: &[u8]) -> Result<Self, PairError> {
-        Ok(tls::certificates(pem)?
-            .into_iter()
-            .collect())
+        Ok(certificates(pem)?.into_iter().collect())
     }
 
     /// One certificate

@@ -14,10 +14,10 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use crate::server::{
-    Shutdown,
-    certificates::Said,
-    tls::{Pair, PairError, ServingCertificate},
+use super::pair::{Pair, PairError};
+use crate::{
+    log_once::LogOnce,
+    server::{Shutdown, tls::ServingCertificate},
 };
 
 /// How often the directory is read unless told otherwise
@@ -37,17 +37,17 @@ pub async fn follow(
     serving: Arc<ServingCertificate>,
     shutdown: Shutdown,
 ) {
-    let mut said = Said::default();
+    let mut said = LogOnce::default();
     let mut served = None;
     let polling = async {
         loop {
             let outcome = poll(&directory, served.as_ref()).await;
             match outcome.and_then(|pair| in_its_time(pair, &serving, Timestamp::now())) {
                 Ok(None) => {
-                    said.over();
+                    said.is_over();
                 }
                 Ok(Some((files, pair))) => {
-                    said.over();
+                    said.is_over();
                     tracing::info!(
                         directory = %directory.display(),
                         not_after = %pair.not_after(),

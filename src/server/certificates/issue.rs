@@ -9,9 +9,9 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 
-use crate::server::{
-    certificates::bundle::Bundle,
-    tls::{self, Pair, PairError},
+use super::{
+    bundle::{AUTHORITY_NAME, Bundle},
+    pair::{Pair, PairError, certificates},
 };
 
 /// How long issued certificates are valid, counted from the moment of issue
@@ -276,7 +276,7 @@ pub fn service_names(service: &str, namespace: &str) -> Vec<String> {
 /// The names in a certificate's extension; empty when there is none or it cannot be read
 #[must_use]
 pub fn names_in(chain_pem: &[u8]) -> Vec<String> {
-    let Ok(chain) = tls::certificates(chain_pem) else {
+    let Ok(chain) = certificates(chain_pem) else {
         return Vec::new();
     };
     let parsed = chain
@@ -295,9 +295,6 @@ pub fn names_in(chain_pem: &[u8]) -> Vec<String> {
         .filter_map(name)
         .collect()
 }
-
-/// The subject of every authority that is issued here, by which they are known again
-pub(super) const AUTHORITY_NAME: &str = "agentkube webhook authority";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -29,12 +29,10 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use rustls::pki_types::CertificateDer;
 
-use crate::server::{
-    certificates::{
-        bundle::{Bundle, is_ours},
-        issue::{Authority, IssueError, Lifetimes, names_in},
-    },
-    tls::{Pair, PairError, Validity},
+use super::{
+    bundle::{Bundle, is_ours},
+    issue::{Authority, IssueError, Lifetimes, names_in},
+    pair::{Pair, PairError, Validity},
 };
 
 /// What a Secret's data is

@@ -32,16 +32,17 @@ use tokio::{
 };
 
 use crate::{
+    log_once::LogOnce,
     server::{
         Shutdown,
         certificates::{
-            Said,
             bundle::Bundle,
             issue::{IssueError, Lifetimes},
+            pair::PairError,
             rotation::{self, Contents, Data, Step},
             trust::Trust,
         },
-        tls::{PairError, ServingCertificate},
+        tls::ServingCertificate,
     },
     watch::{begins_anew, events, named},
 };
@@ -84,7 +85,7 @@ pub struct SecretCertificates {
     /// After an attempt that failed, when the next may begin
     pause: Option<Instant>,
     backoff: DefaultBackoff,
-    said: Said,
+    said: LogOnce,
 }
 
 impl SecretCertificates {
@@ -112,7 +113,7 @@ impl SecretCertificates {
             served_issuer: None,
             pause: None,
             backoff: DefaultBackoff::default(),
-            said: Said::default(),
+            said: LogOnce::default(),
         }
     }
 
@@ -195,7 +196,7 @@ impl SecretCertificates {
             Ok(until) => {
                 self.pause = None;
                 self.backoff = DefaultBackoff::default();
-                if self.said.over() {
+                if self.said.is_over() {
                     tracing::info!(secret = NAME, "the certificate's Secret is in order again");
                 }
                 until

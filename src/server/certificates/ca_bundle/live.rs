@@ -3,8 +3,8 @@ use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use super::{
-    NAME, Registration,
     owner::{Injector, owner_of_bundles},
+    registration::{NAME, Registration},
 };
 use crate::server::certificates::bundle::Bundle;
 

@@ -8,27 +8,23 @@
 mod live;
 mod owner;
 mod quarrel;
+mod registration;
 
 pub use owner::{Injector, owner_of_bundles};
+pub use registration::{NAME, Registration};
 
 use std::{fmt::Debug, time::Duration};
 
 use futures::StreamExt;
-use k8s_openapi::{
-    ClusterResourceScope,
-    api::{
-        admissionregistration::v1::{
-            MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
-        },
-        core::v1::Secret,
-    },
+use k8s_openapi::api::{
+    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    core::v1::Secret,
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     api::{Patch, PatchParams},
     runtime::watcher::{self, Event},
 };
-use serde::de::DeserializeOwned;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -39,14 +35,13 @@ use self::{
     quarrel::Quarrel,
 };
 use crate::{
-    admission::REGISTRATION,
+    log_once::LogOnce,
     server::{
         Shutdown,
         certificates::{
-            Said,
             bundle::Bundle,
             secret::{self, Authorities},
-            trust::{Seen, Trust},
+            trust::Trust,
         },
         pace::Pace,
         probes::Flag,
@@ -54,9 +49,6 @@ use crate::{
     telemetry::Problem,
     watch::{begins_anew, events, named},
 };
-
-/// The name of both registrations, and the field manager of caBundle
-pub const NAME: &str = REGISTRATION;
 
 /// How one registration is followed up: its readiness, and whether somebody else disputes it
 #[derive(Debug)]
@@ -128,51 +120,6 @@ impl Keepers {
     }
 }
 
-/// The two kinds of registrations, which differ in their types alone
-pub trait Registration:
-    Resource<DynamicType = (), Scope = ClusterResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Send
-    + 'static
-{
-    /// Each webhook's name, and how it is called
-    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)>;
-
-    /// Where it is told what a registration of this kind holds
-    #[doc(hidden)]
-    fn seen(trust: &mut Trust) -> &mut Seen;
-}
-
-impl Registration for MutatingWebhookConfiguration {
-    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)> {
-        self.webhooks
-            .iter()
-            .flatten()
-            .map(|webhook| (webhook.name.as_str(), &webhook.client_config))
-            .collect()
-    }
-
-    fn seen(trust: &mut Trust) -> &mut Seen {
-        &mut trust.mutating
-    }
-}
-
-impl Registration for ValidatingWebhookConfiguration {
-    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)> {
-        self.webhooks
-            .iter()
-            .flatten()
-            .map(|webhook| (webhook.name.as_str(), &webhook.client_config))
-            .collect()
-    }
-
-    fn seen(trust: &mut Trust) -> &mut Seen {
-        &mut trust.validating
-    }
-}
-
 struct Keeper<K> {
     api: Api<K>,
     secrets: Api<Secret>,
@@ -186,7 +133,7 @@ struct Keeper<K> {
     quarrel: Quarrel,
     /// What is too much in the registration, and since when
     surplus: Option<(Bundle, Instant)>,
-    said: Said,
+    said: LogOnce,
 }
 
 impl<K: Registration> Keeper<K> {
@@ -208,7 +155,7 @@ impl<K: Registration> Keeper<K> {
             pace: Pace::default(),
             quarrel: Quarrel::default(),
             surplus: None,
-            said: Said::default(),
+            said: LogOnce::default(),
         }
     }
 
@@ -289,7 +236,7 @@ impl<K: Registration> Keeper<K> {
         if live.carries(wanted) {
             self.report.flag.pass();
             self.report.contested.set(false);
-            if self.said.over() {
+            if self.said.is_over() {
                 tracing::info!(registration = NAME, kind = %K::kind(&()), "caBundle is in order again");
             }
             return self.prune(wanted, now).await;

@@ -215,7 +215,7 @@ async fn a_rivals_bundle_is_replaced_twice_and_then_left() {
             .await;
     }
     assert_eq!(server.written(), [bundle(&[0]), bundle(&[0])]);
-    assert!(keeper.said.over());
+    assert!(keeper.said.is_over());
 
     // Wiped, it is ours again.
     apply(&mut keeper, registration("rival", &[None, None]));

@@ -464,8 +464,10 @@ async fn an_expired_pair_gives_way_at_once() {
         .unwrap()
         .issue(&names(), HOUR / 2, long_ago)
         .unwrap();
-    let expired =
-        crate::server::tls::Pair::load(expired.chain_pem.as_bytes(), expired.key_pem.as_bytes());
+    let expired = crate::server::certificates::pair::Pair::load(
+        expired.chain_pem.as_bytes(),
+        expired.key_pem.as_bytes(),
+    );
     replica
         .serving
         .replace(Arc::new(expired.unwrap()));
@@ -502,7 +504,7 @@ async fn what_is_due_is_written_by_one_replica_and_read_by_the_other() {
     let stored = &server.current().data.unwrap()["tls.crt"];
     for replica in [&mut first, &mut second] {
         assert_eq!(
-            crate::server::tls::certificates(&stored.0).unwrap()[0].as_ref(),
+            crate::server::certificates::pair::certificates(&stored.0).unwrap()[0].as_ref(),
             replica
                 .last_good
                 .as_ref()

@@ -10,9 +10,9 @@ use std::{
 use agentkube::{
     server::{
         Limits, ServingCertificate, Shutdown, bind,
-        certificates::issue::Authority,
+        certificates::{issue::Authority, pair::Pair},
         serve,
-        tls::{Pair, server_config},
+        tls::server_config,
     },
     telemetry::Metrics,
 };
@@ -66,7 +66,7 @@ pub(crate) async fn serve_noop(
     let pair = Pair::load(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes())?;
     certificate.replace(Arc::new(pair));
     let listener = bind(([127, 0, 0, 1], port).into(), "--port")?;
-    // Whole or not there: somebody waits for it.
+    // ReviewBody or not there: somebody waits for it.
     let unnamed = path.with_extension("new");
     std::fs::write(&unnamed, authority.certificate_pem())?;
     std::fs::rename(&unnamed, &path)?;

@@ -1,26 +1,22 @@
 //! Reading a review's body: bounded in size, in time, and in what all bodies take together.
 
+mod budget;
+mod error;
+
 use std::time::Duration;
 
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
-};
+use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::server::{
-    Deadline,
-    room::{Room, Whole},
+pub use self::{
+    budget::{BodyBudget, OWN_BYTES, ReviewBody, SHARED_BYTES},
+    error::{BodyError, LIMIT_BYTES},
 };
 
-/// The longest body that is read, in bytes
-///
-/// The API server takes objects of up to 3 MiB, an UPDATE carries two of them, and the review adds
-/// its own fields: controller-runtime derives the same figure.
-pub const LIMIT_BYTES: usize = 7 * 1024 * 1024;
+use super::Deadline;
 
 /// The longest time that a body may take, where the request's own timeout is longer
 pub const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -30,13 +26,13 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// Each error is an answer of its own: 415 for another type than JSON or for one that is
-/// compressed, 413 for a body over [`LIMIT_BYTES`], 503 where there is no [`Room`] for it, 408 when
+/// compressed, 413 for a body over [`LIMIT_BYTES`], 503 where there is no [`BodyBudget`] for it, 408 when
 /// it is not there at the deadline or after [`TIME_LIMIT`], 400 when the connection breaks.
 pub async fn read(
     request: Request<Body>,
     deadline: Deadline,
-    room: &Room,
-) -> Result<Whole, BodyError> {
+    budget: &BodyBudget,
+) -> Result<ReviewBody, BodyError> {
     let (head, mut body) = request.into_parts();
     if !is_json(&head.headers) {
         return Err(BodyError::NotJson);
@@ -49,7 +45,7 @@ pub async fn read(
         if announced > Some(LIMIT_BYTES) {
             return Err(BodyError::TooLarge);
         }
-        collect(&mut body, announced, room).await
+        collect(&mut body, announced, budget).await
     })
     .await
     .unwrap_or(Err(BodyError::TooSlow));
@@ -65,65 +61,6 @@ pub async fn read(
     outcome
 }
 
-/// Why a body was not read
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BodyError {
-    /// The connection ended, or its framing is wrong: the client's fault
-    #[error("body ended early (hint: send as many bytes as `Content-Length` announces)")]
-    Broken,
-    /// Compressed, or otherwise not as it is: the client's fault
-    #[error(
-        "`Content-Encoding` must not be set (hint: send the AdmissionReview as it is, uncompressed)"
-    )]
-    Encoded,
-    /// Other large bodies take all the room: nobody's fault, and it passes
-    #[error("too many large reviews at a time (hint: try again, or add replicas of the manager)")]
-    NoRoom,
-    /// Another `Content-Type`: the client's fault
-    #[error(
-        "`Content-Type` must be `application/json` (hint: this path takes an AdmissionReview as JSON)"
-    )]
-    NotJson,
-    /// Over [`LIMIT_BYTES`]: the object's author has to make it smaller
-    #[error(
-        "body is larger than {LIMIT_BYTES} bytes (hint: make the object smaller, for instance by moving long text into a ConfigMap)"
-    )]
-    TooLarge,
-    /// Not there in time: the client's or the network's fault
-    #[error(
-        "body did not arrive in time (hint: check the network between the API server and the manager)"
-    )]
-    TooSlow,
-}
-
-impl BodyError {
-    /// The HTTP status of the answer
-    #[must_use]
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::Broken => StatusCode::BAD_REQUEST,
-            Self::Encoded | Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-        }
-    }
-}
-
-impl IntoResponse for BodyError {
-    fn into_response(self) -> Response {
-        let mut response = (self.status(), format!("{self}\n")).into_response();
-        if self == Self::NoRoom {
-            // The API server's own client then asks again, within the webhook's timeout.
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
 fn latest(deadline: Deadline) -> Instant {
     deadline
         .instant()
@@ -133,9 +70,9 @@ fn latest(deadline: Deadline) -> Instant {
 async fn collect(
     body: &mut Body,
     announced: Option<usize>,
-    room: &Room,
-) -> Result<Whole, BodyError> {
-    let mut whole = room.body(announced);
+    budget: &BodyBudget,
+) -> Result<ReviewBody, BodyError> {
+    let mut whole = budget.body(announced);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Broken)?;
         if let Some(data) = frame.data_ref() {
@@ -200,13 +137,15 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse;
+    use http::HeaderValue;
+
     use futures::stream;
 
     use super::*;
-    use crate::server::room::{OWN_BYTES, SHARED_BYTES};
 
     async fn read(request: Request<Body>, deadline: Deadline) -> Result<usize, BodyError> {
-        let whole = super::read(request, deadline, &Room::new(SHARED_BYTES)).await?;
+        let whole = super::read(request, deadline, &BodyBudget::new(SHARED_BYTES)).await?;
         Ok(whole.len())
     }
 
@@ -342,12 +281,12 @@ mod tests {
 
     #[tokio::test]
     async fn large_bodies_share_their_room_and_usual_ones_need_none() {
-        let room = Room::new(64 * 1024);
+        let budget = BodyBudget::new(64 * 1024);
         let read = async |body| {
             super::read(
                 request(Some("application/json"), body),
                 deadline("5s"),
-                &room,
+                &budget,
             )
             .await
         };
@@ -365,20 +304,20 @@ mod tests {
             let again = read(pieces(&[1, 40 * 1024, OWN_BYTES - 1])).await;
             assert_eq!(again.unwrap().len(), OWN_BYTES + 40 * 1024);
         }
-        assert_eq!(room.left(), 64 * 1024, "all is given back");
+        assert_eq!(budget.left(), 64 * 1024, "all is given back");
     }
 
     #[tokio::test]
     async fn no_more_is_taken_than_was_announced() {
-        let room = Room::new(LIMIT_BYTES);
+        let budget = BodyBudget::new(LIMIT_BYTES);
         let mut request = request(Some("application/json"), pieces(&[3_000_000, 3_000_000]));
         request
             .headers_mut()
             .insert(header::CONTENT_LENGTH, 6_000_000.into());
-        let whole = super::read(request, deadline("5s"), &room)
+        let whole = super::read(request, deadline("5s"), &budget)
             .await
             .unwrap();
-        assert_eq!(LIMIT_BYTES - room.left(), whole.len() - OWN_BYTES);
+        assert_eq!(LIMIT_BYTES - budget.left(), whole.len() - OWN_BYTES);
     }
 
     #[test]

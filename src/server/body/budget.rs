@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::Arc};
 use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::server::body::{BodyError, LIMIT_BYTES};
+use super::error::{BodyError, LIMIT_BYTES};
 
 /// What a body may take of the memory without asking, in bytes
 ///
@@ -22,21 +22,21 @@ const STEP_BYTES: usize = 64 * 1024;
 ///
 /// It is taken as a body grows: who only announces a large one keeps nobody else from sending theirs.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Semaphore>);
+pub struct BodyBudget(Arc<Semaphore>);
 
-impl Room {
-    /// Room for so many bytes, [`SHARED_BYTES`] as a rule
+impl BodyBudget {
+    /// A budget of so many bytes, [`SHARED_BYTES`] as a rule
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(bytes)))
     }
 
     /// A body of which nothing is there yet, and whose head announces so many bytes
-    pub(super) fn body(&self, announced: Option<usize>) -> Whole {
-        Whole {
+    pub(super) fn body(&self, announced: Option<usize>) -> ReviewBody {
+        ReviewBody {
             memory: Memory::Heap(Vec::new()),
             announced,
-            room: self.clone(),
+            budget: self.clone(),
             taken: None,
         }
     }
@@ -47,16 +47,16 @@ impl Room {
     }
 }
 
-/// A whole body, and the room that it takes until it is dropped
+/// The body of a review, and its share of the budget until it is dropped
 #[derive(Debug)]
-pub struct Whole {
+pub struct ReviewBody {
     memory: Memory,
     announced: Option<usize>,
-    room: Room,
+    budget: BodyBudget,
     taken: Option<OwnedSemaphorePermit>,
 }
 
-impl Deref for Whole {
+impl Deref for ReviewBody {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -67,7 +67,7 @@ impl Deref for Whole {
     }
 }
 
-impl Whole {
+impl ReviewBody {
     /// Appends what has come
     ///
     /// # Errors
@@ -86,14 +86,14 @@ impl Whole {
         let step = needed
             .next_multiple_of(STEP_BYTES)
             .min(most);
-        if self.take_room(step).is_err() {
-            self.take_room(needed)?;
+        if self.take(step).is_err() {
+            self.take(needed)?;
         }
         self.memory.append(data, most)
     }
 
-    /// Takes what a body of so many bytes needs of the room, and has not yet.
-    fn take_room(&mut self, bytes: usize) -> Result<(), BodyError> {
+    /// Takes what a body of so many bytes needs of the budget beyond what it has.
+    fn take(&mut self, bytes: usize) -> Result<(), BodyError> {
         let held = self
             .taken
             .as_ref()
@@ -104,7 +104,7 @@ impl Whole {
         }
         let more = u32::try_from(more).map_err(|_| BodyError::TooLarge)?;
         let more = self
-            .room
+            .budget
             .0
             .clone()
             .try_acquire_many_owned(more)
@@ -117,11 +117,11 @@ impl Whole {
     }
 }
 
-/// Where the bytes of a body stand.
+/// The bytes of a body.
 ///
-/// An allocator keeps what it is given back, in pieces and for each thread, so that bodies which come
-/// and go in parallel would take several times what they are. Large ones have pages of their own:
-/// such that nothing was written to cost nothing, and dropping them gives them back.
+/// Allocators keep freed memory for each thread, so parallel bodies would cost several times their size.
+/// A large body has pages of its own: pages that nothing was written to cost nothing, and dropping them
+/// gives them back.
 #[derive(Debug)]
 enum Memory {
     Heap(Vec<u8>),
@@ -135,7 +135,7 @@ impl Memory {
             let len = bytes.len();
             let needed = len + data.len();
             if needed <= STEP_BYTES {
-                // What is reserved is what its room was taken for.
+                // What is reserved was taken from the budget.
                 let capacity = if needed <= OWN_BYTES {
                     OWN_BYTES
                 } else {
@@ -182,7 +182,7 @@ mod tests {
             .collect();
         for announced in [None, Some(text.len()), Some(10)] {
             for piece in [1_000, STEP_BYTES, STEP_BYTES + 1, text.len()] {
-                let mut body = Room::new(SHARED_BYTES).body(announced);
+                let mut body = BodyBudget::new(SHARED_BYTES).body(announced);
                 for data in text.chunks(piece) {
                     body.append(data).unwrap();
                 }

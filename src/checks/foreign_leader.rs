@@ -4,7 +4,7 @@ use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, Client, ResourceExt};
 use tokio::time::{Instant, sleep};
 
-use super::{Subject, installations::managers};
+use super::subject::{Subject, managers};
 use crate::leader::{LEASE, RENEW_PERIOD, holder, name_of};
 
 /// How long a holder may take to show that it lives.
@@ -16,7 +16,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 ///
 /// A pod that has ended leaves its name in the Lease, so only one who renews it is meant; whether
 /// somebody does is told by the Lease that changes, not by the times in it.
-pub(super) async fn that_leads(
+pub(super) async fn find(
     client: &Client,
     subject: &Subject,
 ) -> Result<Option<String>, kube::Error> {

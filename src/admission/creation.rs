@@ -1,0 +1,61 @@
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::{
+    denial::Cause,
+    request::{Kind, Object, Request, Resource, UserInfo},
+    target::Target,
+    text::Text,
+};
+
+/// An object that is to be created, and no API server that writes a body about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Creation<'a> {
+    /// API group; empty for the core group.
+    pub group: &'a str,
+    /// Kind.
+    pub kind: &'a str,
+    /// The resource that the kind is served as: `pods`.
+    pub resource: &'a str,
+    /// The namespace that it goes to.
+    pub namespace: &'a str,
+    /// Name, or `metadata.generateName`.
+    pub name: &'a str,
+    /// The object, as the API server has it when it calls.
+    pub object: &'a Value,
+}
+
+impl<'a> Creation<'a> {
+    pub(super) fn request(self, object: Object<'a>) -> Request<'a> {
+        let text = |text: &'a str| Text(Cow::Borrowed(text));
+        Request {
+            uid: Text::default(),
+            kind: Kind {
+                group: text(self.group),
+                kind: text(self.kind),
+            },
+            resource: Resource {
+                group: text(self.group),
+                resource: text(self.resource),
+            },
+            sub_resource: Text::default(),
+            name: text(self.name),
+            namespace: text(self.namespace),
+            operation: text("CREATE"),
+            user_info: UserInfo::default(),
+            object: Some(object),
+            old_object: None,
+            dry_run: None,
+        }
+    }
+
+    /// Why the object cannot be read, with the place: only what is written has lines and columns.
+    pub(super) fn locate_error(self) -> Option<Cause> {
+        let text = self.object.to_string();
+        let object = serde_json::from_str(&text)
+            .map(Object::Written)
+            .ok()?;
+        Target::parse(&self.request(object)).err()
+    }
+}

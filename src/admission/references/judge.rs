@@ -1,0 +1,66 @@
+//! The references of a review, and the refusal of those that its author may not use.
+
+use super::{Authority, Reference, hint_to_shorten, hint_to_use};
+use crate::admission::{
+    Reason, Review, agents, credential, denial::Cause, fields::Findings, target::Target, tools,
+};
+
+impl Review<'_> {
+    /// What the object names that its author needs a right to: none where the object is neither an
+    /// Agent nor a Tool, or was like that already.
+    ///
+    /// On UPDATE every reference counts once anything has changed that steers what runs with it: who
+    /// gives somebody's Agent another image, goal or node decides what becomes of its token.
+    #[must_use]
+    pub fn references(&self) -> Vec<Reference<'_>> {
+        match &self.target {
+            Target::Agent(agent) => agents::references(agent),
+            Target::Nothing | Target::Pod(..) | Target::SettledPod => Vec::new(),
+            Target::Tool(tool) => tools::references(tool),
+        }
+    }
+
+    /// Refuses the references that are not permitted.
+    pub(in crate::admission) fn judge_references(
+        &self,
+        authority: Authority<'_>,
+        findings: &mut Findings,
+    ) {
+        let Authority::Holds(permitted) = authority else {
+            return;
+        };
+        for reference in self.references() {
+            if !permitted.contains(&reference) {
+                findings.refuse(self.not_permitted(&reference));
+            }
+        }
+    }
+
+    fn not_permitted(&self, reference: &Reference<'_>) -> Cause {
+        let Reference {
+            kind,
+            name,
+            field,
+            most,
+        } = reference;
+        let verb = kind.verb();
+        let user = credential::quote(self.user());
+        let namespace = credential::quote(self.namespace());
+        let (detail, hint) = match most {
+            Some(most) => (
+                format!(
+                    "user {user} may not create pods in namespace {namespace}, and may not name more than {most}"
+                ),
+                hint_to_shorten(*most),
+            ),
+            None => (
+                format!(
+                    "user {user} may neither {verb} {kind} {} nor create pods in namespace {namespace}",
+                    credential::quote(name),
+                ),
+                hint_to_use(*kind),
+            ),
+        };
+        Cause::forbidden(Reason::ReferenceNotPermitted, field.as_str(), &detail).hint(&hint)
+    }
+}

@@ -1,0 +1,174 @@
+//! The request inside a review, as it stands in the body.
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    Reason, Subject,
+    bounded::{MOST_ENTRIES, TOO_MUCH},
+    change::Change,
+    denial::Cause,
+    text::Text,
+};
+use crate::api::unreadable_field;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow, default)]
+    pub(super) api_version: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) kind: Text<'a>,
+    #[serde(borrow)]
+    pub(super) request: Option<Request<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Request<'a> {
+    #[serde(borrow)]
+    pub(super) uid: Text<'a>,
+    #[serde(borrow)]
+    pub(super) kind: Kind<'a>,
+    #[serde(borrow)]
+    pub(super) resource: Resource<'a>,
+    #[serde(borrow, default)]
+    pub(super) sub_resource: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) name: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) namespace: Text<'a>,
+    #[serde(borrow)]
+    pub(super) operation: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) user_info: UserInfo<'a>,
+    #[serde(borrow, default)]
+    pub(super) object: Option<Object<'a>>,
+    #[serde(borrow, default)]
+    pub(super) old_object: Option<Object<'a>>,
+    #[serde(default)]
+    pub(super) dry_run: Option<bool>,
+}
+
+/// An object that is yet to be read into the fields that decisions look at.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Object<'a> {
+    /// As it is in the memory of whoever asks.
+    Held(&'a Value),
+    /// As it stands in a body.
+    Written(&'a RawValue),
+}
+
+impl Object<'_> {
+    /// The first field that keeps the object from being read as a `T`.
+    pub(super) fn unreadable_field<T: DeserializeOwned>(self) -> Option<String> {
+        match self {
+            Self::Held(object) => unreadable_field::<T, _>(object),
+            // Almost all can be read, and finding the field takes longer.
+            Self::Written(object) if serde_json::from_str::<T>(object.get()).is_ok() => None,
+            Self::Written(object) => {
+                unreadable_field::<T, _>(&mut serde_json::Deserializer::from_str(object.get()))
+            }
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(Self::Written)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Kind<'a> {
+    #[serde(borrow, default)]
+    pub(super) group: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) kind: Text<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Resource<'a> {
+    #[serde(borrow, default)]
+    pub(super) group: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) resource: Text<'a>,
+}
+
+/// Groups and extra are read only where somebody asks for them.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct UserInfo<'a> {
+    #[serde(borrow, default)]
+    pub(super) username: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) uid: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) groups: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) extra: Option<&'a RawValue>,
+}
+
+impl Request<'_> {
+    pub(super) fn subject(&self) -> Subject {
+        Subject {
+            group: self.kind.group.as_str().to_owned(),
+            kind: self.kind.kind.as_str().to_owned(),
+            name: self.name.as_str().to_owned(),
+        }
+    }
+}
+
+impl<'a, T: Deserialize<'a>> Change<T> {
+    pub(super) fn parse(
+        object: Option<Object<'a>>,
+        old: Option<Object<'a>>,
+    ) -> Result<Self, Cause> {
+        let object = object.ok_or_else(|| malformed("request.object", "the object is missing"))?;
+        Ok(Self {
+            new: read("request.object", object)?,
+            old: old
+                .map(|old| read("request.oldObject", old))
+                .transpose()?,
+        })
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(field: &str, object: Object<'a>) -> Result<T, Cause> {
+    let read = match object {
+        Object::Held(object) => T::deserialize(object),
+        Object::Written(object) => serde_json::from_str(object.get()),
+    };
+    read.map_err(|error| {
+        malformed(
+            field,
+            &format!("the object cannot be read: {}", position(&error)),
+        )
+    })
+}
+
+pub(super) fn malformed(field: &str, detail: &str) -> Cause {
+    Cause::forbidden(Reason::MalformedReview, field, detail)
+}
+
+/// Where JSON could not be read, in words that repeat nothing of the body: serde's own message
+/// quotes values, and a value may be a credential.
+pub(super) fn position(error: &serde_json::Error) -> String {
+    let problem = match error.classify() {
+        serde_json::error::Category::Data => "a field is missing or of the wrong type",
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Io | serde_json::error::Category::Syntax => "it is not JSON",
+    };
+    // These are words of our own; serde's begin otherwise.
+    if error.to_string().starts_with(TOO_MUCH) {
+        return format!(
+            "a list has more than {MOST_ENTRIES} entries, or a field is too long, at line {} column {}",
+            error.line(),
+            error.column()
+        );
+    }
+    format!(
+        "{problem} at line {} column {}",
+        error.line(),
+        error.column()
+    )
+}

@@ -1,0 +1,21 @@
+//! Logging a trouble that lasts once.
+
+/// Remembers the last trouble, so that one that lasts is logged once.
+#[derive(Debug, Default)]
+pub(crate) struct LogOnce(Option<String>);
+
+impl LogOnce {
+    /// Whether this trouble differs from the last one.
+    pub(crate) fn is_new(&mut self, trouble: &str) -> bool {
+        let is_new = self.0.as_deref() != Some(trouble);
+        if is_new {
+            self.0 = Some(trouble.to_owned());
+        }
+        is_new
+    }
+
+    /// Forgets the trouble, and tells whether there was one.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
