@@ -200,7 +200,7 @@ async fn an_override_beats_the_mirror_and_an_agents_own_image_beats_both(
         "AGENTKUBE_IMAGE_REGISTRY",
         "registry.example.com/mirror".to_owned(),
     )];
-    for row in &MATRIX {
+    for row in MATRIX {
         if let Some(variable) = row.variable {
             settings.push((
                 variable,
