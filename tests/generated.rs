@@ -12,6 +12,8 @@
 mod files;
 #[path = "generated/matrix.rs"]
 mod matrix;
+#[path = "generated/settings.rs"]
+mod settings;
 
 use std::{fs, path::Path};
 

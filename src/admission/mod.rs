@@ -23,6 +23,7 @@ mod reason;
 mod references;
 mod registries;
 mod review;
+mod settings;
 mod spec;
 mod suspects;
 mod tools;
@@ -45,3 +46,4 @@ pub use references::{
 };
 pub use registries::AllowedRegistries;
 pub use review::{Author, Creation, Review, Unreadable, UnreadableRequest};
+pub use settings::{SETTINGS, Setting, SettingValue};

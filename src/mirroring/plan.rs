@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     fn settings(variables: &[(&str, &str)]) -> ImageSettings {
-        ImageSettings::parse(variables.iter().copied()).unwrap()
+        ImageSettings::of(variables)
     }
 
     fn plan(variables: &[(&str, &str)], custom: &[&str]) -> Result<Plan, String> {
