@@ -10,10 +10,14 @@
 
 #[path = "generated/files.rs"]
 mod files;
+#[path = "generated/matrix.rs"]
+mod matrix;
 #[path = "generated/metrics.rs"]
 mod metrics;
 #[path = "generated/reasons.rs"]
 mod reasons;
+#[path = "generated/settings.rs"]
+mod settings;
 #[path = "generated/webhooks.rs"]
 mod webhooks;
 

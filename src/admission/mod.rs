@@ -27,6 +27,7 @@ mod registrations;
 mod registries;
 mod request;
 mod review;
+mod settings;
 mod spec;
 mod suspects;
 mod target;
@@ -54,4 +55,5 @@ pub use references::{
 pub use registrations::{Condition, REGISTRATION, registrations};
 pub use registries::AllowedRegistries;
 pub use review::{Author, Review, Unreadable, UnreadableRequest};
+pub use settings::{SETTINGS, Setting, SettingValue};
 pub use webhook::{AdmissionPhase, Webhook};

@@ -1,28 +1,11 @@
-use crate::{
-    admission::{
-        Placeholder, credential, names,
-        registries::{self, AllowedRegistries},
-    },
-    images::{Component, ImageReference, ImageSettings, Problem, nearest, resolve, rows},
+use std::collections::BTreeMap;
+
+use super::{
+    Placeholder, credential,
+    registries::AllowedRegistries,
+    settings::{self, ALLOWED_REGISTRIES},
 };
-
-/// The list of pull secrets that pods get whose Agent names none.
-const PULL_SECRETS: &str = "AGENTKUBE_PULL_SECRETS";
-
-/// Whether what breaks a policy is refused, or only warned of.
-const ENFORCEMENT: &str = "AGENTKUBE_ENFORCEMENT";
-
-/// Whether authors need rights of their own to what their objects name.
-const AUTHORIZE_REFERENCES: &str = "AGENTKUBE_AUTHORIZE_REFERENCES";
-
-/// Every setting that is not one of [`ImageSettings`].
-const KNOWN: [&str; 5] = [
-    registries::VARIABLE,
-    AUTHORIZE_REFERENCES,
-    ENFORCEMENT,
-    "AGENTKUBE_MIRROR_LAYOUT",
-    PULL_SECRETS,
-];
+use crate::images::{ImageReference, ImageSettings, Problem, WrongValue, resolve, rows};
 
 /// Everything that decisions depend on besides the objects: read once at start, never changed.
 #[derive(Clone, Debug)]
@@ -63,204 +46,92 @@ pub enum Enforcement {
 }
 
 impl Policy {
-    /// Reads the settings from `AGENTKUBE_*` variables; others are not looked at.
+    /// Reads the settings from `AGENTKUBE_*` variables; others are not looked at. A blank value is as
+    /// good as none, since Helm renders empty strings; of a variable that is given twice the last counts.
     ///
     /// # Errors
     ///
-    /// Every problem at once: a value that is not what the variable takes, and any name that
-    /// agentkube does not know, because a setting that is ignored in silence fails open.
+    /// Every problem at once, ordered by variable: a value that is not what the variable takes, and any
+    /// name that agentkube does not know, because a setting that is ignored in silence fails open. What
+    /// contradicts each other comes last.
     pub fn parse<'a, I>(variables: I) -> Result<Self, Vec<Problem>>
     where
         I: IntoIterator<Item = (&'a str, &'a str)>,
     {
-        let mut variables = variables
+        let mut variables: BTreeMap<_, _> = variables
             .into_iter()
             .filter(|(name, _)| name.starts_with("AGENTKUBE_") && !is_service_link(name))
-            .collect::<Vec<_>>();
-        variables.sort_unstable();
+            .collect();
+        variables.retain(|_, value| !value.trim().is_empty());
 
+        let mut policy = Self::default();
         let mut problems = Vec::new();
-        let images = ImageSettings::parse(variables.iter().copied())
-            .map_err(|found| problems.extend(found))
-            .ok();
-        let mut pull_secrets = Vec::new();
-        let mut allowed_registries = AllowedRegistries::default();
-        let mut enforcement = Enforcement::default();
-        let mut authorize_references = true;
         for (name, value) in variables {
-            if name == PULL_SECRETS {
-                match parse_pull_secrets(value) {
-                    Ok(names) => pull_secrets = names,
-                    Err(problem) => problems.push(problem),
-                }
-            } else if name == registries::VARIABLE {
-                match AllowedRegistries::parse(value) {
-                    Ok(allowed) => allowed_registries = allowed,
-                    Err(problem) => problems.push(problem),
-                }
-            } else if name == ENFORCEMENT {
-                match parse_enforcement(value) {
-                    Ok(word) => enforcement = word,
-                    Err(problem) => problems.push(problem),
-                }
-            } else if name == AUTHORIZE_REFERENCES {
-                match parse_authorize_references(value) {
-                    Ok(word) => authorize_references = word,
-                    Err(problem) => problems.push(problem),
-                }
-            } else if !name.starts_with("AGENTKUBE_IMAGE_")
-                && !KNOWN.contains(&name)
-                && !value.trim().is_empty()
-            {
-                problems.push(unknown(name));
+            if let Err(wrong) = settings::set(&mut policy, name, value) {
+                problems.push(wrong.of(name));
             }
         }
-        if let Some(images) = &images {
-            problems.extend(unresolvable(images));
-            problems.extend(contradictions(images, &allowed_registries));
-        }
-        match images {
-            Some(images) if problems.is_empty() => Ok(Self {
-                images,
-                pull_secrets,
-                allowed_registries,
-                enforcement,
-                authorize_references,
-            }),
-            _ => Err(problems),
+        problems.extend(unresolvable(&policy));
+        problems.extend(contradictions(&policy));
+        if problems.is_empty() {
+            Ok(policy)
+        } else {
+            Err(problems)
         }
     }
-}
-
-/// A comma list of Secret names: trimmed, each once, none blank.
-fn parse_pull_secrets(value: &str) -> Result<Vec<String>, Problem> {
-    let mut secrets: Vec<String> = Vec::new();
-    if value.trim().is_empty() {
-        return Ok(secrets);
-    }
-    for name in value.split(',').map(str::trim) {
-        if !names::is_subdomain(name) {
-            return Err(Problem {
-                variable: PULL_SECRETS.to_owned(),
-                message: if name.is_empty() {
-                    "a name in the list is blank".to_owned()
-                } else {
-                    format!("{} is not the name of a Secret", credential::quote(name))
-                },
-                hint: Some(
-                    "give a comma list of Secret names, such as `mirror-pull,backup-pull`"
-                        .to_owned(),
-                ),
-            });
-        }
-        if !secrets
-            .iter()
-            .any(|known| known == name)
-        {
-            secrets.push(name.to_owned());
-        }
-    }
-    Ok(secrets)
 }
 
 /// A lever that points at a placeholder: what it serves would have to be replaced again.
-fn unresolvable(images: &ImageSettings) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = Vec::new();
-    let levers = rows().filter_map(|row| lever(images, row.component));
-    for (variable, image) in levers {
-        let is_known = problems
-            .iter()
-            .any(|problem| problem.variable == variable);
-        if Placeholder::parse(&image).is_some() && !is_known {
-            problems.push(Problem {
-                variable: variable.to_owned(),
-                message: format!(
-                    "{} is a placeholder, which can never be pulled",
-                    credential::shown(&image)
-                ),
-                hint: Some("name the image, or the registry, that it should come from".to_owned()),
-            });
-        }
-    }
-    problems
+fn unresolvable(policy: &Policy) -> Vec<Problem> {
+    levers(policy, |image| {
+        Placeholder::parse(image)?;
+        Some(WrongValue {
+            message: format!(
+                "{} is a placeholder, which can never be pulled",
+                credential::shown(image)
+            ),
+            hint: Some("name the image, or the registry, that it should come from".to_owned()),
+        })
+    })
 }
 
 /// A lever that points outside the allowed registries: nothing that it serves could ever run.
-fn contradictions(images: &ImageSettings, allowed: &AllowedRegistries) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = Vec::new();
-    for component in rows().map(|row| row.component) {
-        let Some((variable, image)) = lever(images, component) else {
-            continue;
-        };
+fn contradictions(policy: &Policy) -> Vec<Problem> {
+    let allowed = &policy.allowed_registries;
+    levers(policy, |image| {
         let is_allowed = image
             .parse::<ImageReference>()
             .is_ok_and(|reference| allowed.allow(&reference));
-        if !is_allowed
-            && problems
-                .iter()
-                .all(|problem| problem.variable != variable)
-        {
-            problems.push(Problem {
-                variable: variable.to_owned(),
-                message: format!(
-                    "{} is outside {}: {allowed}",
-                    credential::shown(&image),
-                    registries::VARIABLE
-                ),
-                hint: Some(format!(
-                    "add its registry to {}, or choose another",
-                    registries::VARIABLE
-                )),
-            });
+        (!is_allowed).then(|| WrongValue {
+            message: format!(
+                "{} is outside {ALLOWED_REGISTRIES}: {allowed}",
+                credential::shown(image)
+            ),
+            hint: Some(format!(
+                "add its registry to {ALLOWED_REGISTRIES}, or choose another"
+            )),
+        })
+    })
+}
+
+/// What is wrong with the images that levers choose: of each lever the first.
+fn levers(policy: &Policy, problem: impl Fn(&str) -> Option<WrongValue>) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    for row in rows() {
+        let Some(resolution) = resolve(row.component, None, &policy.images) else {
+            continue;
+        };
+        let Some(variable) = resolution.variable else {
+            continue;
+        };
+        let is_known = problems
+            .iter()
+            .any(|known| known.variable == variable);
+        if !is_known && let Some(wrong) = problem(&resolution.image) {
+            problems.push(wrong.of(variable));
         }
     }
     problems
-}
-
-/// The lever that chooses a component's image, and the image.
-fn lever(images: &ImageSettings, component: Component) -> Option<(&'static str, String)> {
-    let resolution = resolve(component, None, images)?;
-    Some((resolution.variable?, resolution.image))
-}
-
-fn parse_enforcement(value: &str) -> Result<Enforcement, Problem> {
-    match value {
-        "deny" => Ok(Enforcement::Deny),
-        "warn" => Ok(Enforcement::Warn),
-        blank if blank.trim().is_empty() => Ok(Enforcement::default()),
-        _ => Err(Problem {
-            variable: ENFORCEMENT.to_owned(),
-            message: "must be `deny` or `warn`".to_owned(),
-            hint: None,
-        }),
-    }
-}
-
-fn parse_authorize_references(value: &str) -> Result<bool, Problem> {
-    match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        blank if blank.trim().is_empty() => Ok(true),
-        _ => Err(Problem {
-            variable: AUTHORIZE_REFERENCES.to_owned(),
-            message: "must be `true` or `false`".to_owned(),
-            hint: None,
-        }),
-    }
-}
-
-fn unknown(name: &str) -> Problem {
-    Problem {
-        variable: name.to_owned(),
-        message: "no such setting".to_owned(),
-        hint: nearest(
-            name,
-            KNOWN
-                .into_iter()
-                .chain(["AGENTKUBE_IMAGE_REGISTRY"]),
-        )
-        .map(|near| format!("did you mean {near}?")),
-    }
 }
 
 /// Kubernetes puts variables for every Service of the namespace into containers, in the form
@@ -274,14 +145,18 @@ fn is_service_link(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::admission::SETTINGS;
 
     #[test]
     fn pull_secrets_are_trimmed_and_named_once() {
-        let policy = Policy::parse([(PULL_SECRETS, " mirror, backup,mirror ")]).unwrap();
+        let policy =
+            Policy::parse([("AGENTKUBE_PULL_SECRETS", " mirror, backup,mirror ")]).unwrap();
         assert_eq!(policy.pull_secrets, ["mirror", "backup"]);
         assert!(
-            Policy::parse([(PULL_SECRETS, "  ")])
+            Policy::parse([("AGENTKUBE_PULL_SECRETS", "  ")])
                 .unwrap()
                 .pull_secrets
                 .is_empty()
@@ -291,7 +166,7 @@ mod tests {
     #[test]
     fn every_problem_is_reported_at_once() {
         let problems = Policy::parse([
-            (PULL_SECRETS, "mirror,,backup"),
+            ("AGENTKUBE_PULL_SECRETS", "mirror,,backup"),
             ("AGENTKUBE_PULL_SECRET", "mirror"),
             ("AGENTKUBE_IMAGE_CODEX", "https://example.com/codex"),
             ("PATH", "/bin"),
@@ -311,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_lever_outside_the_allowed_registries_is_a_contradiction() {
-        let allowed = (registries::VARIABLE, "registry.example.com/mirror");
+        let allowed = (ALLOWED_REGISTRIES, "registry.example.com/mirror");
         let mirror = (
             "AGENTKUBE_IMAGE_REGISTRY",
             "registry.example.com/mirror/exo",
@@ -331,13 +206,14 @@ mod tests {
             variables,
             ["AGENTKUBE_IMAGE_REGISTRY", "AGENTKUBE_IMAGE_CODEX"]
         );
-        assert!(Policy::parse([(ENFORCEMENT, "maybe")]).is_err());
+        assert!(Policy::parse([("AGENTKUBE_ENFORCEMENT", "maybe")]).is_err());
     }
 
     #[test]
     fn references_are_authorized_unless_that_is_turned_off() {
         let authorizes = |value| {
-            Policy::parse([(AUTHORIZE_REFERENCES, value)]).map(|policy| policy.authorize_references)
+            Policy::parse([("AGENTKUBE_AUTHORIZE_REFERENCES", value)])
+                .map(|policy| policy.authorize_references)
         };
         assert!(
             Policy::parse([])
@@ -375,5 +251,72 @@ mod tests {
             ("AGENTKUBE_MANAGER_PORT_443_TCP_ADDR", "10.0.0.1"),
         ];
         assert!(Policy::parse(links).is_ok());
+    }
+
+    #[test]
+    fn other_variables_are_not_looked_at() {
+        let strangers = [("PATH", "/bin"), ("IMAGE_CODEX", "!")];
+        let policy = Policy::parse(strangers).unwrap();
+        assert_eq!(policy.images, ImageSettings::default());
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once_in_the_order_of_the_variables() {
+        let problems = Policy::parse([
+            ("AGENTKUBE_PULL_SECRETS", "a b"),
+            ("AGENTKUBE_MIRROR_LAYOUT", "flat"),
+            ("AGENTKUBE_IMAGE_REGISTRY", "mirror"),
+            ("AGENTKUBE_IMAGE_CODXE", "ghcr.io/org/app"),
+            ("AGENTKUBE_IMAGE_CUSTOM", "ghcr.io/org/app"),
+            ("AGENTKUBE_IMAGE_AIDER", "https://ghcr.io/org/app"),
+            ("AGENTKUBE_IMAGE_CLINE", " ghcr.io/org/app"),
+            ("AGENTKUBE_IMAGE_GOOSE", "ghcr.io/Org/app"),
+            ("AGENTKUBE_IMAGE_CODEX", "ghcr.io/org/app"),
+            ("AGENTKUBE_ALLOWED_REGISTRIES", "mirror"),
+        ])
+        .unwrap_err();
+        let found: Vec<_> = problems
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        insta::assert_snapshot!(found.join("\n"));
+    }
+
+    #[test]
+    fn problems_never_repeat_the_value_of_an_image() {
+        for variable in [
+            "AGENTKUBE_IMAGE_CODEX",
+            "AGENTKUBE_IMAGE_REGISTRY",
+            "AGENTKUBE_MIRROR_LAYOUT",
+            "AGENTKUBE_IMAGE_X",
+        ] {
+            for value in [
+                "a_SECRET",
+                "https://SECRET",
+                "SECRET@x",
+                " SECRET",
+                "a/SECRET:-",
+            ] {
+                let problems = Policy::parse([(variable, value)]).unwrap_err();
+                assert!(
+                    !problems[0]
+                        .to_string()
+                        .contains("SECRET"),
+                    "{problems:?}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_is_total(name in "AGENTKUBE_(IMAGE|MIRROR)_.*", value in ".*") {
+            let _ = Policy::parse([(&*name, &*value)]);
+        }
+
+        #[test]
+        fn parsing_is_total_for_each_setting(index in 0..SETTINGS.len(), value in ".*") {
+            let _ = Policy::parse([(SETTINGS[index].name, &*value)]);
+        }
     }
 }

@@ -1,10 +1,7 @@
 use std::fmt;
 
 use super::credential;
-use crate::images::{ImageReference, MirrorPrefix, Problem};
-
-/// The variable that lists them.
-pub(super) const VARIABLE: &str = "AGENTKUBE_ALLOWED_REGISTRIES";
+use crate::images::{ImageReference, MirrorPrefix, WrongValue};
 
 /// The registries, or parts of registries, that images may come from; an empty list allows all.
 ///
@@ -20,19 +17,18 @@ impl AllowedRegistries {
     /// # Errors
     ///
     /// The first entry that is no prefix.
-    pub(super) fn parse(list: &str) -> Result<Self, Problem> {
+    pub(super) fn parse(list: &str) -> Result<Self, WrongValue> {
         let mut prefixes = Vec::new();
         if list.trim().is_empty() {
             return Ok(Self(prefixes));
         }
         for entry in list.split(',').map(str::trim) {
-            let prefix = entry.parse::<MirrorPrefix>().map_err(|error| Problem {
-                variable: VARIABLE.to_owned(),
-                message: format!("{} {error}", credential::quote(entry)),
-                hint: Some(
-                    "give a comma list of registries, such as `registry.example.com/team,quay.io`".to_owned(),
-                ),
-            })?;
+            let prefix = entry
+                .parse::<MirrorPrefix>()
+                .map_err(|error| WrongValue {
+                    message: format!("{} {error}", credential::quote(entry)),
+                    hint: None,
+                })?;
             prefixes.push(prefix);
         }
         Ok(Self(prefixes))
@@ -75,6 +71,7 @@ impl fmt::Display for AllowedRegistries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::{Policy, settings::ALLOWED_REGISTRIES};
 
     fn allows(list: &str, image: &str) -> bool {
         AllowedRegistries::parse(list)
@@ -148,13 +145,9 @@ mod tests {
             "mirror",
             "quay.io/app:v1",
         ] {
-            assert_eq!(
-                AllowedRegistries::parse(list)
-                    .unwrap_err()
-                    .variable,
-                VARIABLE,
-                "{list}"
-            );
+            assert!(AllowedRegistries::parse(list).is_err(), "{list}");
+            let problems = Policy::parse([(ALLOWED_REGISTRIES, list)]).unwrap_err();
+            assert_eq!(problems[0].variable, ALLOWED_REGISTRIES, "{list}");
         }
     }
 }

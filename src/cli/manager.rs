@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{iter, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use super::{
     tasks::Tasks,
 };
 use crate::{
-    admission::Policy,
+    admission::{Policy, SETTINGS, SettingValue},
     api::{MANAGER, MANAGER_NAMESPACE},
     audit::{Recorder, Retention, retain},
     checks::{self, Subject},
@@ -41,21 +41,7 @@ const CA_BUNDLE_MISSING: &str = "the registration does not hold our certificate 
 
 /// Serve the webhooks and run the reconciler, in a cluster.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "\
-Which images run is set by environment variables, see the README:
-  AGENTKUBE_IMAGE_<ROW>           one image, cluster-wide
-  AGENTKUBE_IMAGE_REGISTRY        the mirror that every other image comes from
-  AGENTKUBE_MIRROR_LAYOUT         how paths look on the mirror: repository, name
-  AGENTKUBE_PULL_SECRETS          a comma list of Secrets to pull with
-  AGENTKUBE_ALLOWED_REGISTRIES    a comma list of where images may come from
-  AGENTKUBE_ENFORCEMENT           what happens to a breach of policy: deny, warn
-  AGENTKUBE_AUTHORIZE_REFERENCES  whether authors need rights to what they name: true, false
-
-Exit status of --check: 0 if a manager would work, 1 if something keeps it from working.
-
-Examples:
-  AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror agentkube manager
-  agentkube manager --check")]
+#[command(after_help = after_help())]
 pub(super) struct Args {
     /// Say what would keep a manager with these settings from working, a line each, and start nothing
     #[arg(long)]
@@ -122,6 +108,48 @@ pub(super) struct Args {
     /// How log lines are written; what is logged is set by `RUST_LOG`
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
+}
+
+/// The help below the options: the settings, of which [`SETTINGS`] is the list.
+fn after_help() -> String {
+    let one_image = (
+        "AGENTKUBE_IMAGE_<ROW>",
+        "one image, cluster-wide".to_owned(),
+    );
+    let settings = SETTINGS.iter().map(|setting| {
+        let help = match setting.value {
+            SettingValue::List => format!("{}: a comma list", setting.help),
+            SettingValue::Text => setting.help.to_owned(),
+            SettingValue::Switch | SettingValue::Word(_) => {
+                format!("{}: {}", setting.help, setting.value.words().join(", "))
+            }
+        };
+        (setting.name, help)
+    });
+    let lines: Vec<_> = iter::once(one_image)
+        .chain(settings)
+        .collect();
+    let width = lines
+        .iter()
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or_default();
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|(name, help)| format!("  {name:width$}  {help}"))
+        .collect();
+    format!(
+        "\
+Settings are environment variables, see the README:
+{}
+
+Exit status of --check: 0 if a manager would work, 1 if something keeps it from working.
+
+Examples:
+  AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror agentkube manager
+  agentkube manager --check",
+        lines.join("\n")
+    )
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {

@@ -1,7 +1,8 @@
 //! The matrix: every image that agentkube launches, one row each.
 //!
 //! The CRD's enum of runtimes, the variables, the placeholders and the pod builder all come from
-//! [`MATRIX`]. A new image is a new row here and a new [`Component`], and nothing else.
+//! [`MATRIX`]. A new image is a new row here and a new [`Component`]; `.ci/generate` then writes the
+//! CRD, the parts of the chart and of the README that list the rows, and what users read.
 
 use std::fmt;
 
@@ -11,10 +12,12 @@ use serde::{Deserialize, Serialize};
 /// enforcing mode.
 pub const DEFAULT_REGISTRY: &str = "docker.io";
 
-/// Every row, infrastructure first, in the order in which people see them.
-pub static MATRIX: [Row; 11] = [
+/// Every row, infrastructure first, in the order in which people see them, which is that of
+/// [`Component`].
+pub static MATRIX: &[Row] = &[
     Row {
         component: Component::Manager,
+        name: "Manager",
         kind: Kind::Infrastructure,
         repository: Some("adaptivelive/agentkube-manager"),
         tag: "v0.3.0",
@@ -24,6 +27,7 @@ pub static MATRIX: [Row; 11] = [
     },
     Row {
         component: Component::Agentlet,
+        name: "Agentlet",
         kind: Kind::Infrastructure,
         repository: Some("adaptivelive/agentkube-agentlet"),
         tag: "v0.3.0",
@@ -33,6 +37,7 @@ pub static MATRIX: [Row; 11] = [
     },
     Row {
         component: Component::SessionRecorder,
+        name: "SessionRecorder",
         kind: Kind::Infrastructure,
         repository: Some("adaptivelive/agentkube-session-recorder"),
         tag: "v0.3.0",
@@ -42,6 +47,7 @@ pub static MATRIX: [Row; 11] = [
     },
     Row {
         component: Component::ClaudeCode,
+        name: "ClaudeCode",
         kind: Kind::Runtime,
         repository: Some("adaptivelive/claudecode"),
         tag: "v0.3.0",
@@ -51,6 +57,7 @@ pub static MATRIX: [Row; 11] = [
     },
     Row {
         component: Component::Codex,
+        name: "Codex",
         kind: Kind::Runtime,
         repository: Some("adaptivelive/codex"),
         tag: "v0.3.0",
@@ -60,6 +67,7 @@ pub static MATRIX: [Row; 11] = [
     },
     Row {
         component: Component::OpenCode,
+        name: "OpenCode",
         kind: Kind::Runtime,
         repository: Some("adaptivelive/opencode"),
         tag: "v0.3.0",
@@ -69,6 +77,7 @@ pub static MATRIX: [Row; 11] = [
     },
     Row {
         component: Component::Aider,
+        name: "Aider",
         kind: Kind::Runtime,
         repository: Some("adaptivelive/aider"),
         tag: "v0.3.0",
@@ -78,6 +87,7 @@ pub static MATRIX: [Row; 11] = [
     },
     Row {
         component: Component::Cline,
+        name: "Cline",
         kind: Kind::Runtime,
         repository: Some("adaptivelive/cline"),
         tag: "v0.3.0",
@@ -87,6 +97,7 @@ pub static MATRIX: [Row; 11] = [
     },
     Row {
         component: Component::Goose,
+        name: "Goose",
         kind: Kind::Runtime,
         repository: Some("adaptivelive/goose"),
         tag: "v0.3.0",
@@ -96,6 +107,7 @@ pub static MATRIX: [Row; 11] = [
     },
     Row {
         component: Component::Cursor,
+        name: "Cursor",
         kind: Kind::Runtime,
         repository: Some("adaptivelive/cursor"),
         tag: "v0.3.0",
@@ -105,6 +117,7 @@ pub static MATRIX: [Row; 11] = [
     },
     Row {
         component: Component::Custom,
+        name: "Custom",
         kind: Kind::Runtime,
         repository: None,
         tag: "",
@@ -119,7 +132,7 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
     MATRIX.iter()
 }
 
-/// What a container runs: a row of the matrix, or a Tool's own image.
+/// What a container runs: a row of the matrix, or a Tool's own image. In the order of the rows.
 ///
 /// Written as its name, `SessionRecorder`, wherever people read it: on pods, in status, in the CRD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -153,27 +166,16 @@ pub enum Component {
 impl Component {
     /// The name as people write it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Manager => "Manager",
-            Self::Agentlet => "Agentlet",
-            Self::SessionRecorder => "SessionRecorder",
-            Self::ClaudeCode => "ClaudeCode",
-            Self::Codex => "Codex",
-            Self::OpenCode => "OpenCode",
-            Self::Aider => "Aider",
-            Self::Cline => "Cline",
-            Self::Goose => "Goose",
-            Self::Cursor => "Cursor",
-            Self::Custom => "Custom",
-            Self::Tool => "Tool",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.row()
+            .map_or("Tool", |row| row.name)
     }
 
     /// The component's row. Only a Tool has none.
     #[must_use]
     pub fn row(self) -> Option<&'static Row> {
-        rows().find(|row| row.component == self)
+        // Components are numbered as the rows are, and Tool comes after the last; a test says so.
+        MATRIX.get(self as usize)
     }
 }
 
@@ -197,6 +199,8 @@ pub enum Kind {
 pub struct Row {
     /// The component that this row describes.
     pub component: Component,
+    /// The component's name as people write it.
+    pub name: &'static str,
     /// What the component is for.
     pub kind: Kind,
     /// The repository below [`DEFAULT_REGISTRY`], such as `adaptivelive/claudecode`; `None` where
@@ -235,20 +239,11 @@ mod tests {
     use super::*;
     use crate::images::ImageReference;
 
-    const COMPONENTS: [Component; 12] = [
-        Component::Manager,
-        Component::Agentlet,
-        Component::SessionRecorder,
-        Component::ClaudeCode,
-        Component::Codex,
-        Component::OpenCode,
-        Component::Aider,
-        Component::Cline,
-        Component::Goose,
-        Component::Cursor,
-        Component::Custom,
-        Component::Tool,
-    ];
+    fn components() -> impl Iterator<Item = Component> {
+        rows()
+            .map(|row| row.component)
+            .chain([Component::Tool])
+    }
 
     #[test]
     fn the_matrix_is_the_published_one() {
@@ -265,45 +260,23 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(
-            table,
-            [
-                "Manager|Infrastructure|docker.io/adaptivelive/agentkube-manager:v0.3.0|manager||AGENTKUBE_IMAGE_MANAGER",
-                "Agentlet|Infrastructure|docker.io/adaptivelive/agentkube-agentlet:v0.3.0|agentlet||AGENTKUBE_IMAGE_AGENTLET",
-                "SessionRecorder|Infrastructure|docker.io/adaptivelive/agentkube-session-recorder:v0.3.0|session-recorder||AGENTKUBE_IMAGE_SESSION_RECORDER",
-                "ClaudeCode|Runtime|docker.io/adaptivelive/claudecode:v0.3.0|claudecode|ANTHROPIC_API_KEY|AGENTKUBE_IMAGE_CLAUDECODE",
-                "Codex|Runtime|docker.io/adaptivelive/codex:v0.3.0|codex|OPENAI_API_KEY|AGENTKUBE_IMAGE_CODEX",
-                "OpenCode|Runtime|docker.io/adaptivelive/opencode:v0.3.0|opencode|OPENCODE_API_KEY|AGENTKUBE_IMAGE_OPENCODE",
-                "Aider|Runtime|docker.io/adaptivelive/aider:v0.3.0|aider|OPENAI_API_KEY|AGENTKUBE_IMAGE_AIDER",
-                "Cline|Runtime|docker.io/adaptivelive/cline:v0.3.0|cline|ANTHROPIC_API_KEY|AGENTKUBE_IMAGE_CLINE",
-                "Goose|Runtime|docker.io/adaptivelive/goose:v0.3.0|goose|OPENAI_API_KEY|AGENTKUBE_IMAGE_GOOSE",
-                "Cursor|Runtime|docker.io/adaptivelive/cursor:v0.3.0|cursor|CURSOR_API_KEY|AGENTKUBE_IMAGE_CURSOR",
-                "Custom|Runtime||||",
-            ]
-        );
+        insta::assert_snapshot!(table.join("\n"));
     }
 
     #[test]
     fn every_component_but_tool_has_exactly_one_row() {
-        for component in COMPONENTS {
-            let count = rows()
-                .filter(|row| row.component == component)
-                .count();
-            assert_eq!(
-                count,
-                usize::from(component != Component::Tool),
-                "{component}"
-            );
-            assert_eq!(
-                component.row().map(|row| row.component),
-                (count == 1).then_some(component)
-            );
+        // Numbers are given without gaps: each below that of Tool is a component with this row.
+        assert_eq!(Component::Tool as usize, MATRIX.len());
+        for (number, row) in rows().enumerate() {
+            assert_eq!(row.component as usize, number, "{}", row.name);
+            assert_eq!(row.component.row(), Some(row));
         }
+        assert_eq!(Component::Tool.row(), None);
     }
 
     #[test]
     fn components_are_written_as_their_names() {
-        for component in COMPONENTS {
+        for component in components() {
             let json = serde_json::to_value(component).unwrap();
             assert_eq!(json, component.as_str());
             assert_eq!(
@@ -325,12 +298,13 @@ mod tests {
 
     #[test]
     fn names_within_the_matrix_do_not_collide() {
+        // Custom has neither of them.
         let distinct = |values: Vec<&str>| {
             values
                 .iter()
                 .collect::<BTreeSet<_>>()
                 .len()
-                == 10
+                == MATRIX.len() - 1
         };
         assert!(distinct(
             rows()

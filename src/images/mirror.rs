@@ -48,14 +48,14 @@ impl Mirror {
     }
 }
 
-/// How a mirror lays out what it carries: `AGENTKUBE_MIRROR_LAYOUT`.
+/// How a mirror lays out what it carries: `AGENTKUBE_MIRROR_LAYOUT`. The default comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MirrorLayout {
-    /// Only the repository's last component is kept, as mirrors of Flux, Istio and Knative do.
-    Name,
     /// The whole repository path is kept, as Rancher, Zarf, Bitnami and ECK do.
     #[default]
     Repository,
+    /// Only the repository's last component is kept, as mirrors of Flux, Istio and Knative do.
+    Name,
 }
 
 impl MirrorLayout {

@@ -27,4 +27,5 @@ pub use reference::{ImageReference, ReferenceError};
 pub use resolve::{Resolution, Source, candidates, resolve};
 pub use rewrite::rewrite_default;
 pub use runtime::{Runtime, UnknownRuntime, runtimes};
-pub use settings::{ImageSettings, LAYOUT_VARIABLE, Problem, REGISTRY_VARIABLE};
+pub use settings::{ImageSettings, Problem, REGISTRY_VARIABLE};
+pub(crate) use settings::{OVERRIDE_PREFIX, WrongValue};

@@ -49,9 +49,9 @@ mod tests {
         assert_eq!(suggest("gose"), Some("Goose"));
         for word in [
             "",
-            "gemini",
             "openai",
             "copilot",
+            "windsurf",
             "x",
             &"codex".repeat(1000),
         ] {

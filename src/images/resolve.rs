@@ -136,7 +136,7 @@ mod tests {
     use crate::images::{ImageReference, MATRIX, Row, rows};
 
     fn settings(variables: &[(&str, &str)]) -> ImageSettings {
-        ImageSettings::parse(variables.iter().copied()).unwrap()
+        ImageSettings::of(variables)
     }
 
     fn everything_set() -> ImageSettings {

@@ -51,7 +51,7 @@ mod tests {
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn rewritten(image: &str, variables: &[(&str, &str)]) -> Option<String> {
-        let settings = ImageSettings::parse(variables.iter().copied()).unwrap();
+        let settings = ImageSettings::of(variables);
         rewrite_default(image, &settings).map(|resolution| resolution.image)
     }
 

@@ -1,74 +1,74 @@
-//! What the manager's variables say about images.
+//! The cluster-wide settings for images: one override a row, and the mirror.
 //!
-//! Every mistake is reported at once, and no mistake is passed over: a misspelt variable that does
-//! nothing is found out too late, when something runs that should not.
+//! Which variable sets what is told by the table of settings, above this module.
 
 use std::{collections::BTreeMap, fmt};
 
 use crate::images::{
-    Component, ImageReference, Mirror, MirrorLayout, MirrorPrefix, PrefixError, ReferenceError,
-    UnknownLayout, nearest, rows,
+    Component, ImageReference, Mirror, MirrorLayout, PrefixError, ReferenceError, UnknownLayout,
+    nearest, rows,
 };
 
 /// The variable with the prefix that replaces the registry of every default image.
 pub const REGISTRY_VARIABLE: &str = "AGENTKUBE_IMAGE_REGISTRY";
 
-/// The variable with the mirror's layout.
-pub const LAYOUT_VARIABLE: &str = "AGENTKUBE_MIRROR_LAYOUT";
-
-/// What all variables of images begin with.
-const VARIABLE_PREFIX: &str = "AGENTKUBE_IMAGE_";
+/// The beginning of each variable that overrides the image of a row.
+pub(crate) const OVERRIDE_PREFIX: &str = "AGENTKUBE_IMAGE_";
 
 /// The cluster-wide settings for images. The default is that nothing is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageSettings {
     overrides: BTreeMap<Component, ImageReference>,
     mirror: Option<Mirror>,
+    /// The layout of the mirror; kept here, too, because it may be set before the registry.
+    layout: MirrorLayout,
 }
 
 impl ImageSettings {
-    /// Reads `AGENTKUBE_IMAGE_*` and `AGENTKUBE_MIRROR_LAYOUT` from the variables and ignores all
-    /// others. A blank value is as good as none, since Helm renders empty strings; of a variable
-    /// that is given twice the last counts.
+    /// Moves every default image to a mirror.
     ///
     /// # Errors
     ///
-    /// Every problem there is, ordered by variable.
-    pub fn parse<I, K, V>(variables: I) -> Result<Self, Vec<Problem>>
-    where
-        I: IntoIterator<Item = (K, V)>,
-        K: AsRef<str>,
-        V: AsRef<str>,
-    {
-        let mut settings = Self::default();
-        let mut prefix = None;
-        let mut layout = MirrorLayout::default();
-        let mut problems = Vec::new();
-        for (variable, value) in set_variables(variables) {
-            let read = if variable == LAYOUT_VARIABLE {
-                read_layout(&value).map(|read| layout = read)
-            } else if variable == REGISTRY_VARIABLE {
-                value
-                    .parse::<MirrorPrefix>()
-                    .map(|read| prefix = Some(read))
-                    .map_err(Complaint::from)
-            } else {
-                settings.read_override(&variable, &value)
-            };
-            if let Err(Complaint { message, hint }) = read {
-                problems.push(Problem {
-                    variable,
-                    message,
-                    hint,
-                });
-            }
+    /// What is wrong with the prefix.
+    pub(crate) fn set_registry(&mut self, prefix: &str) -> Result<(), WrongValue> {
+        self.mirror = Some(Mirror {
+            prefix: prefix.parse()?,
+            layout: self.layout,
+        });
+        Ok(())
+    }
+
+    /// Sets how the mirror lays out what it carries; without a mirror that means nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the layout.
+    pub(crate) fn set_layout(&mut self, layout: &str) -> Result<(), WrongValue> {
+        if layout.trim() != layout {
+            return Err(WrongValue {
+                message: ReferenceError::SurroundingWhitespace.to_string(),
+                hint: Some("remove the spaces and line breaks around the layout".to_owned()),
+            });
         }
-        if problems.is_empty() {
-            settings.mirror = prefix.map(|prefix| Mirror { prefix, layout });
-            Ok(settings)
-        } else {
-            Err(problems)
+        self.layout = layout.parse()?;
+        if let Some(mirror) = &mut self.mirror {
+            mirror.layout = self.layout;
         }
+        Ok(())
+    }
+
+    /// Replaces one image everywhere. The variable says which: that of a row of the matrix.
+    ///
+    /// # Errors
+    ///
+    /// A variable that no row has, or what is wrong with the image.
+    pub(crate) fn set_override(&mut self, variable: &str, image: &str) -> Result<(), WrongValue> {
+        let row = rows()
+            .find(|row| row.variable == Some(variable))
+            .ok_or_else(|| unknown(variable))?;
+        self.overrides
+            .insert(row.component, image.parse()?);
+        Ok(())
     }
 
     /// The mirror that default images come from.
@@ -91,15 +91,6 @@ impl ImageSettings {
         self.overrides
             .values()
             .any(|reference| reference.as_str() == image)
-    }
-
-    fn read_override(&mut self, variable: &str, value: &str) -> Result<(), Complaint> {
-        let row = rows()
-            .find(|row| row.variable == Some(variable))
-            .ok_or_else(|| unknown(variable))?;
-        self.overrides
-            .insert(row.component, value.parse()?);
-        Ok(())
     }
 }
 
@@ -126,12 +117,25 @@ impl fmt::Display for Problem {
 }
 
 /// A [`Problem`] of a variable that the caller knows.
-struct Complaint {
-    message: String,
-    hint: Option<String>,
+#[derive(Debug)]
+pub(crate) struct WrongValue {
+    /// What is wrong with the value.
+    pub(crate) message: String,
+    /// What to do about it, where the message does not already say so.
+    pub(crate) hint: Option<String>,
 }
 
-impl From<PrefixError> for Complaint {
+impl WrongValue {
+    pub(crate) fn of(self, variable: &str) -> Problem {
+        Problem {
+            variable: variable.to_owned(),
+            message: self.message,
+            hint: self.hint,
+        }
+    }
+}
+
+impl From<PrefixError> for WrongValue {
     fn from(error: PrefixError) -> Self {
         Self {
             message: error.to_string(),
@@ -140,7 +144,7 @@ impl From<PrefixError> for Complaint {
     }
 }
 
-impl From<ReferenceError> for Complaint {
+impl From<ReferenceError> for WrongValue {
     fn from(error: ReferenceError) -> Self {
         Self {
             message: error.to_string(),
@@ -149,7 +153,7 @@ impl From<ReferenceError> for Complaint {
     }
 }
 
-impl From<UnknownLayout> for Complaint {
+impl From<UnknownLayout> for WrongValue {
     fn from(error: UnknownLayout) -> Self {
         Self {
             message: error.to_string(),
@@ -160,39 +164,12 @@ impl From<UnknownLayout> for Complaint {
     }
 }
 
-/// Ours among the variables, by name, without those that are blank.
-fn set_variables<I, K, V>(variables: I) -> BTreeMap<String, String>
-where
-    I: IntoIterator<Item = (K, V)>,
-    K: AsRef<str>,
-    V: AsRef<str>,
-{
-    let is_ours = |name: &str| name.starts_with(VARIABLE_PREFIX) || name == LAYOUT_VARIABLE;
-    let mut set: BTreeMap<_, _> = variables
-        .into_iter()
-        .filter(|(name, _)| is_ours(name.as_ref()))
-        .map(|(name, value)| (name.as_ref().to_owned(), value.as_ref().to_owned()))
-        .collect();
-    set.retain(|_, value| !value.trim().is_empty());
-    set
-}
-
-fn read_layout(value: &str) -> Result<MirrorLayout, Complaint> {
-    if value.trim() != value {
-        return Err(Complaint {
-            message: ReferenceError::SurroundingWhitespace.to_string(),
-            hint: Some("remove the spaces and line breaks around the layout".to_owned()),
-        });
-    }
-    Ok(value.parse()?)
-}
-
-fn unknown(variable: &str) -> Complaint {
+fn unknown(variable: &str) -> WrongValue {
     let name = variable
-        .strip_prefix(VARIABLE_PREFIX)
+        .strip_prefix(OVERRIDE_PREFIX)
         .unwrap_or(variable);
     if name.eq_ignore_ascii_case(Component::Custom.as_str()) {
-        return Complaint {
+        return WrongValue {
             message: "runtime Custom has no default image to override".to_owned(),
             hint: Some("set `spec.image` on the Agent".to_owned()),
         };
@@ -201,62 +178,47 @@ fn unknown(variable: &str) -> Complaint {
         let variables = rows()
             .filter_map(|row| row.variable)
             .chain([REGISTRY_VARIABLE]);
-        variables.filter_map(|variable| variable.strip_prefix(VARIABLE_PREFIX))
+        variables.filter_map(|variable| variable.strip_prefix(OVERRIDE_PREFIX))
     };
     let hint = if let Some(name) = nearest(name, known()) {
-        format!("did you mean {VARIABLE_PREFIX}{name}?")
+        format!("did you mean {OVERRIDE_PREFIX}{name}?")
     } else {
         let names: Vec<_> = known().collect();
         let names = names.join(", ");
-        format!("{VARIABLE_PREFIX} is followed by one of {names}")
+        format!("{OVERRIDE_PREFIX} is followed by one of {names}")
     };
-    Complaint {
+    WrongValue {
         message: "no such image".to_owned(),
         hint: Some(hint),
     }
 }
 
 #[cfg(test)]
+impl ImageSettings {
+    /// Sets what variables say, for tests of what stands below the table of settings.
+    pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
+        let mut settings = Self::default();
+        for (variable, value) in variables {
+            let set = match *variable {
+                REGISTRY_VARIABLE => settings.set_registry(value),
+                "AGENTKUBE_MIRROR_LAYOUT" => settings.set_layout(value),
+                variable => settings.set_override(variable, value),
+            };
+            set.unwrap();
+        }
+        settings
+    }
+}
+
+#[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::images::resolve;
 
-    fn problems(variables: &[(&str, &str)]) -> Vec<String> {
-        let problems = ImageSettings::parse(variables.iter().copied()).unwrap_err();
-        problems
-            .iter()
-            .map(ToString::to_string)
-            .collect()
-    }
-
-    #[test]
-    fn nothing_set_is_the_default() {
-        let empty: [(&str, &str); 0] = [];
-        assert_eq!(ImageSettings::parse(empty), Ok(ImageSettings::default()));
-        let strangers = [
-            ("PATH", "/bin"),
-            ("AGENTKUBE_PULL_SECRETS", "a b"),
-            ("IMAGE_CODEX", "!"),
-        ];
-        assert_eq!(
-            ImageSettings::parse(strangers),
-            Ok(ImageSettings::default())
-        );
-    }
-
-    #[test]
-    fn blank_values_are_unset() {
-        let variables = [
-            ("AGENTKUBE_IMAGE_CODEX", ""),
-            ("AGENTKUBE_IMAGE_REGISTRY", " \n"),
-            ("AGENTKUBE_MIRROR_LAYOUT", "\t"),
-            ("AGENTKUBE_IMAGE_CUSTOM", ""),
-        ];
-        assert_eq!(
-            ImageSettings::parse(variables),
-            Ok(ImageSettings::default())
-        );
+    fn problem(variable: &str, set: Result<(), WrongValue>) -> String {
+        set.unwrap_err()
+            .of(variable)
+            .to_string()
     }
 
     #[test]
@@ -265,7 +227,7 @@ mod tests {
             let Some(variable) = row.variable else {
                 continue;
             };
-            let settings = ImageSettings::parse([(variable, "ghcr.io/org/app:v1")]).unwrap();
+            let settings = ImageSettings::of(&[(variable, "ghcr.io/org/app:v1")]);
             assert_eq!(
                 settings.override_for(row.component),
                 Some("ghcr.io/org/app:v1")
@@ -280,51 +242,35 @@ mod tests {
     }
 
     #[test]
-    fn registry_and_layout_make_the_mirror() {
-        let settings = ImageSettings::parse([
-            ("AGENTKUBE_MIRROR_LAYOUT", "name"),
-            ("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/exo/"),
-        ]);
-        let settings = settings.unwrap();
-        let mirror = settings.mirror().unwrap();
-        assert_eq!(mirror.prefix.as_str(), "registry.example.com/exo");
-        assert_eq!(mirror.layout, MirrorLayout::Name);
+    fn registry_and_layout_make_the_mirror_in_either_order() {
+        let registry = ("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/exo/");
+        let layout = ("AGENTKUBE_MIRROR_LAYOUT", "name");
+        for variables in [[layout, registry], [registry, layout]] {
+            let settings = ImageSettings::of(&variables);
+            let mirror = settings.mirror().unwrap();
+            assert_eq!(mirror.prefix.as_str(), "registry.example.com/exo");
+            assert_eq!(mirror.layout, MirrorLayout::Name);
+        }
     }
 
     #[test]
     fn a_layout_without_a_registry_is_harmless() {
-        let settings = ImageSettings::parse([("AGENTKUBE_MIRROR_LAYOUT", "name")]);
-        assert_eq!(settings, Ok(ImageSettings::default()));
-    }
-
-    #[test]
-    fn all_problems_are_reported_at_once_in_the_order_of_the_variables() {
-        let found = problems(&[
-            ("AGENTKUBE_MIRROR_LAYOUT", "flat"),
-            ("AGENTKUBE_IMAGE_REGISTRY", "mirror"),
-            ("AGENTKUBE_IMAGE_CODXE", "ghcr.io/org/app"),
-            ("AGENTKUBE_IMAGE_CUSTOM", "ghcr.io/org/app"),
-            ("AGENTKUBE_IMAGE_AIDER", "https://ghcr.io/org/app"),
-            ("AGENTKUBE_IMAGE_CLINE", " ghcr.io/org/app"),
-            ("AGENTKUBE_IMAGE_GOOSE", "ghcr.io/Org/app"),
-            ("AGENTKUBE_IMAGE_CODEX", "ghcr.io/org/app"),
-        ]);
-        assert_eq!(
-            found,
-            [
-                "AGENTKUBE_IMAGE_AIDER: must not contain a scheme such as `https://` or `docker://` (hint: begin with the host, such as `registry.example.com/team/app:v1`)",
-                "AGENTKUBE_IMAGE_CLINE: must not begin or end with whitespace (hint: remove the spaces and line breaks around the reference)",
-                "AGENTKUBE_IMAGE_CODXE: no such image (hint: did you mean AGENTKUBE_IMAGE_CODEX?)",
-                "AGENTKUBE_IMAGE_CUSTOM: runtime Custom has no default image to override (hint: set `spec.image` on the Agent)",
-                "AGENTKUBE_IMAGE_GOOSE: must have a repository path in lower case",
-                "AGENTKUBE_IMAGE_REGISTRY: must begin with a host, and the first component would be read as a Docker Hub organisation (hint: add a domain or a port, such as `mirror.example.com` or `mirror:5000`)",
-                "AGENTKUBE_MIRROR_LAYOUT: must be `repository` or `name`",
-            ]
-        );
+        let settings = ImageSettings::of(&[("AGENTKUBE_MIRROR_LAYOUT", "name")]);
+        assert_eq!(settings.mirror(), None);
+        for row in rows() {
+            assert_eq!(
+                resolve(row.component, None, &settings),
+                resolve(row.component, None, &ImageSettings::default())
+            );
+        }
     }
 
     #[test]
     fn unknown_variables_get_the_nearest_row() {
+        let found = |variable| {
+            let set = ImageSettings::default().set_override(variable, "x");
+            problem(variable, set)
+        };
         for (variable, meant) in [
             ("AGENTKUBE_IMAGE_codex", "AGENTKUBE_IMAGE_CODEX"),
             ("AGENTKUBE_IMAGE_CLAUDE_CODE", "AGENTKUBE_IMAGE_CLAUDECODE"),
@@ -335,12 +281,9 @@ mod tests {
             ),
             ("AGENTKUBE_IMAGE_REGISTRIES", "AGENTKUBE_IMAGE_REGISTRY"),
         ] {
-            let found = problems(&[(variable, "x")]);
             assert_eq!(
-                found,
-                [format!(
-                    "{variable}: no such image (hint: did you mean {meant}?)"
-                )]
+                found(variable),
+                format!("{variable}: no such image (hint: did you mean {meant}?)")
             );
         }
         for variable in [
@@ -348,49 +291,21 @@ mod tests {
             "AGENTKUBE_IMAGE_TOOL",
             "AGENTKUBE_IMAGE_QQQ",
         ] {
-            let found = problems(&[(variable, "x")]);
-            assert!(found[0].contains("one of MANAGER, AGENTLET, "), "{found:?}");
+            let found = found(variable);
+            assert!(found.contains("one of MANAGER, AGENTLET, "), "{found}");
         }
     }
 
     #[test]
     fn the_nearest_layout_is_suggested() {
-        let found = problems(&[("AGENTKUBE_MIRROR_LAYOUT", "Repo")]);
+        let found = |layout| {
+            let set = ImageSettings::default().set_layout(layout);
+            problem("AGENTKUBE_MIRROR_LAYOUT", set)
+        };
         assert_eq!(
-            found,
-            [
-                "AGENTKUBE_MIRROR_LAYOUT: must be `repository` or `name` (hint: did you mean `repository`?)"
-            ]
+            found("Repo"),
+            "AGENTKUBE_MIRROR_LAYOUT: must be `repository` or `name` (hint: did you mean `repository`?)"
         );
-        let found = problems(&[("AGENTKUBE_MIRROR_LAYOUT", "name ")]);
-        assert!(found[0].contains("whitespace"), "{found:?}");
-    }
-
-    #[test]
-    fn problems_never_repeat_the_value() {
-        for variable in [
-            "AGENTKUBE_IMAGE_CODEX",
-            "AGENTKUBE_IMAGE_REGISTRY",
-            "AGENTKUBE_MIRROR_LAYOUT",
-            "AGENTKUBE_IMAGE_X",
-        ] {
-            for value in [
-                "a_SECRET",
-                "https://SECRET",
-                "SECRET@x",
-                " SECRET",
-                "a/SECRET:-",
-            ] {
-                let found = problems(&[(variable, value)]);
-                assert!(!found[0].contains("SECRET"), "{found:?}");
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_is_total(name in "AGENTKUBE_(IMAGE|MIRROR)_.*", value in ".*") {
-            let _ = ImageSettings::parse([(name, value)]);
-        }
+        assert!(found("name ").contains("whitespace"), "{}", found("name "));
     }
 }

@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     fn settings(variables: &[(&str, &str)]) -> ImageSettings {
-        ImageSettings::parse(variables.iter().copied()).unwrap()
+        ImageSettings::of(variables)
     }
 
     fn plan(variables: &[(&str, &str)], custom: &[&str]) -> Result<Plan, String> {
@@ -203,6 +203,13 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
+    /// How many images are copied if nothing else is said.
+    fn defaults() -> usize {
+        rows()
+            .filter(|row| row.repository.is_some())
+            .count()
+    }
+
     const MIRROR: (&str, &str) = ("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/exo");
     const BY_NAME: (&str, &str) = ("AGENTKUBE_MIRROR_LAYOUT", "name");
 
@@ -210,7 +217,7 @@ mod tests {
     fn every_default_is_copied_to_where_pods_look() {
         for variables in [&[MIRROR][..], &[MIRROR, BY_NAME]] {
             let plan = plan(variables, &[]).unwrap();
-            assert_eq!(plan.transfers.len(), 10);
+            assert_eq!(plan.transfers.len(), defaults());
             for Transfer {
                 component,
                 from,
@@ -232,7 +239,7 @@ mod tests {
             &[],
         )
         .unwrap();
-        assert_eq!(plan.transfers.len(), 9);
+        assert_eq!(plan.transfers.len(), defaults() - 1);
         let [overridden] = &plan.overridden[..] else {
             panic!("{:?}", plan.overridden);
         };
@@ -249,7 +256,7 @@ mod tests {
         let custom: Vec<_> = plan
             .transfers
             .iter()
-            .skip(10)
+            .skip(defaults())
             .map(|it| (it.from.as_str(), it.to.as_str()))
             .collect();
         assert_eq!(
@@ -282,7 +289,7 @@ mod tests {
             .collect();
         assert_eq!(present, [own]);
         assert_eq!(
-            plan.transfers[10].to.as_str(),
+            plan.transfers[defaults()].to.as_str(),
             "registry.example.com/exo/exotic/agent:v1"
         );
     }
@@ -305,7 +312,7 @@ mod tests {
             froms[0],
             "hub.example.com:5000/proxy/adaptivelive/agentkube-manager:v0.3.0"
         );
-        assert_eq!(froms[10], "ghcr.io/acme/agent:v1");
+        assert_eq!(froms[defaults()], "ghcr.io/acme/agent:v1");
     }
 
     #[test]

@@ -316,7 +316,7 @@ mod tests {
 
     /// A plan for two rows, to keep the snapshots short, and for custom images.
     fn plan(prefix: &str, layout: &str, custom: &[&str]) -> Plan {
-        let settings = ImageSettings::parse([
+        let settings = ImageSettings::of(&[
             ("AGENTKUBE_IMAGE_REGISTRY", prefix),
             ("AGENTKUBE_MIRROR_LAYOUT", layout),
             ("AGENTKUBE_IMAGE_GOOSE", "ghcr.io/acme/goose:v9"),
@@ -325,7 +325,7 @@ mod tests {
             .iter()
             .map(|image| image.parse().unwrap())
             .collect();
-        let mut plan = Plan::new(&settings.unwrap(), &custom, &Origin::default()).unwrap();
+        let mut plan = Plan::new(&settings, &custom, &Origin::default()).unwrap();
         plan.transfers.retain(|it| {
             matches!(
                 it.component,

@@ -1,6 +1,9 @@
 //! What an admin allows.
 
-use agentkube::admission::{Policy, Webhook};
+use agentkube::{
+    admission::{Policy, SETTINGS, Webhook},
+    images::rows,
+};
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
@@ -128,17 +131,12 @@ fn what_is_invalid_and_forbidden_is_invalid() {
 #[test]
 fn a_credential_in_a_setting_is_never_repeated() {
     let secret = "sk-ant-api03-Planted0123456789AbCdEf";
-    for variable in [
-        "AGENTKUBE_ALLOWED_REGISTRIES",
-        "AGENTKUBE_AUTHORIZE_REFERENCES",
-        "AGENTKUBE_ENFORCEMENT",
-        "AGENTKUBE_IMAGE_CODEX",
-        "AGENTKUBE_IMAGE_REGISTRY",
-        "AGENTKUBE_IMAGE_UNKNOWN",
-        "AGENTKUBE_MIRROR_LAYOUT",
-        "AGENTKUBE_PULL_SECRETS",
-        "AGENTKUBE_UNKNOWN",
-    ] {
+    let variables = SETTINGS
+        .iter()
+        .map(|setting| setting.name)
+        .chain(rows().filter_map(|row| row.variable))
+        .chain(["AGENTKUBE_IMAGE_UNKNOWN", "AGENTKUBE_UNKNOWN"]);
+    for variable in variables {
         for value in [
             secret.to_owned(),
             format!("https://robot:{secret}@registry.example.com"),
@@ -158,4 +156,16 @@ fn a_credential_in_a_setting_is_never_repeated() {
             }
         }
     }
+}
+
+#[test]
+fn each_setting_says_what_is_wrong_with_its_value() {
+    let said: Vec<_> = SETTINGS
+        .iter()
+        .filter_map(|setting| Policy::parse([(setting.name, "Neither, nor")]).err())
+        .flatten()
+        .map(|problem| problem.to_string())
+        .collect();
+    assert_eq!(said.len(), SETTINGS.len());
+    assert_snapshot!(said.join("\n"));
 }

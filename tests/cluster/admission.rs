@@ -1,5 +1,6 @@
 //! What authors see when they create Agents, Tools and pods.
 
+use agentkube::images::runtimes;
 use anyhow::{Context, ensure};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -172,7 +173,14 @@ async fn kubectl_shows_the_refusal_and_the_warnings(cluster: &Cluster) -> anyhow
     let bad = json!({"runtime": "Codx", "image": "a b", "agentToken": {"secretRef": {"name": "T", "key": "k"}}});
     let said = apply(&agent("worse", &bad)).await?;
     ensure!(!said.success, "{said:?}");
-    assert_snapshot!("kubectl_refusal_of_everything", said.stderr);
+    let runtimes: Vec<_> = runtimes()
+        .map(|runtime| format!("{:?}", runtime.as_str()))
+        .collect();
+    assert_snapshot!(
+        "kubectl_refusal_of_everything",
+        said.stderr
+            .replace(&runtimes.join(", "), "RUNTIMES")
+    );
 
     let said = apply(&agent(
         "warned",

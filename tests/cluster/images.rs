@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use agentkube::{
-    images::{ImageSettings, MATRIX, Runtime, runtimes},
+    admission::Policy,
+    images::{MATRIX, Runtime, runtimes},
     mirroring::{Origin, Plan},
 };
 use agentkube_playground::until;
@@ -200,7 +201,7 @@ async fn an_override_beats_the_mirror_and_an_agents_own_image_beats_both(
         "AGENTKUBE_IMAGE_REGISTRY",
         "registry.example.com/mirror".to_owned(),
     )];
-    for row in &MATRIX {
+    for row in MATRIX {
         if let Some(variable) = row.variable {
             settings.push((
                 variable,
@@ -272,12 +273,12 @@ async fn with_a_mirror_nothing_public_remains(cluster: &Cluster) -> anyhow::Resu
 /// What a plan copies to the mirror. `mirror.rs` has a plan run by a real tool.
 fn planned() -> anyhow::Result<BTreeSet<String>> {
     let settings = [("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/mirror")];
-    let settings = ImageSettings::parse(settings).map_err(|problems| anyhow!("{problems:?}"))?;
+    let settings = Policy::parse(settings).map_err(|problems| anyhow!("{problems:?}"))?;
     let own = [
         "ghcr.io/team/browser:v1".parse()?,
         "team/custom:v1".parse()?,
     ];
-    let plan = Plan::new(&settings, &own, &Origin::default())?;
+    let plan = Plan::new(&settings.images, &own, &Origin::default())?;
     Ok(plan
         .transfers
         .iter()

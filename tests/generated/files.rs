@@ -1,12 +1,39 @@
 //! Files, and parts of files, that are written from the tables of the program.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 /// Set to anything but nothing, the files are written; else they are compared.
 const VARIABLE: &str = "AGENTKUBE_GENERATE";
 
+/// One test at a time: several hold parts of the same file.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Holds a file of the repository to the text that it has to have.
 pub(crate) fn hold_file(path: &str, expected: &str) {
+    // A test that failed has left nothing half done.
+    let _guard = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    compare_or_write(path, expected);
+}
+
+/// Holds the part of a file between the two marks of this name to the text that it has to have.
+///
+/// The marks are lines of their own, which contain `generated: NAME` and `end of NAME`, in whatever is a
+/// comment there. They stay as they are.
+pub(crate) fn hold_block(path: &str, name: &str, expected: &str) {
+    let _guard = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let found = fs::read_to_string(at(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    compare_or_write(path, &with_block(path, &found, name, expected));
+}
+
+fn compare_or_write(path: &str, expected: &str) {
     let file = at(path);
     let found = fs::read_to_string(&file).unwrap_or_default();
     if found == expected {
@@ -17,15 +44,6 @@ pub(crate) fn hold_file(path: &str, expected: &str) {
     } else {
         panic!("{path} is stale: run `.ci/generate`");
     }
-}
-
-/// Holds the part of a file between the two marks of this name to the text that it has to have.
-///
-/// The marks are lines of their own, which contain `generated: NAME` and `end of NAME`, in whatever is a
-/// comment there. They stay as they are.
-pub(crate) fn hold_block(path: &str, name: &str, expected: &str) {
-    let found = fs::read_to_string(at(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-    hold_file(path, &with_block(path, &found, name, expected));
 }
 
 /// A Markdown table.

@@ -1,6 +1,9 @@
 use std::{collections::BTreeMap, fs, path::Path, process::Output};
 
-use agentkube::images::MATRIX;
+use agentkube::{
+    admission::{SETTINGS, SettingValue},
+    images::MATRIX,
+};
 use agentkube_playground::{Manifest, locate_helm, parse_manifests};
 use serde_json::{Value, json};
 
@@ -186,9 +189,16 @@ async fn every_setting_has_its_value() {
             )
         })
         .collect();
+    let settings_of_the_chart: Vec<_> = SETTINGS
+        .iter()
+        .map(|setting| match setting.value {
+            SettingValue::List => format!("{}: [{}]\n", setting.helm, setting.example),
+            _ => format!("{}: {}\n", setting.helm, setting.example),
+        })
+        .collect();
     let values = format!(
-        "registry: registry.example.com/mirror\nlayout: name\nenforcement: warn\nauthorizeReferences: false\n\
-         allowedRegistries: [registry.example.com, quay.io/team]\npullSecrets: [one, two]\noverrides:\n{}",
+        "{}overrides:\n{}",
+        settings_of_the_chart.concat(),
         overrides.concat()
     );
     let Some(chart) = template(&values).await else {
@@ -196,19 +206,10 @@ async fn every_setting_has_its_value() {
     };
     let mut found: Vec<_> = settings(&chart.expect("it renders"));
     found.sort();
-    let mut expected: Vec<(String, String)> = [
-        (
-            "AGENTKUBE_ALLOWED_REGISTRIES",
-            "registry.example.com,quay.io/team",
-        ),
-        ("AGENTKUBE_AUTHORIZE_REFERENCES", "false"),
-        ("AGENTKUBE_ENFORCEMENT", "warn"),
-        ("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com/mirror"),
-        ("AGENTKUBE_MIRROR_LAYOUT", "name"),
-        ("AGENTKUBE_PULL_SECRETS", "one,two"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into();
+    let mut expected: Vec<(String, String)> = SETTINGS
+        .iter()
+        .map(|setting| (setting.name.to_owned(), setting.example.to_owned()))
+        .collect();
     expected.extend(
         rows.iter()
             .map(|(component, variable)| {

@@ -91,7 +91,7 @@ pub(super) async fn ask(client: &Client, wanted: &[Wanted]) -> Vec<Result<Image,
 mod tests {
     use super::*;
     use crate::{
-        images::{ImageSettings, Resolution, Source},
+        images::{ImageSettings, Resolution, Row, Source, rows},
         registry::ClientOptions,
     };
 
@@ -116,7 +116,8 @@ mod tests {
             ],
             cluster: None,
         });
-        assert_eq!(wanted.len(), 11);
+        let defaults = rows().filter_map(Row::default_image);
+        assert_eq!(wanted.len(), defaults.count() + 1);
         let components = |image| {
             wanted
                 .iter()

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentkube::images::ImageSettings;
+use agentkube::{admission::Policy, images::ImageSettings};
 use agentkube_playground::talk::{self, Progress};
 use tokio::{
     task::JoinSet,
@@ -37,11 +37,11 @@ impl Run {
         let settings = settings
             .iter()
             .map(|(name, value)| (*name, value.as_str()));
-        let images = settings.filter(|(name, _)| name.starts_with("AGENTKUBE_IMAGE_"));
+        let policy = Policy::parse(settings)
+            .map_err(|problems| anyhow::anyhow!("the settings are wrong: {problems:?}"))?;
         Ok(Self {
             windows,
-            settings: ImageSettings::parse(images)
-                .map_err(|problems| anyhow::anyhow!("the settings are wrong: {problems:?}"))?,
+            settings: policy.images,
             report: Report::new(seed),
         })
     }

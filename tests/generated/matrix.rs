@@ -1,15 +1,17 @@
-//! The README says what the matrix says.
+//! Written from the matrix: the README's table.
 
 use std::fmt::Write as _;
 
-use agentkube::images::{Kind, MATRIX};
+use agentkube::images::{Kind, rows};
 
-/// The table of the README, from the matrix.
-fn table() -> String {
+use crate::files::hold_block;
+
+#[test]
+fn the_readme_shows_the_matrix() {
     let mut table =
         "| component | kind | default image | token variable | override |\n|---|---|---|---|---|\n"
             .to_owned();
-    for row in &MATRIX {
+    for row in rows() {
         let code = |text: Option<String>| text.map_or_else(String::new, |text| format!("`{text}`"));
         let kind = match row.kind {
             Kind::Infrastructure => "infrastructure",
@@ -25,18 +27,8 @@ fn table() -> String {
         let _ = writeln!(
             table,
             "| {} | {kind} | {image} | {token} | {variable} |",
-            row.component
+            row.name
         );
     }
-    table
-}
-
-#[test]
-fn the_readme_shows_the_matrix() {
-    let readme = include_str!("../README.md");
-    let table = table();
-    assert!(
-        readme.contains(&table),
-        "put this table into README.md:\n\n{table}"
-    );
+    hold_block("README.md", "matrix", &table);
 }
