@@ -30,7 +30,10 @@ pub use self::{
     policies::asked_since,
     watch::watch,
 };
-use crate::api::MANAGER;
+use crate::{
+    api::{MANAGER, Readable},
+    watch::why_unreadable,
+};
 
 /// The installation that is looked at
 #[derive(Clone, Debug)]
@@ -79,4 +82,15 @@ pub async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
     findings.extend(policies::look(client, subject).await);
     findings.push(installations::look(client, subject).await);
     findings
+}
+
+/// An object, if it is there and can be read.
+fn read<T>(object: Option<Readable<T>>) -> Result<Option<T>, kube::Error> {
+    object
+        .map(Readable::read)
+        .transpose()
+        .map_err(|unread| {
+            let why = why_unreadable(&unread.field);
+            kube::Error::SerdeError(serde::de::Error::custom(why))
+        })
 }

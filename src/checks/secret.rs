@@ -5,9 +5,13 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use super::{Finding, Subject, registrations::Registrations};
-use crate::server::{
-    certificates::{directory, secret},
-    problems::Check,
+use crate::{
+    api::Readable,
+    server::{
+        certificates::{directory, secret},
+        problems::Check,
+    },
+    watch::why_unreadable,
 };
 
 const TYPE: &str = "kubernetes.io/tls";
@@ -15,9 +19,16 @@ const TYPE: &str = "kubernetes.io/tls";
 /// Whether the Secret of the certificate can be used, and for how long what is in it.
 pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
     let name = secret::NAME;
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &subject.namespace);
+    let secrets: Api<Readable<Secret>> = Api::namespaced(client.clone(), &subject.namespace);
     let found = match secrets.get_opt(name).await {
-        Ok(Some(found)) => found,
+        Ok(Some(Readable::Read(found))) => found,
+        Ok(Some(Readable::Unread(unread))) => {
+            let text = format!(
+                "`{name}` is left as it is: {}",
+                why_unreadable(&unread.field)
+            );
+            return vec![Finding::error(Check::Secret, text).told()];
+        }
         Ok(None) => {
             let text = format!("`{name}` is not there yet, and will be made");
             return vec![Finding::ok(Check::Secret, text)];

@@ -22,7 +22,7 @@ struct KindLabels {
 }
 
 /// The kinds that are counted.
-const KINDS: [&str; 4] = ["Agent", "Pod", "Rejection", "Tool"];
+const KINDS: [&str; 5] = ["Agent", "Lease", "Pod", "Rejection", "Tool"];
 
 /// Those of one kind.
 pub(crate) struct Unreadable {
@@ -136,6 +136,14 @@ impl Drop for Unreadable {
     fn drop(&mut self) {
         self.count.set(0);
     }
+}
+
+/// Why an object cannot be read, in words, with what to do about it.
+pub(crate) fn why_unreadable(field: &str) -> String {
+    format!(
+        "this version of agentkube cannot read {} (hint: correct that field, or run the release that wrote it)",
+        hide_credentials(field)
+    )
 }
 
 fn key<K: Resource>(object: &K) -> (String, String) {

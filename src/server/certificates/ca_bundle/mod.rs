@@ -8,27 +8,25 @@
 mod live;
 mod owner;
 mod quarrel;
+mod registration;
 
-pub use owner::{Injector, owner_of_bundles};
-
-use std::{fmt::Debug, time::Duration};
-
-use futures::StreamExt;
-use k8s_openapi::{
-    ClusterResourceScope,
-    api::{
-        admissionregistration::v1::{
-            MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
-        },
-        core::v1::Secret,
+pub use self::{
+    owner::{Injector, owner_of_bundles},
+    registration::{
+        MutatingRegistration, RegisteredRule, RegisteredWebhook, Registration,
+        ValidatingRegistration,
     },
 };
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     api::{Patch, PatchParams},
     runtime::watcher::{self, Event},
 };
-use serde::de::DeserializeOwned;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -39,20 +37,20 @@ use self::{
     quarrel::Quarrel,
 };
 use crate::{
-    api::MANAGER,
+    api::{MANAGER, Readable},
     server::{
         Shutdown,
         certificates::{
             Said,
             bundle::Bundle,
             secret::{self, Authorities},
-            trust::{Seen, Trust},
+            trust::Trust,
         },
         pace::Pace,
         probes::Flag,
         problems::Problem,
     },
-    watch::{begins_anew, events, named},
+    watch::{begins_anew, events, named, why_unreadable},
 };
 
 /// The name of both registrations
@@ -109,16 +107,15 @@ impl Keepers {
             validating,
         } = self;
         let secrets = Api::namespaced(client.clone(), &namespace);
-        let mutate = Keeper::<MutatingWebhookConfiguration>::new(
+        let mutate = Keeper::<MutatingRegistration>::new(
             client.clone(),
             secrets.clone(),
             trust.clone(),
             overlap,
             mutating,
         );
-        let validate = Keeper::<ValidatingWebhookConfiguration>::new(
-            client, secrets, trust, overlap, validating,
-        );
+        let validate =
+            Keeper::<ValidatingRegistration>::new(client, secrets, trust, overlap, validating);
         let both =
             futures::future::join(mutate.run(authorities.clone()), validate.run(authorities));
         tokio::select! {
@@ -128,54 +125,9 @@ impl Keepers {
     }
 }
 
-/// The two kinds of registrations, which differ in their types alone
-pub trait Registration:
-    Resource<DynamicType = (), Scope = ClusterResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Send
-    + 'static
-{
-    /// Each webhook's name, and how it is called
-    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)>;
-
-    /// Where it is told what a registration of this kind holds
-    #[doc(hidden)]
-    fn seen(trust: &mut Trust) -> &mut Seen;
-}
-
-impl Registration for MutatingWebhookConfiguration {
-    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)> {
-        self.webhooks
-            .iter()
-            .flatten()
-            .map(|webhook| (webhook.name.as_str(), &webhook.client_config))
-            .collect()
-    }
-
-    fn seen(trust: &mut Trust) -> &mut Seen {
-        &mut trust.mutating
-    }
-}
-
-impl Registration for ValidatingWebhookConfiguration {
-    fn clients(&self) -> Vec<(&str, &WebhookClientConfig)> {
-        self.webhooks
-            .iter()
-            .flatten()
-            .map(|webhook| (webhook.name.as_str(), &webhook.client_config))
-            .collect()
-    }
-
-    fn seen(trust: &mut Trust) -> &mut Seen {
-        &mut trust.validating
-    }
-}
-
 struct Keeper<K> {
-    api: Api<K>,
-    secrets: Api<Secret>,
+    api: Api<Readable<K>>,
+    secrets: Api<Readable<Secret>>,
     trust: watch::Sender<Trust>,
     overlap: Duration,
     report: Report,
@@ -192,7 +144,7 @@ struct Keeper<K> {
 impl<K: Registration> Keeper<K> {
     fn new(
         client: Client,
-        secrets: Api<Secret>,
+        secrets: Api<Readable<Secret>>,
         trust: watch::Sender<Trust>,
         overlap: Duration,
         report: Report,
@@ -241,7 +193,7 @@ impl<K: Registration> Keeper<K> {
         }
     }
 
-    fn see(&mut self, event: Result<Event<K>, watcher::Error>) {
+    fn see(&mut self, event: Result<Event<Readable<K>>, watcher::Error>) {
         match event {
             Ok(Event::Init) => {
                 self.is_listed = false;
@@ -249,7 +201,7 @@ impl<K: Registration> Keeper<K> {
             }
             Ok(Event::InitApply(registration) | Event::Apply(registration)) => {
                 self.is_listed = true;
-                self.live = Some(Live::of(&registration));
+                self.learn(registration);
             }
             Ok(Event::InitDone) if self.is_listed => {}
             Ok(Event::InitDone | Event::Delete(_)) => {
@@ -270,6 +222,18 @@ impl<K: Registration> Keeper<K> {
             }
         }
         self.tell();
+    }
+
+    /// Takes note of the registration as it is; one that cannot be read is left as it is
+    fn learn(&mut self, registration: Readable<K>) {
+        self.live = match registration.read() {
+            Ok(registration) => Some(Live::of(&registration)),
+            Err(unread) => {
+                let why = why_unreadable(&unread.field);
+                self.trouble(format!("{} `{NAME}` is left as it is: {why}", K::kind(&())));
+                None
+            }
+        };
     }
 
     /// Tells what the registration holds
@@ -348,10 +312,15 @@ impl<K: Registration> Keeper<K> {
         // Our own watch of the Secret may be the one that is behind.
         match self.secrets.get_opt(secret::NAME).await {
             Ok(secret) => {
-                let current = secret
-                    .and_then(|secret| secret.data)
-                    .and_then(|data| Bundle::parse(&data.get("ca.crt")?.0).ok())
-                    .unwrap_or_default();
+                let current = match secret.map(Readable::read) {
+                    Some(Ok(secret)) => secret
+                        .data
+                        .and_then(|data| Bundle::parse(&data.get("ca.crt")?.0).ok())
+                        .unwrap_or_default(),
+                    // Nobody can tell what is in it.
+                    Some(Err(_)) => return Some(now + RECHECK),
+                    None => Bundle::default(),
+                };
                 if besides
                     .certificates()
                     .iter()
@@ -377,7 +346,7 @@ impl<K: Registration> Keeper<K> {
         {
             Ok(registration) => {
                 tracing::info!(registration = NAME, kind = %K::kind(&()), authorities = bundle.certificates().len(), "caBundle was written");
-                self.live = Some(Live::of(&registration));
+                self.learn(registration);
                 self.surplus = None;
                 self.report.flag.pass();
                 self.tell();
