@@ -8,22 +8,26 @@
 use std::{
     future::Future,
     hash::{BuildHasher, Hasher, RandomState},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
-    Api, Client,
-    api::{ObjectMeta, PostParams},
+    Api, Client, Resource,
+    api::{ObjectMeta, PostParams, TypeMeta},
+    runtime::watcher::Event,
 };
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::api::{MANAGER, Readable};
+use crate::{
+    api::{MANAGER, Readable},
+    watch::{Unreadable, UnreadableObjects},
+};
 
 /// The Lease that the leader holds, in the manager's own namespace.
 pub const LEASE: &str = MANAGER;
@@ -39,6 +43,8 @@ const RENEW_DEADLINE: Duration = LEASE_DURATION.saturating_sub(RENEW_GRACE);
 pub(crate) const RENEW_PERIOD: Duration = Duration::from_secs(2);
 /// How often a candidate looks, so how soon it notices that the Lease was released.
 const POLL_PERIOD: Duration = Duration::from_secs(1);
+/// The kind of the Lease, as what cannot be read is counted by it.
+const KIND: &str = "Lease";
 /// Whoever holds a Lease that cannot be read; no replica is called so.
 const UNKNOWN_HOLDER: &str = "(unreadable)";
 /// A request that takes longer is given up.
@@ -48,10 +54,41 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 const SEPARATOR: char = '_';
 
 /// A replica that would lead.
-#[derive(Clone)]
 pub struct Candidate {
-    leases: Api<Readable<Lease>>,
+    leases: Api<Readable<HeldLease>>,
     identity: String,
+    unreadable: Mutex<Unreadable>,
+}
+
+/// A Lease, as far as it is read.
+#[derive(Clone, Debug, Deserialize, Resource, Serialize)]
+#[resource(inherit = "Lease")]
+pub(crate) struct HeldLease {
+    #[serde(flatten)]
+    types: Option<TypeMeta>,
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Holding,
+}
+
+/// Who holds a Lease, and for how long.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Holding {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder_identity: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_duration_seconds: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_transitions: Option<i32>,
+    // Times are for people, and stay as they came: one that is none here is in nobody's way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acquire_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renew_time: Option<String>,
+    /// What else there is, such as what a newer release of Kubernetes knows of.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 impl Candidate {
@@ -69,6 +106,16 @@ impl Candidate {
         Self {
             leases: Api::namespaced(client, namespace),
             identity: format!("{name}{SEPARATOR}{random:016x}"),
+            unreadable: Mutex::new(UnreadableObjects::default().of(KIND)),
+        }
+    }
+
+    /// Counts the Lease in `unreadable` while it cannot be read.
+    #[must_use]
+    pub fn counting(self, unreadable: &UnreadableObjects) -> Self {
+        Self {
+            unreadable: Mutex::new(unreadable.of(KIND)),
+            ..self
         }
     }
 
@@ -174,12 +221,13 @@ impl Candidate {
             ..PostParams::default()
         };
         let Some(mut lease) = self.read().await? else {
-            let lease = Lease {
+            let lease = HeldLease {
+                types: Some(TypeMeta::resource::<Lease>()),
                 metadata: ObjectMeta {
                     name: Some(LEASE.to_owned()),
                     ..ObjectMeta::default()
                 },
-                spec: Some(claim(None, &self.identity, Timestamp::now())),
+                spec: claim(&Holding::default(), &self.identity, Timestamp::now()),
             };
             self.leases
                 .create(&params, &Readable::Read(lease))
@@ -189,7 +237,7 @@ impl Candidate {
         if !self.may_take(&lease, sighting, Instant::now()) {
             return Ok(false);
         }
-        lease.spec = Some(claim(lease.spec.as_ref(), &self.identity, Timestamp::now()));
+        lease.spec = claim(&lease.spec, &self.identity, Timestamp::now());
         // It carries the resourceVersion that was read: of two candidates only one succeeds.
         self.leases
             .replace(LEASE, &params, &Readable::Read(lease))
@@ -198,23 +246,34 @@ impl Candidate {
     }
 
     /// The Lease, if it is there. One that this version cannot read has a holder that nobody knows.
-    async fn read(&self) -> Result<Option<Lease>, kube::Error> {
-        let lease = self.leases.get_opt(LEASE).await?;
-        Ok(lease.map(|lease| {
+    async fn read(&self) -> Result<Option<HeldLease>, kube::Error> {
+        let Some(lease) = self.leases.get_opt(LEASE).await? else {
+            return Ok(None);
+        };
+        let event = Event::Apply(lease);
+        self.unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .see(&event);
+        let (Event::Apply(lease) | Event::InitApply(lease) | Event::Delete(lease)) = event else {
+            return Ok(None);
+        };
+        Ok(Some(
             lease
                 .read()
-                .unwrap_or_else(|unread| Lease {
+                .unwrap_or_else(|unread| HeldLease {
+                    types: Some(TypeMeta::resource::<Lease>()),
                     metadata: unread.metadata,
-                    spec: Some(LeaseSpec {
+                    spec: Holding {
                         holder_identity: Some(UNKNOWN_HOLDER.to_owned()),
-                        ..LeaseSpec::default()
-                    }),
-                })
-        }))
+                        ..Holding::default()
+                    },
+                }),
+        ))
     }
 
     /// Whether the Lease is free, ours, or has not changed for its whole duration.
-    fn may_take(&self, lease: &Lease, sighting: &mut Option<Sighting>, now: Instant) -> bool {
+    fn may_take(&self, lease: &HeldLease, sighting: &mut Option<Sighting>, now: Instant) -> bool {
         let Some(holder) = holder(lease) else {
             return true;
         };
@@ -249,11 +308,9 @@ impl Candidate {
             if holder(&lease) != Some(self.identity.as_str()) {
                 return Ok(());
             }
-            if let Some(spec) = &mut lease.spec {
-                spec.holder_identity = None;
-                spec.renew_time = None;
-                spec.acquire_time = None;
-            }
+            lease.spec.holder_identity = None;
+            lease.spec.renew_time = None;
+            lease.spec.acquire_time = None;
             let params = PostParams {
                 field_manager: Some(MANAGER.to_owned()),
                 ..PostParams::default()
@@ -291,10 +348,9 @@ struct Sighting {
 }
 
 /// Who holds a Lease, if anybody does.
-pub(crate) fn holder(lease: &Lease) -> Option<&str> {
+pub(crate) fn holder(lease: &HeldLease) -> Option<&str> {
     lease
         .spec
-        .as_ref()?
         .holder_identity
         .as_deref()
         .filter(|holder| !holder.is_empty())
@@ -308,39 +364,45 @@ pub(crate) fn name_of(holder: &str) -> &str {
 }
 
 /// How long the holder asked to be left alone.
-fn duration(lease: &Lease) -> Duration {
+fn duration(lease: &HeldLease) -> Duration {
     lease
         .spec
-        .as_ref()
-        .and_then(|spec| spec.lease_duration_seconds)
+        .lease_duration_seconds
         .and_then(|seconds| u64::try_from(seconds).ok())
         .map_or(LEASE_DURATION, Duration::from_secs)
 }
 
 /// The Lease as its holder writes it: taken over, or renewed.
-fn claim(known: Option<&LeaseSpec>, identity: &str, now: Timestamp) -> LeaseSpec {
-    let mut spec = known.cloned().unwrap_or_default();
+fn claim(known: &Holding, identity: &str, now: Timestamp) -> Holding {
+    let mut spec = known.clone();
     if spec.holder_identity.as_deref() != Some(identity) {
         spec.holder_identity = Some(identity.to_owned());
-        spec.acquire_time = Some(MicroTime(now));
+        spec.acquire_time = Some(micro_time(now));
         spec.lease_transitions = Some(
             spec.lease_transitions
                 .map_or(0, |count| count.saturating_add(1)),
         );
     }
-    spec.renew_time = Some(MicroTime(now));
+    spec.renew_time = Some(micro_time(now));
     spec.lease_duration_seconds = i32::try_from(LEASE_DURATION.as_secs()).ok();
     spec
 }
 
+/// A time as Leases have it, with exactly six digits behind the second.
+fn micro_time(time: Timestamp) -> String {
+    format!("{time:.6}")
+}
+
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::coordination::v1::LeaseSpec;
+    use prometheus_client::{encoding::text::encode, registry::Registry};
     use serde_json::{Value, json};
 
     use super::*;
     use crate::fake_api::{Api as FakeApi, Reply};
 
-    fn lease(version: &str, spec: &Value) -> Lease {
+    fn lease(version: &str, spec: &Value) -> HeldLease {
         serde_json::from_value(json!({
             "metadata": {"name": LEASE, "resourceVersion": version},
             "spec": spec,
@@ -360,7 +422,7 @@ mod tests {
         let api = FakeApi::default();
         let [first, second] =
             [(); 2].map(|()| Candidate::new(api.client(), "agentkube-system", "agentkube-manager"));
-        let spec = claim(None, &first.identity, Timestamp::now());
+        let spec = claim(&Holding::default(), &first.identity, Timestamp::now());
         let held = lease("1", &serde_json::to_value(&spec).unwrap());
         let now = Instant::now();
         assert!(first.may_take(&held, &mut None, now));
@@ -374,15 +436,74 @@ mod tests {
         let api = FakeApi::default();
         let newer = json!({
             "metadata": {"name": LEASE, "resourceVersion": "1"},
-            "spec": {"holderIdentity": "other", "renewTime": "9999-12-31T23:59:59.000000Z"},
+            "spec": {"holderIdentity": {"newer": "other"}},
         });
         api.on("GET", "/leases/", Reply::ok(newer));
-        let candidate = candidate(&api);
+        let mut metrics = Registry::default();
+        let unreadable = UnreadableObjects::default();
+        metrics.register("unreadable_objects", "", unreadable.family());
+        let count = || {
+            let mut text = String::new();
+            encode(&mut text, &metrics).unwrap();
+            let line = text
+                .lines()
+                .find(|line| line.contains("kind=\"Lease\""));
+            line.unwrap().to_owned()
+        };
+        let candidate = candidate(&api).counting(&unreadable);
         let lease = candidate.read().await.unwrap().unwrap();
         assert_eq!(holder(&lease), Some(UNKNOWN_HOLDER));
+        assert_eq!(count(), "unreadable_objects{kind=\"Lease\"} 1");
         let (mut sighting, now) = (None, Instant::now());
         assert!(!candidate.may_take(&lease, &mut sighting, now));
         assert!(candidate.may_take(&lease, &mut sighting, now + LEASE_DURATION));
+        let ours = json!({
+            "metadata": {"name": LEASE, "resourceVersion": "2"}, "spec": {"holderIdentity": "me"},
+        });
+        api.on("GET", "/leases/", Reply::ok(ours));
+        candidate.read().await.unwrap();
+        assert_eq!(count(), "unreadable_objects{kind=\"Lease\"} 0");
+    }
+
+    #[tokio::test]
+    async fn times_of_a_lease_are_never_read_and_stay_as_they_are() {
+        const ODD: &str = "9999-12-31T23:59:59.000000Z";
+        let api = FakeApi::default();
+        let ours = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": LEASE, "resourceVersion": "7", "managedFields": [
+                {"manager": "x", "operation": "Update", "time": ODD},
+            ]},
+            "spec": {"holderIdentity": "me", "acquireTime": ODD, "renewTime": ODD, "strategy": "newer"},
+        });
+        assert!(serde_json::from_value::<Lease>(ours.clone()).is_err());
+        api.on("GET", "/leases/", Reply::ok(ours.clone()));
+        api.on("PUT", "/leases/", Reply::ok(ours));
+        let candidate = candidate(&api);
+        assert!(
+            candidate
+                .attempt(&mut None)
+                .await
+                .unwrap()
+        );
+        let put = api.request("PUT", "/leases/");
+        assert_eq!(put["kind"], "Lease");
+        assert_eq!(put["metadata"]["resourceVersion"], "7");
+        assert_eq!(put["spec"]["acquireTime"], ODD);
+        assert_ne!(put["spec"]["renewTime"], ODD);
+        assert_eq!(put["spec"]["strategy"], "newer");
+        // What is written can be read by everybody.
+        let spec = claim(
+            &Holding::default(),
+            "me",
+            Timestamp::from_second(1_000).unwrap(),
+        );
+        let spec: LeaseSpec = serde_json::from_value(serde_json::to_value(spec).unwrap()).unwrap();
+        assert_eq!(spec.renew_time.unwrap().0.as_second(), 1_000);
+        assert_eq!(
+            micro_time(Timestamp::from_second(1_000).unwrap()),
+            "1970-01-01T00:16:40.000000Z"
+        );
     }
 
     #[tokio::test]
@@ -426,14 +547,14 @@ mod tests {
     fn a_renewal_changes_only_the_time() {
         let early = Timestamp::from_second(1_000).unwrap();
         let late = Timestamp::from_second(2_000).unwrap();
-        let first = claim(None, "me", early);
+        let first = claim(&Holding::default(), "me", early);
         assert_eq!(first.lease_transitions, Some(0));
-        let renewed = claim(Some(&first), "me", late);
-        assert_eq!(renewed.acquire_time, Some(MicroTime(early)));
-        assert_eq!(renewed.renew_time, Some(MicroTime(late)));
+        let renewed = claim(&first, "me", late);
+        assert_eq!(renewed.acquire_time, Some(micro_time(early)));
+        assert_eq!(renewed.renew_time, Some(micro_time(late)));
         assert_eq!(renewed.lease_transitions, Some(0));
-        let other = claim(Some(&renewed), "other", late);
-        assert_eq!(other.acquire_time, Some(MicroTime(late)));
+        let other = claim(&renewed, "other", late);
+        assert_eq!(other.acquire_time, Some(micro_time(late)));
         assert_eq!(other.lease_transitions, Some(1));
     }
 
@@ -474,9 +595,9 @@ mod tests {
             Reply::ok(json!({"metadata": {"name": LEASE}})),
         );
         let candidate = candidate(&api);
-        let leads = std::sync::Mutex::new(Vec::new());
+        let leads = Mutex::new(Vec::new());
         let (started, shutdown) = tokio::sync::oneshot::channel();
-        let started = std::sync::Mutex::new(Some(started));
+        let started = Mutex::new(Some(started));
         let work = || {
             // From now on the Lease is there, and ours.
             api.on(

@@ -14,6 +14,11 @@ impl LogOnce {
         is_new
     }
 
+    #[cfg(test)]
+    pub(crate) fn last(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
     /// Forgets the trouble, and tells whether there was one.
     pub(crate) fn is_over(&mut self) -> bool {
         self.0.take().is_some()

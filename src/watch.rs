@@ -6,7 +6,7 @@ mod split;
 mod unreadable;
 
 pub use unreadable::UnreadableObjects;
-pub(crate) use unreadable::{COUNTED_KINDS, MaybeUnreadable, Unreadable};
+pub(crate) use unreadable::{COUNTED_KINDS, MaybeUnreadable, Unreadable, why_unreadable};
 
 use std::{fmt::Debug, time::Duration};
 

@@ -177,6 +177,268 @@ fn every_row_names_files_and_tests_that_are_there() {
     }
 }
 
+/// By what name a limit stands in the file that its row names: that of a constant, of a field or of a flag.
+/// With a blank in it, it is what stands there word for word.
+const NAMES: [(&str, &str); 41] = [
+    ("connections", "connections"),
+    ("time for a handshake", "handshake"),
+    ("time for a request's head", "head"),
+    ("time without a request", "idle"),
+    ("head", "HEAD_LIMIT_BYTES"),
+    ("headers", "MOST_HEADERS"),
+    ("body", "LIMIT_BYTES"),
+    ("time for a body", "TIME_LIMIT"),
+    ("a body's own memory", "OWN_BYTES"),
+    ("memory that larger bodies share", "SHARED_BYTES"),
+    ("reviews being answered", "CONCURRENT_REVIEWS"),
+    (
+        "reviews of more than 64 KiB being answered",
+        "LARGE_REVIEWS",
+    ),
+    (
+        "questions to the API server at a time: rights of authors, Agents and Tools that are not known yet",
+        "CONCURRENT_QUESTIONS",
+    ),
+    ("answers that are not read", "UNREAD_LIMIT_BYTES"),
+    (
+        "containers, init containers, ephemeral containers, volumes, pull secrets of a pod",
+        "MOST_ENTRIES",
+    ),
+    ("a judged field of an Agent or Tool", "LONGEST_FIELD_BYTES"),
+    (
+        "the spec of an Agent or Tool, as JSON without spaces",
+        "LONGEST_SPEC_BYTES",
+    ),
+    ("the pull secrets of an Agent", "LONGEST_LIST_BYTES"),
+    ("how many pull secrets an Agent has", "MOST_PULL_SECRETS"),
+    ("the name of an Agent", "metadata.name.size() <= 63"),
+    (
+        "the spec of an Agent or Tool that the leader keeps, as JSON",
+        "LONGEST_KEPT_BYTES",
+    ),
+    ("an object of a list", "LONGEST_ITEM_BYTES"),
+    ("per namespace", "rejections_per_namespace"),
+    ("of all namespaces together", "in_all"),
+    (
+        "new to a replica, of all namespaces together",
+        "NEW_REJECTIONS",
+    ),
+    ("written by a replica", "WRITTEN_BYTES"),
+    ("a Rejection as a whole", "LONGEST_REJECTION"),
+    ("age", "rejections_max_age"),
+    ("waiting to be written", "MOST"),
+    ("memory of what waits", "MOST_BYTES"),
+    ("the submitted spec", "LONGEST"),
+    ("names in it", "LONGEST_NAME"),
+    ("a message in it", "LONGEST_MESSAGE"),
+    (
+        "objects whose Events are remembered, to be counted where they repeat",
+        "MOST",
+    ),
+    (
+        "troubles that are told apart within a minute, to be logged once each",
+        "MOST_SAID",
+    ),
+    ("pauses of a watch that fails", "LONGEST_PAUSE"),
+    ("a file of `agentkube review`", "LARGEST_FILE"),
+    ("a document of a file", "LONGEST_DOCUMENT"),
+    ("documents of a file", "MOST_DOCUMENTS"),
+    (
+        "an answer of a registry, for `agentkube images check`",
+        "BODY_MAX",
+    ),
+    ("redirects of a registry", "REDIRECTS"),
+];
+
+/// Limits that are no number of a file: a library's, of what is computed, or of how something is made.
+const NO_NUMBERS: [&str; 5] = [
+    "deadline",
+    "nesting of what is judged",
+    "objects of a list that are held whole",
+    "an object that this version cannot read",
+    "memory after 10,000 Agents were created, changed and deleted",
+];
+
+/// What a constant, a field or a flag is set to, wherever that is in a source file.
+fn set_to<'s>(source: &'s str, name: &str) -> Vec<&'s str> {
+    if name.contains(' ') {
+        let found = source.find(name);
+        return found
+            .map(|at| &source[at..at + name.len()])
+            .into_iter()
+            .collect();
+    }
+    let name = format!("{name}: ");
+    let mut before = "";
+    let mut found = Vec::new();
+    for line in source.lines().map(str::trim) {
+        let item = ["const ", "pub const ", "pub(super) const "]
+            .iter()
+            .find_map(|start| line.strip_prefix(start));
+        if let Some(item) = item.and_then(|item| item.strip_prefix(&name)) {
+            found.extend(
+                item.split_once(" = ")
+                    .map(|(_, value)| value),
+            );
+        } else if let Some(field) = line.strip_prefix(&name) {
+            found.push(match before.split_once("default_value") {
+                Some((_, default)) => default
+                    .split(", value_")
+                    .next()
+                    .unwrap(),
+                None => field,
+            });
+        }
+        before = line;
+    }
+    found
+}
+
+/// The numbers of an expression, each in all the ways that the page may write it.
+fn numbers(expression: &str) -> Vec<Vec<String>> {
+    expression
+        .split(", ")
+        .filter_map(|part| {
+            let mut factors = part
+                .split(|letter: char| !(letter.is_ascii_alphanumeric() || "_<".contains(letter)))
+                .filter(|word| !word.is_empty());
+            let mut number: Option<usize> = None;
+            let mut unit = "";
+            while let Some(word) = factors.next() {
+                let factor = word
+                    .trim_end_matches('d')
+                    .replace('_', "");
+                match (word, factor.parse::<usize>()) {
+                    ("<<", _) => {
+                        let bits: usize = factors.next().unwrap().parse().unwrap();
+                        number = number.map(|number| number << bits);
+                    }
+                    (_, Ok(factor)) => {
+                        number = Some(number.unwrap_or(1) * factor);
+                        if word.ends_with('d') {
+                            unit = "d";
+                        }
+                    }
+                    ("from_secs", _) => unit = " s",
+                    _ => {}
+                }
+            }
+            let number = number?;
+            let mut ways = vec![format!("{number}{unit}")];
+            if unit.is_empty() {
+                ways.push(with_commas(number));
+            }
+            if unit.is_empty() && number.is_multiple_of(1 << 10) {
+                ways.push(size(number));
+            }
+            Some(ways)
+        })
+        .collect()
+}
+
+fn with_commas(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", with_commas(number / 1000), number % 1000),
+    }
+}
+
+/// Whether a number stands in a text by itself, and not as a part of another one.
+fn says(text: &str, number: &str) -> bool {
+    text.match_indices(number)
+        .any(|(at, _)| {
+            let is_part = |letter: char| letter.is_ascii_alphanumeric() || ",.".contains(letter);
+            let (before, after) = (&text[..at], &text[at + number.len()..]);
+            let follows = after.trim_start_matches([',', '.']);
+            !before.ends_with(is_part)
+                && !follows.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+        })
+}
+
+#[test]
+fn every_row_has_the_number_that_stands_in_the_file_that_it_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for cells in rows() {
+        let (limit, text) = (cells[0], format!("{} {}", cells[0], cells[1]));
+        if NO_NUMBERS.contains(&limit) {
+            continue;
+        }
+        let (_, name) = NAMES
+            .iter()
+            .find(|(known, _)| *known == limit)
+            .unwrap_or_else(|| unreachable!("by what name does {limit:?} stand in its file?"));
+        let file = code(cells[2]).next().unwrap();
+        let source = fs::read_to_string(root.join(file)).unwrap();
+        let mut found = set_to(&source, name)
+            .into_iter()
+            .map(numbers)
+            .filter(|numbers| !numbers.is_empty())
+            .peekable();
+        assert!(found.peek().is_some(), "{limit}: {file} sets no {name}");
+        let numbers: Vec<_> = found.collect();
+        assert!(
+            numbers.iter().any(|numbers| {
+                numbers.iter().all(|ways| {
+                    ways.iter()
+                        .any(|number| says(&text, number))
+                })
+            }),
+            "{text}: {file} has {numbers:?} for {name}"
+        );
+    }
+    // Each of them is there.
+    for limit in NAMES
+        .map(|(limit, _)| limit)
+        .into_iter()
+        .chain(NO_NUMBERS)
+    {
+        value(limit);
+    }
+}
+
+#[test]
+fn numbers_are_read_as_they_are_written() {
+    for (expression, expected) in [
+        ("512,", "512"),
+        ("16 * 1024;", "16 KiB"),
+        ("4 << 20;", "4 MiB"),
+        ("100_000;", "100,000"),
+        ("Duration::from_secs(10),", "10 s"),
+        (" = \"30d\"", "30d"),
+        ("_t = 200", "200"),
+        ("metadata.name.size() <= 63", "63"),
+    ] {
+        let ways = numbers(expression);
+        assert!(
+            ways.len() == 1
+                && ways[0]
+                    .iter()
+                    .any(|way| way == expected),
+            "{expression}: {ways:?}"
+        );
+    }
+    assert_eq!(numbers("(8 * 1024 * 1024, 64 * 1024);").len(), 2);
+    assert!(numbers("usize,").is_empty() && numbers("u16,").is_empty());
+    assert!(says("5 s, or less", "5 s") && says("1024 each", "1024"));
+    for (text, number) in [
+        ("15 s", "5 s"),
+        ("5 s", "5 sec"),
+        ("1,000", "1"),
+        ("0.8 s", "8 s"),
+    ] {
+        assert!(!says(text, number), "{text}: {number}");
+    }
+}
+
+#[test]
+fn what_other_pages_say_of_limits_is_the_same() {
+    const MONITORING: &str = include_str!("../docs/monitoring.md");
+    for words in ["because 256 were in flight", "a replica had 256 in flight"] {
+        assert!(words.contains(&CONCURRENT_REVIEWS.to_string()));
+        assert!(MONITORING.contains(words), "{words}");
+    }
+}
+
 /// A row for each text, list and map of a schema.
 fn fields(path: &str, schema: &JSONSchemaProps, into: &mut String) {
     let mut row = |unit: &str, most: Option<i64>| {

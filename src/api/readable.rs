@@ -45,6 +45,14 @@ impl<T> Readable<T> {
         }
     }
 
+    /// The object, if it was read, to be looked at.
+    pub(crate) fn as_read(&self) -> Option<&T> {
+        match self {
+            Self::Read(object) => Some(object),
+            Self::Unread(_) => None,
+        }
+    }
+
     /// The field that cannot be read, if there is one.
     pub(crate) fn unreadable(&self) -> Option<&str> {
         match self {
@@ -61,14 +69,13 @@ impl<T: DeserializeOwned> Readable<T> {
             return Some(Self::Read(object));
         }
         let mut value: Value = serde_json::from_str(json).ok()?;
-        let field = match unreadable_field::<T, _>(&value) {
-            // Nobody reads these, and they hold times that whoever writes the object may choose.
-            Some(_) => {
-                drop_managed_fields(&mut value);
-                unreadable_field::<T, _>(&value)
+        let mut field = unreadable_field::<T, _>(&value);
+        for mend in [mend_times, drop_managed_fields] {
+            if field.is_some() {
+                mend(&mut value);
+                field = unreadable_field::<T, _>(&value);
             }
-            None => None,
-        };
+        }
         Some(match field {
             None => Self::Read(T::deserialize(value).ok()?),
             Some(field) => Self::Unread(Box::new(UnreadableObject {
@@ -156,12 +163,48 @@ where
     })
 }
 
+/// Takes away the times of an object's metadata that are none here, such as one of the year 10000. Who may
+/// write an object chooses those of `managedFields`.
+fn mend_times(object: &mut Value) {
+    let Some(Value::Object(metadata)) = object.get_mut("metadata") else {
+        return;
+    };
+    // Who wrote a field is read, and never when.
+    if let Some(Value::Array(entries)) = metadata.get_mut("managedFields") {
+        for entry in entries
+            .iter_mut()
+            .filter_map(Value::as_object_mut)
+        {
+            entry.remove("time");
+        }
+    }
+    let is_odd = |time: &Value| {
+        time.as_str()
+            .is_none_or(|time| time.parse::<Timestamp>().is_err())
+    };
+    if metadata
+        .get("creationTimestamp")
+        .is_some_and(is_odd)
+    {
+        metadata.remove("creationTimestamp");
+    }
+    // That it is being deleted counts, and not since when.
+    if let Some(time) = metadata.get_mut("deletionTimestamp")
+        && !time.is_null()
+        && is_odd(time)
+    {
+        *time = Value::String(Timestamp::UNIX_EPOCH.to_string());
+    }
+}
+
+/// Takes away what only few kinds of objects are read for.
 fn drop_managed_fields(object: &mut Value) {
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         metadata.remove("managedFields");
     }
 }
 
+/// What is known of the metadata of an object that cannot be read; its times have been mended.
 fn metadata(object: &Value) -> Option<ObjectMeta> {
     let metadata = object.get("metadata")?;
     let text = |name: &str| {
@@ -170,19 +213,12 @@ fn metadata(object: &Value) -> Option<ObjectMeta> {
             .and_then(Value::as_str)
             .map(str::to_owned)
     };
+    let time = |name: &str| text(name).and_then(|time| Some(Time(time.parse().ok()?)));
     let owners = metadata
         .get("ownerReferences")
         .and_then(|owners| Vec::<OwnerReference>::deserialize(owners).ok());
-    // That it is being deleted counts, and not since when.
-    let deletion_timestamp = text("deletionTimestamp").map(|time| {
-        Time(
-            time.parse()
-                .unwrap_or(Timestamp::UNIX_EPOCH),
-        )
-    });
     Some(ObjectMeta {
-        creation_timestamp: text("creationTimestamp")
-            .and_then(|time| Some(Time(time.parse().ok()?))),
+        creation_timestamp: time("creationTimestamp"),
         name: Some(text("name")?),
         namespace: text("namespace"),
         uid: text("uid"),
@@ -191,7 +227,7 @@ fn metadata(object: &Value) -> Option<ObjectMeta> {
             .get("generation")
             .and_then(Value::as_i64),
         owner_references: owners,
-        deletion_timestamp,
+        deletion_timestamp: time("deletionTimestamp"),
         ..ObjectMeta::default()
     })
 }
@@ -276,6 +312,47 @@ mod tests {
             "the test shows nothing"
         );
         assert_eq!(field::<Agent>(&object), "");
+        // Who wrote it is still known.
+        let read: Readable<Agent> = serde_json::from_value(object.clone()).unwrap();
+        let [entry] = read
+            .meta()
+            .managed_fields
+            .as_deref()
+            .unwrap()
+        else {
+            panic!("one entry");
+        };
+        assert_eq!(entry.manager.as_deref(), Some("x"));
+        // What is no list of managers is nothing that anybody needs.
+        object["metadata"]["managedFields"] = json!("x");
+        assert_eq!(field::<Agent>(&object), "");
+    }
+
+    #[test]
+    fn an_object_from_a_time_that_is_none_here_is_read_all_the_same() {
+        for odd in [
+            json!("10000-01-01T00:00:00Z"),
+            json!("2026-01-01T00:00:00+99:99"),
+            json!(7),
+        ] {
+            let mut object = object(&json!({"runtime": "Codex"}));
+            object["metadata"]["creationTimestamp"] = odd.clone();
+            object["metadata"]["deletionTimestamp"] = odd;
+            let read: Readable<Agent> = serde_json::from_value(object).unwrap();
+            let agent = read.read().unwrap();
+            assert!(
+                agent
+                    .metadata
+                    .creation_timestamp
+                    .is_none()
+            );
+            assert!(
+                agent
+                    .metadata
+                    .deletion_timestamp
+                    .is_some()
+            );
+        }
     }
 
     #[test]

@@ -126,7 +126,8 @@ impl Keeper {
 
     /// Deletes a Rejection as it was seen: one that was updated since stays. Says whether it went.
     async fn delete(&self, seen: &Seen) -> Result<bool, String> {
-        let rejections: Api<Rejection> = Api::namespaced(self.client.clone(), &seen.namespace);
+        let rejections: Api<Readable<Rejection>> =
+            Api::namespaced(self.client.clone(), &seen.namespace);
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 resource_version: Some(seen.version.clone()),

@@ -36,15 +36,14 @@ pub(super) async fn write(
     identity: &Identity,
     denied: &RejectionSpec,
 ) -> Result<(), WriteError> {
-    let rejections: Api<Rejection> = Api::namespaced(client.clone(), &identity.namespace);
+    let rejections: Api<Readable<Rejection>> = Api::namespaced(client.clone(), &identity.namespace);
     let params = PostParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()
     };
     let mut last = None;
-    let readable: Api<Readable<Rejection>> = Api::namespaced(client.clone(), &identity.namespace);
     for _ in 0..ATTEMPTS {
-        let known = readable
+        let known = rejections
             .get_opt(&identity.name)
             .await
             .map_err(failure)?;
@@ -66,7 +65,7 @@ pub(super) async fn write(
                 },
             };
             rejections
-                .replace(&identity.name, &params, &joined)
+                .replace(&identity.name, &params, &Readable::Read(joined))
                 .await
         } else {
             let rejection = Rejection {
@@ -77,7 +76,7 @@ pub(super) async fn write(
                 spec: denied.clone(),
             };
             rejections
-                .create(&params, &rejection)
+                .create(&params, &Readable::Read(rejection))
                 .await
         };
         match written {

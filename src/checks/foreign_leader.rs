@@ -1,11 +1,17 @@
 use std::time::Duration;
 
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt};
 use tokio::time::{Instant, sleep};
 
-use super::subject::{Subject, managers};
-use crate::leader::{LEASE, RENEW_PERIOD, holder, name_of};
+use super::{
+    read,
+    subject::{Subject, managers},
+};
+use crate::{
+    api::Readable,
+    leader::{HeldLease, LEASE, RENEW_PERIOD, holder, name_of},
+};
 
 /// How long a holder may take to show that it lives.
 const PATIENCE: Duration = RENEW_PERIOD.saturating_mul(2);
@@ -20,11 +26,11 @@ pub(super) async fn find(
     client: &Client,
     subject: &Subject,
 ) -> Result<Option<String>, kube::Error> {
-    let leases: Api<Lease> = Api::namespaced(client.clone(), &subject.namespace);
+    let leases: Api<Readable<HeldLease>> = Api::namespaced(client.clone(), &subject.namespace);
     let end = Instant::now() + PATIENCE;
     let mut seen = None;
     loop {
-        let Some(lease) = leases.get_opt(LEASE).await? else {
+        let Some(lease) = read(leases.get_opt(LEASE).await?)? else {
             return Ok(None);
         };
         let Some(holder) = holder(&lease) else {
@@ -56,8 +62,8 @@ pub(super) async fn find(
 }
 
 async fn pods(client: &Client, subject: &Subject) -> Result<Vec<String>, kube::Error> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &subject.namespace);
-    let list = pods.list_metadata(&managers()).await?;
+    let pods: Api<Readable<Pod>> = Api::namespaced(client.clone(), &subject.namespace);
+    let list = pods.list(&managers()).await?;
     Ok(list
         .iter()
         .map(ResourceExt::name_any)

@@ -1,16 +1,15 @@
-use k8s_openapi::api::{
-    admissionregistration::v1::{
-        MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
-    },
-    apps::v1::Deployment,
-};
-use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::{
     Finding, foreign_leader,
     subject::{Subject, managers},
 };
-use crate::{api::MANAGER, telemetry::CheckKind};
+use crate::{
+    api::{MANAGER, Readable},
+    server::certificates::ca_bundle::{MutatingRegistration, Registration, ValidatingRegistration},
+    telemetry::CheckKind,
+};
 
 const GROUP: &str = "agentkube.io";
 
@@ -42,21 +41,9 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
 }
 
 async fn others(client: &Client, subject: &Subject) -> Result<Vec<String>, kube::Error> {
-    let all = ListParams::default();
-    let mutating: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
-    let mut others = Vec::new();
-    for registration in mutating.list(&all).await? {
-        let webhooks = registration.webhooks.iter().flatten();
-        let rules = webhooks.map(|webhook| webhook.rules.as_deref());
-        others.extend(foreign(&registration, rules));
-    }
-    for registration in validating.list(&all).await? {
-        let webhooks = registration.webhooks.iter().flatten();
-        let rules = webhooks.map(|webhook| webhook.rules.as_deref());
-        others.extend(foreign(&registration, rules));
-    }
-    let deployments: Api<Deployment> = Api::all(client.clone());
+    let mut others = foreign::<MutatingRegistration>(client).await?;
+    others.extend(foreign::<ValidatingRegistration>(client).await?);
+    let deployments: Api<Readable<Deployment>> = Api::all(client.clone());
     for deployment in deployments.list(&managers()).await? {
         let namespace = deployment
             .namespace()
@@ -72,25 +59,29 @@ async fn others(client: &Client, subject: &Subject) -> Result<Vec<String>, kube:
     Ok(others)
 }
 
-/// A registration that answers for our resources and is not ours, in words.
-fn foreign<'r, K: Resource<DynamicType = ()>>(
-    registration: &K,
-    mut rules: impl Iterator<Item = Option<&'r [RuleWithOperations]>>,
-) -> Option<String> {
-    let name = registration.name_any();
-    (name != MANAGER && rules.any(names_our_group)).then(|| format!("{} `{name}`", K::kind(&())))
+/// The registrations that answer for our resources and are not ours, in words. What cannot be read is
+/// nobody's.
+async fn foreign<K: Registration>(client: &Client) -> Result<Vec<String>, kube::Error> {
+    let registrations = Api::<Readable<K>>::all(client.clone())
+        .list(&ListParams::default())
+        .await?;
+    let names = registrations
+        .iter()
+        .filter_map(Readable::as_read)
+        .filter(|registration| names_our_group(*registration))
+        .map(ResourceExt::name_any);
+    Ok(names
+        .filter(|name| name != MANAGER)
+        .map(|name| format!("{} `{name}`", K::kind(&())))
+        .collect())
 }
 
 /// By its name: a registration for all groups, as policy engines have one, is no installation.
-fn names_our_group(rules: Option<&[RuleWithOperations]>) -> bool {
-    rules
+fn names_our_group(registration: &impl Registration) -> bool {
+    registration
+        .webhooks()
         .iter()
-        .copied()
-        .flatten()
-        .any(|rule| {
-            rule.api_groups
-                .iter()
-                .flatten()
-                .any(|group| group == GROUP)
-        })
+        .flat_map(|webhook| &webhook.rules)
+        .flat_map(|rule| &rule.api_groups)
+        .any(|group| group == GROUP)
 }

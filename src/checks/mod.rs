@@ -30,6 +30,7 @@ pub use self::{
     subject::Subject,
     watch::watch,
 };
+use crate::{api::Readable, watch::why_unreadable};
 
 /// Looks for everything
 ///
@@ -56,4 +57,15 @@ pub async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
     findings.extend(policies::look(client, subject).await);
     findings.push(installations::look(client, subject).await);
     findings
+}
+
+/// An object, if it is there and can be read.
+fn read<T>(object: Option<Readable<T>>) -> Result<Option<T>, kube::Error> {
+    object
+        .map(Readable::read)
+        .transpose()
+        .map_err(|unread| {
+            let why = why_unreadable(&unread.field);
+            kube::Error::SerdeError(serde::de::Error::custom(why))
+        })
 }

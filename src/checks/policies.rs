@@ -7,9 +7,10 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, Resource, ResourceExt};
 
-use super::{Finding, Subject};
+use super::{Finding, Subject, read};
 use crate::{
     admission::{ReferencePolicy, reference_policies},
+    api::Readable,
     scan::AskedSince,
     telemetry::CheckKind,
 };
@@ -103,15 +104,17 @@ struct Live {
 
 impl Live {
     async fn read(client: &Client, shipped: &ReferencePolicy) -> Result<Self, kube::Error> {
-        let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
-        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
+        let policies: Api<Readable<ValidatingAdmissionPolicy>> = Api::all(client.clone());
+        let bindings: Api<Readable<ValidatingAdmissionPolicyBinding>> = Api::all(client.clone());
+        let policy = policies
+            .get_opt(&shipped.policy.name_any())
+            .await?;
+        let binding = bindings
+            .get_opt(&shipped.binding.name_any())
+            .await?;
         Ok(Self {
-            policy: policies
-                .get_opt(&shipped.policy.name_any())
-                .await?,
-            binding: bindings
-                .get_opt(&shipped.binding.name_any())
-                .await?,
+            policy: read(policy)?,
+            binding: read(binding)?,
         })
     }
 

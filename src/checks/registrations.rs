@@ -1,23 +1,25 @@
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
-};
+use k8s_openapi::api::admissionregistration::v1::WebhookClientConfig;
 use kube::{Api, Client, api::ListParams};
 
 use super::{finding::Finding, subject::Subject};
 use crate::{
     admission::{AdmissionPhase, REGISTRATION, Webhook},
-    api::MANAGER,
+    api::{MANAGER, Readable},
     server::certificates::{
         bundle::Bundle,
-        ca_bundle::{Injector, NAME, Registration, owner_of_bundles},
+        ca_bundle::{
+            Injector, MutatingRegistration, NAME, Registration, ValidatingRegistration,
+            owner_of_bundles,
+        },
     },
     telemetry::CheckKind,
+    watch::why_unreadable,
 };
 
 /// Both registrations, as they are now; an error is why one could not be read.
 pub(super) struct Registrations {
-    mutating: Result<Option<MutatingWebhookConfiguration>, kube::Error>,
-    validating: Result<Option<ValidatingWebhookConfiguration>, kube::Error>,
+    mutating: Result<Option<Readable<MutatingRegistration>>, kube::Error>,
+    validating: Result<Option<Readable<ValidatingRegistration>>, kube::Error>,
 }
 
 impl Registrations {
@@ -31,13 +33,7 @@ impl Registrations {
 
     /// The caBundle of each webhook that has one.
     pub(super) fn bundles(&self) -> impl Iterator<Item = &[u8]> {
-        let mutating = self.mutating.iter().flatten();
-        let validating = self.validating.iter().flatten();
-        mutating
-            .flat_map(Registration::clients)
-            .chain(validating.flat_map(Registration::clients))
-            .filter_map(|(_, config)| Some(config.ca_bundle.as_ref()?.0.as_slice()))
-            .filter(|bundle| !bundle.is_empty())
+        bundles(&self.mutating).chain(bundles(&self.validating))
     }
 
     pub(super) fn look(&self, subject: &Subject) -> Vec<Finding> {
@@ -72,24 +68,56 @@ impl Registrations {
     }
 }
 
+fn bundles<K: Registration>(
+    registration: &Result<Option<Readable<K>>, kube::Error>,
+) -> impl Iterator<Item = &[u8]> {
+    registration
+        .iter()
+        .flatten()
+        .filter_map(Readable::as_read)
+        .flat_map(Registration::webhooks)
+        .filter_map(|webhook| {
+            Some(
+                webhook
+                    .client_config
+                    .ca_bundle
+                    .as_ref()?
+                    .0
+                    .as_slice(),
+            )
+        })
+        .filter(|bundle| !bundle.is_empty())
+}
+
 /// By a list, for which the manager's rights are enough.
-async fn one<K: Registration>(client: &Client) -> Result<Option<K>, kube::Error> {
+async fn one<K: Registration>(client: &Client) -> Result<Option<Readable<K>>, kube::Error> {
     let params = ListParams::default().fields(&format!("metadata.name={REGISTRATION}"));
-    let list = Api::<K>::all(client.clone())
+    let list = Api::<Readable<K>>::all(client.clone())
         .list(&params)
         .await?;
     Ok(list.items.into_iter().next())
 }
 
 fn judge<K: Registration>(
-    registration: &Result<Option<K>, kube::Error>,
+    registration: &Result<Option<Readable<K>>, kube::Error>,
     phase: AdmissionPhase,
     subject: &Subject,
     findings: &mut Vec<Finding>,
 ) {
     let kind = K::kind(&());
     let registration = match registration {
-        Ok(Some(registration)) => registration,
+        Ok(Some(Readable::Read(registration))) => registration,
+        Ok(Some(Readable::Unread(unread))) => {
+            let why = why_unreadable(&unread.field);
+            let text = format!("{kind} `{NAME}` is left as it is: {why}");
+            let finding = Finding::error(CheckKind::Registrations, text);
+            findings.push(if subject.tls_dir.is_none() {
+                finding.told()
+            } else {
+                finding
+            });
+            return;
+        }
         Ok(None) => {
             let text =
                 format!("{kind} `{REGISTRATION}` does not exist (hint: apply the manifests)");
@@ -104,9 +132,12 @@ fn judge<K: Registration>(
     };
     // All webhooks of a registration are wrong in the same way as a rule, and one is enough.
     let misdirected = registration
-        .clients()
-        .into_iter()
-        .find_map(|(webhook, config)| Some((webhook, misdirection(config, phase, subject)?)));
+        .webhooks()
+        .iter()
+        .find_map(|webhook| {
+            let why = misdirection(&webhook.client_config, phase, subject)?;
+            Some((&webhook.name, why))
+        });
     if let Some((webhook, why)) = misdirected {
         let text = format!("`{webhook}` of {kind} `{REGISTRATION}` {why}");
         findings.push(Finding::error(CheckKind::Registrations, text));
@@ -185,10 +216,11 @@ fn dispute<K: Registration>(registration: &K, subject: &Subject) -> Option<Findi
     let meta = registration.meta();
     let injector = Injector::of(meta);
     let is_blank = registration
-        .clients()
+        .webhooks()
         .iter()
-        .any(|(_, config)| {
-            config
+        .any(|webhook| {
+            webhook
+                .client_config
                 .ca_bundle
                 .as_ref()
                 .is_none_or(|bundle| Bundle::parse(&bundle.0).is_err())

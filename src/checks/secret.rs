@@ -6,8 +6,10 @@ use kube::{Api, Client};
 
 use super::{Finding, Subject, registrations::Registrations};
 use crate::{
+    api::Readable,
     server::certificates::{directory, secret},
     telemetry::CheckKind,
+    watch::why_unreadable,
 };
 
 const TYPE: &str = "kubernetes.io/tls";
@@ -15,9 +17,16 @@ const TYPE: &str = "kubernetes.io/tls";
 /// Whether the Secret of the certificate can be used, and for how long what is in it.
 pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
     let name = secret::NAME;
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &subject.namespace);
+    let secrets: Api<Readable<Secret>> = Api::namespaced(client.clone(), &subject.namespace);
     let found = match secrets.get_opt(name).await {
-        Ok(Some(found)) => found,
+        Ok(Some(Readable::Read(found))) => found,
+        Ok(Some(Readable::Unread(unread))) => {
+            let text = format!(
+                "`{name}` is left as it is: {}",
+                why_unreadable(&unread.field)
+            );
+            return vec![Finding::error(CheckKind::Secret, text).told()];
+        }
         Ok(None) => {
             let text = format!("`{name}` is not there yet, and will be made");
             return vec![Finding::ok(CheckKind::Secret, text)];

@@ -487,9 +487,10 @@ impl Replica {
                 () = health.ready() => {}
                 () = stop.draining() => return,
             }
-            let candidate = Candidate::new(client.clone(), &namespace, &identity);
-            let expression = policy.suspects();
             let unreadable = metrics.unreadable();
+            let candidate =
+                Candidate::new(client.clone(), &namespace, &identity).counting(&unreadable);
+            let expression = policy.suspects();
             let lead = async || {
                 futures::join!(
                     reconciler::run(

@@ -49,6 +49,9 @@ pub(super) struct PodCondition {
 pub(super) struct ContainerStatus {
     pub(super) name: Box<str>,
     pub(super) state: ContainerState,
+    /// Only where it says what [`ObservedPod::container_with_long_environment`] looks for.
+    #[serde(rename = "lastState", skip_serializing_if = "LastState::is_empty")]
+    last_state: LastState,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -56,6 +59,22 @@ pub(super) struct ContainerStatus {
 pub(super) struct ContainerState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) waiting: Option<Waiting>,
+}
+
+/// How a container ended before it was started again.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct LastState {
+    terminated: Option<Terminated>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Terminated {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -66,6 +85,13 @@ pub(super) struct Waiting {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<Box<str>>,
 }
+
+/// What the kernel calls it when a process is to be started with a longer variable, or with more of them,
+/// than it takes.
+const TOO_LONG: &str = "argument list too long";
+
+/// Why a container ended that was never started: the words of containerd and of Docker.
+const NEVER_STARTED: [&str; 2] = ["StartError", "ContainerCannotRun"];
 
 /// The longest record of admission that is kept of a pod: whoever may write the pod can write that, too.
 const LONGEST_RECORD_BYTES: usize = 16 * 1024;
@@ -111,7 +137,50 @@ impl Pack for ObservedPod {
             .into_iter()
             .filter(is_read)
             .collect();
+        let status = &mut self.status;
+        for container in status
+            .init_container_statuses
+            .iter_mut()
+            .chain(&mut status.container_statuses)
+        {
+            container.last_state.trim();
+        }
     }
+}
+
+impl LastState {
+    fn is_empty(&self) -> bool {
+        self.terminated.is_none()
+    }
+
+    /// Whether the container was never started because its environment is too long.
+    fn was_too_long(&self) -> bool {
+        self.terminated
+            .as_ref()
+            .is_some_and(|ended| {
+                let reason = ended.reason.as_deref();
+                reason.is_some_and(|reason| NEVER_STARTED.contains(&reason))
+                    && says_too_long(ended.message.as_deref())
+            })
+    }
+
+    /// Drops what a container said for itself, which it chooses how long to make.
+    fn trim(&mut self) {
+        let was_too_long = self.was_too_long();
+        match &mut self.terminated {
+            Some(ended) if was_too_long => ended.message = Some(TOO_LONG.into()),
+            ended => *ended = None,
+        }
+    }
+}
+
+/// Runtimes have it in words of Go or of C.
+fn says_too_long(message: Option<&str>) -> bool {
+    message.is_some_and(|message| {
+        message
+            .to_ascii_lowercase()
+            .contains(TOO_LONG)
+    })
 }
 
 impl ObservedPod {
@@ -156,6 +225,27 @@ impl ObservedPod {
                     None | Some("ContainerCreating" | "PodInitializing")
                 )
             })
+    }
+
+    /// The first container that waits because its environment is longer than the kernel takes. While its
+    /// next start is put off, only its last one says so.
+    pub(super) fn container_with_long_environment(&self) -> Option<&str> {
+        let status = &self.status;
+        status
+            .init_container_statuses
+            .iter()
+            .chain(&status.container_statuses)
+            .find(|container| {
+                container
+                    .state
+                    .waiting
+                    .as_ref()
+                    .is_some_and(|waiting| {
+                        says_too_long(waiting.message.as_deref())
+                            || container.last_state.was_too_long()
+                    })
+            })
+            .map(|container| &*container.name)
     }
 
     fn condition(&self, type_: &str) -> Option<&PodCondition> {
@@ -243,6 +333,40 @@ mod tests {
         let mut dependent = owner_reference("uid-1");
         dependent["controller"] = false.into();
         assert_eq!(of(json!([dependent])), Ownership::Foreign);
+    }
+
+    #[test]
+    fn how_a_container_ended_is_kept_only_where_its_environment_was_too_long() {
+        let packed = |reason: &str, said: &str| {
+            let status = json!({"initContainerStatuses": [{
+                "name": "agentlet", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"reason": reason, "exitCode": 128, "message": said}},
+            }]});
+            Packed::from(observed("bot", json!({}), status))
+                .unpack()
+                .unwrap()
+        };
+        let long = "x".repeat(2_000);
+        for said in [
+            format!("exec: \"/agentlet\": argument list too long: unknown{long}"),
+            format!("exec: Argument list too long{long}"),
+        ] {
+            let pod = packed("StartError", &said);
+            assert_eq!(pod.container_with_long_environment(), Some("agentlet"));
+            assert!(
+                serde_json::to_string(&pod.status)
+                    .unwrap()
+                    .len()
+                    < 300
+            );
+        }
+        // A container that ran says what it likes.
+        for (reason, said) in [("StartError", &*long), ("Error", TOO_LONG)] {
+            let pod = packed(reason, said);
+            assert_eq!(pod.container_with_long_environment(), None);
+            let kept = serde_json::to_string(&pod.status).unwrap();
+            assert!(!kept.contains("lastState"), "{kept}");
+        }
     }
 
     #[test]

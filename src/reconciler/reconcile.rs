@@ -152,6 +152,10 @@ enum Found {
     Pod(Box<ObservedPod>),
     /// An attempt failed not long ago, and status tells of it.
     TooSoon(Duration),
+    /// The object's own pod, of which this version cannot read a field.
+    UnreadablePod {
+        field: Box<str>,
+    },
 }
 
 /// What is done where admission knows the object in another state than the one that a pod was built
@@ -234,17 +238,19 @@ impl Context {
             ..Subject::of_unreadable(packed, field)
         };
         let name = ObjectRef::new(&subject.pod).within(&subject.namespace);
-        let pod = self
+        let found = self
             .leader
             .stores
             .pods
             .get(&name)
             .filter(|pod| Ownership::of(pod.meta(), packed) == Ownership::Ours)
-            .map(|pod| pod.unpack())
+            .map(|pod| own_pod(&pod))
             .transpose()?;
-        let seen = pod
-            .as_ref()
-            .map_or(Seen::Nothing, Seen::Pod);
+        let seen = match &found {
+            Some(Found::Pod(pod)) => Seen::Pod(pod),
+            Some(Found::UnreadablePod { field }) => Seen::UnreadablePod { field },
+            _ => Seen::Nothing,
+        };
         let status = status(&subject, seen, now());
         self.report(packed, &subject, status)
             .await?;
@@ -292,6 +298,9 @@ impl Context {
             Found::NameTaken => (Seen::NameTaken, Action::requeue(NAME_TAKEN_RETRY)),
             Found::Nothing => (Seen::Nothing, Action::await_change()),
             Found::Pod(pod) => (Seen::Pod(pod), Action::await_change()),
+            Found::UnreadablePod { field } => {
+                (Seen::UnreadablePod { field }, Action::await_change())
+            }
         };
         let status = status(&subject, seen, now());
         if let Found::Pod(pod) = &found {
@@ -328,7 +337,7 @@ impl Context {
             return Ok(match Ownership::of(pod.meta(), object) {
                 Ownership::Foreign => Found::NameTaken,
                 Ownership::Leftover => Found::Leftover,
-                Ownership::Ours => Found::Pod(Box::new(pod.unpack()?)),
+                Ownership::Ours => own_pod(&pod)?,
             });
         }
         if !subject.wants_pod() {
@@ -398,13 +407,14 @@ impl Context {
             }
             Err(kube::Error::Api(error)) if error.is_already_exists() => {
                 // Not with our label, or not seen yet: only a live look can tell.
-                let Some(pod) = pods
-                    .get_metadata_opt(&subject.pod)
-                    .await?
-                else {
+                let pods = Api::<Readable<ObservedPod>>::namespaced(
+                    self.leader.client.clone(),
+                    &subject.namespace,
+                );
+                let Some(pod) = pods.get_opt(&subject.pod).await? else {
                     return Ok(Found::AheadOfWatch);
                 };
-                Ok(match Ownership::of(&pod.metadata, object) {
+                Ok(match Ownership::of(pod.meta(), object) {
                     Ownership::Foreign => Found::NameTaken,
                     Ownership::Leftover => Found::Leftover,
                     Ownership::Ours => Found::AheadOfWatch,
@@ -427,7 +437,7 @@ impl Context {
         {
             return Ok(());
         }
-        let api: Api<K> = Api::namespaced(self.leader.client.clone(), &subject.namespace);
+        let api: Api<Readable<K>> = Api::namespaced(self.leader.client.clone(), &subject.namespace);
         let params = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
@@ -481,6 +491,16 @@ impl Context {
         }
         Action::requeue(noted.retry_in)
     }
+}
+
+/// The object's own pod, as the watch has shown it.
+fn own_pod(pod: &Packed<ObservedPod>) -> serde_json::Result<Found> {
+    Ok(match pod.unreadable() {
+        Some(field) => Found::UnreadablePod {
+            field: field.into(),
+        },
+        None => Found::Pod(Box::new(pod.unpack()?)),
+    })
 }
 
 /// What the API server says for itself, without the client's words around it, and without what it

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::{
     subject::{Rest, Subject},
     told::Told,
-    verdict::{Seen, Verdict},
+    verdict::{Seen, Verdict, unreadable_pod},
 };
 use crate::{
-    admission::hide_credentials,
+    admission::{Reason, hide_credentials},
     api::{ConditionType, ImageDecision, LONGEST_CONDITION_MESSAGE, Status},
     workload::{Refusal, changes},
 };
@@ -23,15 +23,23 @@ pub(super) fn status(subject: &Subject<'_>, seen: Seen<'_>, now: Timestamp) -> S
         _ => None,
     };
     let mut conditions = vec![accepted(subject)];
+    let has_pod = matches!(seen, Seen::Pod(_) | Seen::UnreadablePod { .. });
     // A Tool that needs no pod is never ready or current, and it would look like a fault.
-    if !matches!((subject.rest, &recorded), (Some(Rest::External), None)) {
+    if has_pod || subject.rest != Some(Rest::External) {
         conditions.push(Finding {
             type_: ConditionType::Ready,
-            status: if verdict.is_ready { "True" } else { "False" },
+            status: match verdict.is_ready {
+                Some(true) => "True",
+                Some(false) => "False",
+                None => "Unknown",
+            },
             reason: verdict.reason,
             message: verdict.message,
         });
-        conditions.push(images_current(subject, recorded.as_ref()));
+        conditions.push(match seen {
+            Seen::UnreadablePod { field } => images_unreadable(subject, field),
+            _ => images_current(subject, recorded.as_ref()),
+        });
     }
     Status {
         phase: verdict.phase,
@@ -198,6 +206,16 @@ fn images_current(subject: &Subject<'_>, recorded: Option<&Option<Vec<ImageDecis
     )
 }
 
+/// What admission recorded cannot be read either.
+fn images_unreadable(subject: &Subject<'_>, field: &str) -> Finding {
+    Finding {
+        type_: ConditionType::ImagesCurrent,
+        status: "Unknown",
+        reason: Reason::Unreadable.as_str().to_owned(),
+        message: unreadable_pod(subject, field),
+    }
+}
+
 /// The column IMAGE of `kubectl get -o wide` shows the first.
 fn main_first(mut images: Vec<ImageDecision>, main: &str) -> Vec<ImageDecision> {
     images.sort_by_key(|decision| decision.container != main);
@@ -353,6 +371,87 @@ mod tests {
             "containerStatuses": [{"name": "agent", "state": {"waiting": {"reason": "ErrImagePull"}}}]}),
         )));
         insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn a_goal_that_no_process_can_be_started_with_is_named() {
+        let mut agent = armed();
+        agent.spec.goal =
+            serde_json::from_value(json!({"configMapKeyRef": {"name": "goals", "key": "triage"}}))
+                .unwrap();
+        let pod = |container: &str, message: &str, ended: &str| {
+            let state = json!({
+                "name": container,
+                "state": {"waiting": {"reason": "RunContainerError", "message": message}},
+                "lastState": {"terminated": {"reason": "StartError", "message": ended}},
+            });
+            observed(
+                "bot",
+                recorded(&agent, &Policy::default()),
+                json!({"phase": "Pending", "initContainerStatuses": [state]}),
+            )
+        };
+        let none = Policy::default();
+        let ready = |pod: &ObservedPod| condition(&of(&agent, Seen::Pod(pod), &none), "Ready");
+        let kernel = "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
+                      runc create failed: unable to start container process: error during container init: \
+                      exec: \"/agentlet\": argument list too long: unknown";
+        // First it failed, then it is put off.
+        for (now, before) in [
+            (kernel, ""),
+            ("back-off 10s restarting failed container", kernel),
+        ] {
+            assert_eq!(
+                ready(&pod("agentlet", now, before)),
+                "False EnvironmentTooLong: container `agentlet` cannot be started: its environment is longer than Linux lets it be \
+                 (hint: the goal may have 131050 bytes; shorten the key `triage` of ConfigMap `goals`)"
+            );
+        }
+        assert!(ready(&pod("session-recorder", kernel, "")).contains("for each Service"));
+        assert!(!ready(&pod("agentlet", "another trouble", "")).contains("goals"));
+        // Where the runtime says it in the log alone, people are told to look for it.
+        let crashing = json!({"phase": "Pending", "initContainerStatuses": [
+            {"name": "agentlet", "state": {"waiting": {"reason": "CrashLoopBackOff"}}},
+        ]});
+        let crashing = observed("bot", recorded(&agent, &none), crashing);
+        assert!(ready(&crashing).ends_with(
+            "(hint: read why it ended: `kubectl logs -n adaptive bot -c agentlet --previous`; if its argument list was too long, \
+             the goal has more than 131050 bytes, in the key `triage` of ConfigMap `goals`)"
+        ));
+    }
+
+    #[test]
+    fn a_pod_that_cannot_be_read_is_named_and_nothing_else_is_claimed_of_it() {
+        let mut agent = armed();
+        let seen = Seen::UnreadablePod {
+            field: "status.phase",
+        };
+        let status = of(&agent, seen, &Policy::default());
+        assert_eq!((status.phase, status.ready.as_deref()), (None, None));
+        let said = "Unknown Unreadable: this version of agentkube cannot read status.phase of pod `bot`, so that nothing is known of it \
+                    (hint: delete it, and a new one is created: `kubectl delete pod -n adaptive bot`)";
+        assert_eq!(condition(&status, "Ready"), said);
+        assert_eq!(condition(&status, "ImagesCurrent"), said);
+        assert!(condition(&status, "Accepted").starts_with("True "));
+        // People are told of it by an Event, once.
+        assert_eq!(problem(&status, None).unwrap().reason, "Unreadable");
+        assert!(problem(&status, Some(&Told::of(&status))).is_none());
+
+        agent.spec.paused = true;
+        let status = of(&agent, seen, &Policy::default());
+        assert!(
+            condition(&status, "Ready")
+                .contains("spec.paused is true, which keeps the pod that is there")
+        );
+        // A Tool that needs no pod has one that it once had.
+        let redis = tool(json!({"type": "redis"}));
+        let redis = Subject::of_tool(&redis, true, &Policy::default());
+        assert_eq!(
+            super::status(&redis, seen, at(1_000))
+                .conditions
+                .len(),
+            3
+        );
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct Subject<'a> {
     pub(super) main: &'static str,
     /// The Secret that the main container reads.
     pub(super) secret: Option<&'a KeyRef>,
+    /// The key of a ConfigMap that holds the goal, which the agentlet gets as a variable.
+    pub(super) goal: Option<&'a KeyRef>,
     /// Why no pod is wanted; `None` where one is.
     pub(super) rest: Option<Rest>,
     /// The image of each container as the rules choose it now.
@@ -57,6 +59,10 @@ impl<'a> Subject<'a> {
             pod: agent_pod_name(agent),
             main: AGENT_CONTAINER,
             secret,
+            goal: spec
+                .goal
+                .as_ref()
+                .and_then(|goal| goal.config_map_key_ref.as_ref()),
             rest: unserved(agent).or_else(|| spec.paused.then_some(Rest::Paused)),
             plan: check_secret("spec.agentToken.secretRef", secret).and_then(|()| {
                 agent_images(spec.runtime, spec.image.as_deref(), spec.records(), policy)
@@ -154,6 +160,7 @@ impl<'a> Subject<'a> {
             pod: String::new(),
             main: "",
             secret: None,
+            goal: None,
             rest: None,
             plan: Ok(Vec::new()),
         }

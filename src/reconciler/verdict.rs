@@ -5,10 +5,15 @@ use super::{
     subject::{Rest, Subject},
 };
 use crate::{
+    admission::Reason,
     api::{ImageDecision, Phase},
     images::Source,
-    workload::{Refusal, rule},
+    workload::{AGENTLET_CONTAINER, Refusal, rule},
 };
+
+/// The longest goal that Linux starts a process with: of a variable, with its name and what ends it, it
+/// takes 128 KiB.
+const LONGEST_GOAL_BYTES: usize = 128 * 1024 - "AGENTKUBE_AGENT_GOAL=".len() - 1;
 
 /// What was found under the name of the pod.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +28,8 @@ pub(super) enum Seen<'a> {
     Nothing,
     /// The object's own pod.
     Pod(&'a ObservedPod),
+    /// The object's own pod, which has a field that this version cannot read.
+    UnreadablePod { field: &'a str },
 }
 
 /// Phase, ready count and the condition `Ready` of a status.
@@ -30,7 +37,8 @@ pub(super) enum Seen<'a> {
 pub(super) struct Verdict {
     pub(super) phase: Option<Phase>,
     pub(super) ready: Option<&'static str>,
-    pub(super) is_ready: bool,
+    /// `None` where nobody can tell.
+    pub(super) is_ready: Option<bool>,
     pub(super) reason: String,
     pub(super) message: String,
 }
@@ -40,6 +48,9 @@ impl Verdict {
         let name = &subject.pod;
         match (seen, &subject.plan, subject.rest) {
             (Seen::Pod(pod), _, rest) => Self::of_pod(subject, pod).resting(subject, rest),
+            (Seen::UnreadablePod { field }, _, rest) => {
+                Self::of_unreadable_pod(subject, field).resting(subject, rest)
+            }
             (_, Err(Refusal { message, .. }), _) => {
                 Self::waiting(Phase::Failed, "NotAccepted", message.clone())
             }
@@ -94,6 +105,9 @@ impl Verdict {
             "Running" => Phase::Running,
             _ => Phase::Pending,
         };
+        if let Some(container) = pod.container_with_long_environment() {
+            return Self::environment_too_long(subject, phase, container);
+        }
         if let Some((container, waiting)) = pod.stuck() {
             return Self::stuck(subject, pod, phase, container, waiting);
         }
@@ -112,7 +126,7 @@ impl Verdict {
             return Self {
                 phase: Some(phase),
                 ready: Some("1/1"),
-                is_ready: true,
+                is_ready: Some(true),
                 reason: "PodReady".to_owned(),
                 message: format!("pod `{name}` is ready"),
             };
@@ -122,6 +136,17 @@ impl Verdict {
             _ => ("PodPending", "is starting"),
         };
         Self::waiting(phase, reason, format!("pod `{name}` {what}"))
+    }
+
+    /// Whether the pod runs, and what, nobody can tell.
+    fn of_unreadable_pod(subject: &Subject<'_>, field: &str) -> Self {
+        Self {
+            phase: None,
+            ready: None,
+            is_ready: None,
+            reason: Reason::Unreadable.as_str().to_owned(),
+            message: unreadable_pod(subject, field),
+        }
     }
 
     /// A pod that always restarts its containers ends only when its node gives it up.
@@ -140,6 +165,25 @@ impl Verdict {
                 "pod `{}` has ended and will not run again: {why} {}",
                 subject.pod,
                 subject.replace_pod()
+            ),
+        )
+    }
+
+    /// The same words however the kubelet puts it from one try to the next.
+    fn environment_too_long(subject: &Subject<'_>, phase: Phase, container: &str) -> Self {
+        let hint = match subject.goal {
+            Some(goal) if container == AGENTLET_CONTAINER => format!(
+                "the goal may have {LONGEST_GOAL_BYTES} bytes; shorten the key `{}` of ConfigMap `{}`",
+                goal.key, goal.name
+            ),
+            _ => "Kubernetes adds variables for each Service of the namespace; use one with fewer"
+                .to_owned(),
+        };
+        Self::waiting(
+            phase,
+            "EnvironmentTooLong",
+            format!(
+                "container `{container}` cannot be started: its environment is longer than Linux lets it be (hint: {hint})"
             ),
         )
     }
@@ -210,7 +254,7 @@ impl Verdict {
         Self {
             phase,
             ready,
-            is_ready: false,
+            is_ready: Some(false),
             reason: reason.to_owned(),
             message: message.to_owned(),
         }
@@ -239,11 +283,20 @@ impl Verdict {
         Self {
             phase: Some(phase),
             ready: Some("0/1"),
-            is_ready: false,
+            is_ready: Some(false),
             reason: reason.to_owned(),
             message,
         }
     }
+}
+
+/// That there is a pod, and that nothing is known of it, in words.
+pub(super) fn unreadable_pod(subject: &Subject<'_>, field: &str) -> String {
+    format!(
+        "this version of agentkube cannot read {field} of pod `{}`, so that nothing is known of it {}",
+        subject.pod,
+        subject.replace_pod()
+    )
 }
 
 fn hint(
@@ -260,10 +313,21 @@ fn hint(
                 secret.name, secret.key
             ))
         }
-        "CrashLoopBackOff" => Some(format!(
-            "read why it ended: `kubectl logs -n {} {} -c {container} --previous`",
-            subject.namespace, subject.pod
-        )),
+        "CrashLoopBackOff" => {
+            let logs = format!(
+                "read why it ended: `kubectl logs -n {} {} -c {container} --previous`",
+                subject.namespace, subject.pod
+            );
+            Some(match subject.goal {
+                // There are runtimes that say so nowhere else.
+                Some(goal) if container == AGENTLET_CONTAINER => format!(
+                    "{logs}; if its argument list was too long, the goal has more than {LONGEST_GOAL_BYTES} bytes, \
+                     in the key `{}` of ConfigMap `{}`",
+                    goal.key, goal.name
+                ),
+                _ => logs,
+            })
+        }
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
             let decision = decision?;
             Some(match (decision.source, decision.variable.as_deref()) {

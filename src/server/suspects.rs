@@ -7,9 +7,8 @@
 //! The call that is spared costs more than everything that is done in it. Without the condition all
 //! pods come, and nothing else changes: it is never waited for.
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     api::{Patch, PatchParams},
     runtime::watcher::Event,
 };
@@ -19,7 +18,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{certificates::ca_bundle, pace::Pace};
+use super::{
+    certificates::ca_bundle::{self, ValidatingRegistration},
+    pace::Pace,
+};
+use crate::api::Readable;
 
 /// The webhook that sees pods after every mutation
 const WEBHOOK: &str = "validate.pods.agentkube.io";
@@ -36,7 +39,7 @@ const FIELD_MANAGER: &str = "agentkube-manager-conditions";
 ///
 /// RBAC: `list`, `watch` and `patch` on the validatingwebhookconfiguration [`ca_bundle::NAME`].
 pub async fn single_out(client: Client, expression: &str) {
-    let api = Api::<ValidatingWebhookConfiguration>::all(client);
+    let api = Api::<Readable<ValidatingRegistration>>::all(client);
     let patch = watch::Sender::new(None);
     let follow = crate::watch::follow(
         api.clone(),
@@ -45,7 +48,9 @@ pub async fn single_out(client: Client, expression: &str) {
         |event| match event {
             Event::InitDone => {}
             Event::InitApply(seen) | Event::Apply(seen) => {
-                patch.send_replace(missing(&seen, expression));
+                // That it cannot be read is said by who looks for problems.
+                let seen = seen.as_read();
+                patch.send_replace(seen.and_then(|seen| missing(seen, expression)));
             }
             Event::Init | Event::Delete(_) => {
                 patch.send_replace(None);
@@ -57,7 +62,7 @@ pub async fn single_out(client: Client, expression: &str) {
 
 /// Applies each patch until it has been taken
 async fn apply(
-    api: &Api<ValidatingWebhookConfiguration>,
+    api: &Api<Readable<ValidatingRegistration>>,
     mut patches: watch::Receiver<Option<Value>>,
 ) {
     let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -96,21 +101,19 @@ async fn apply(
 /// What to apply, where the registration has the webhook, and not the condition
 ///
 /// The `uid` is there because applying would otherwise create a registration that was just deleted.
-fn missing(registration: &ValidatingWebhookConfiguration, expression: &str) -> Option<Value> {
+fn missing(registration: &ValidatingRegistration, expression: &str) -> Option<Value> {
     let webhook = registration
         .webhooks
         .iter()
-        .flatten()
         .find(|webhook| webhook.name == WEBHOOK)?;
     let is_there = webhook
         .match_conditions
         .iter()
-        .flatten()
         .any(|condition| condition.name == CONDITION && condition.expression == expression);
     (!is_there).then(|| {
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
+            "kind": ValidatingRegistration::kind(&()),
             "metadata": {"name": ca_bundle::NAME, "uid": registration.metadata.uid},
             "webhooks": [{
                 "name": WEBHOOK,
@@ -118,4 +121,46 @@ fn missing(registration: &ValidatingWebhookConfiguration, expression: &str) -> O
             }],
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What would be applied to a registration whose fields are these, if it can be read.
+    fn patch(metadata: &Value, webhook: &Value) -> Option<Value> {
+        let object = json!({"metadata": metadata, "webhooks": [webhook]});
+        let registration: Readable<ValidatingRegistration> =
+            serde_json::from_value(object).unwrap();
+        missing(registration.as_read()?, "true")
+    }
+
+    #[test]
+    fn the_condition_is_added_where_it_is_missing_whatever_else_cannot_be_read() {
+        let metadata = json!({"name": ca_bundle::NAME, "uid": "1234", "managedFields": [
+            {"manager": "x", "operation": "Update", "time": "9999-12-31T23:59:59Z"},
+        ]});
+        let webhook = |conditions: Value| {
+            json!({"name": WEBHOOK, "clientConfig": {}, "timeoutSeconds": "newer",
+                "matchConditions": conditions})
+        };
+        let other = json!([{"name": "other", "expression": "true"}]);
+        let patch_of_other = patch(&metadata, &webhook(other)).unwrap();
+        assert_eq!(
+            patch_of_other,
+            json!({
+                "apiVersion": "admissionregistration.k8s.io/v1",
+                "kind": "ValidatingWebhookConfiguration",
+                "metadata": {"name": "agentkube-manager", "uid": "1234"},
+                "webhooks": [{
+                    "name": WEBHOOK,
+                    "matchConditions": [{"name": CONDITION, "expression": "true"}],
+                }],
+            })
+        );
+        let ours = json!([{"name": CONDITION, "expression": "true"}]);
+        assert_eq!(patch(&metadata, &webhook(ours)), None);
+        let unreadable = json!([{"name": 5}]);
+        assert_eq!(patch(&metadata, &webhook(unreadable)), None);
+    }
 }

@@ -338,7 +338,7 @@ pub const METRICS: [Metric; 18] = [
             values: || COUNTED_KINDS.to_vec(),
         }],
         help: "Objects that this version cannot read, and that are left out until they are mended",
-        more: "Those of a newer release after a rollback are such objects. A log line and the condition `Accepted` name each. Agents and Tools are counted by every replica, the others by the one that leads",
+        more: "Those of a newer release after a rollback are such objects. A log line names each, and so does a condition of the Agent or Tool: `Accepted`, or `Ready` where it is the pod. Agents, Tools and the Lease are counted by every replica, the others by the one that leads. The registrations and the Secret are looked at by `agentkube_problems`",
         register: |metric, registry, handles| {
             metric.add(registry, handles.unreadable.family());
         },

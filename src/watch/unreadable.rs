@@ -21,7 +21,7 @@ pub(crate) struct KindLabels {
 }
 
 /// The kinds of objects that are counted.
-pub(crate) const COUNTED_KINDS: [&str; 4] = ["Agent", "Pod", "Rejection", "Tool"];
+pub(crate) const COUNTED_KINDS: [&str; 5] = ["Agent", "Lease", "Pod", "Rejection", "Tool"];
 
 /// Those of one kind.
 pub(crate) struct Unreadable {
@@ -137,6 +137,14 @@ impl Drop for Unreadable {
     fn drop(&mut self) {
         self.count.set(0);
     }
+}
+
+/// Why an object cannot be read, in words, with what to do about it.
+pub(crate) fn why_unreadable(field: &str) -> String {
+    format!(
+        "this version of agentkube cannot read {} (hint: correct that field, or run the release that wrote it)",
+        hide_credentials(field)
+    )
 }
 
 fn key<K: Resource>(object: &K) -> (String, String) {

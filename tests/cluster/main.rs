@@ -30,6 +30,7 @@ mod lending;
 mod memory;
 mod metrics;
 mod mirror;
+mod odd_times;
 mod orderings;
 mod policy;
 mod reconciler;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
             memory::tests(),
             metrics::tests(),
             mirror::tests(),
+            odd_times::tests(),
             orderings::tests(),
             policy::tests(),
             reconciler::tests(),

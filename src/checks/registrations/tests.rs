@@ -120,3 +120,24 @@ fn a_bundle_that_somebody_else_keeps_is_told() {
     ");
     assert_eq!(wrong(&client, &injected, &with_tls_dir), "");
 }
+
+#[test]
+fn a_registration_that_cannot_be_read_is_named_with_its_field() {
+    let newer = json!("newer");
+    let with_tls_dir = Subject {
+        tls_dir: Some("/tls".into()),
+        ..subject()
+    };
+    for (subject, is_told) in [(subject(), true), (with_tls_dir, false)] {
+        let findings = registrations(&newer, &json!({})).look(&subject);
+        assert_eq!(findings[0].is_told, is_told);
+        assert_eq!(
+            findings[0].to_string(),
+            "error    registrations  MutatingWebhookConfiguration `agentkube-manager` is left as it is: this version of agentkube cannot read webhooks[0].clientConfig (hint: correct that field, or run the release that wrote it)"
+        );
+    }
+    // What nobody needs is in nobody's way.
+    let managers = json!({"managedFields": [{"manager": "x", "time": "9999-12-31T23:59:59Z"}]});
+    let client = service("agentkube-system", MANAGER, "/mutate", 443);
+    assert_eq!(wrong(&client, &managers, &subject()), "");
+}

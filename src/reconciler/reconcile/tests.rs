@@ -462,3 +462,93 @@ fn a_long_note_is_cut_between_characters() {
     let cut = cut(&"é".repeat(1000)).len();
     assert_eq!(cut, LONGEST_NOTE);
 }
+
+/// A pod of the Agent's own that a newer kubelet wrote, as the watch shows it.
+fn unreadable_pod() -> Packed<ObservedPod> {
+    serde_json::from_value(json!({
+        "metadata": {"name": "bot", "namespace": "adaptive", "ownerReferences": [owner_reference("uid-1")]},
+        "status": {"phase": {"newer": true}},
+    }))
+    .unwrap()
+}
+
+/// A leader whose watch has shown that pod.
+fn context_of_unreadable(api: &FakeApi) -> Context {
+    let mut context = context(api, Vec::new());
+    let (pods, writer) = reflector::store();
+    fill(writer, vec![unreadable_pod()]);
+    Arc::get_mut(&mut context.leader)
+        .unwrap()
+        .stores
+        .pods = pods;
+    context
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_be_read_is_told_of_and_left_alone() {
+    let api = api(created());
+    let context = context_of_unreadable(&api);
+    let action = context
+        .reconcile(&armed().into())
+        .await
+        .unwrap();
+    assert_eq!(action, Action::await_change());
+    assert_eq!(api.count("POST", "/pods"), 0, "there is one");
+    let status = api.request("PATCH", "/agents/bot/status");
+    let ready = ready(&status);
+    assert_eq!(
+        (&ready["status"], &ready["reason"]),
+        (&json!("Unknown"), &json!("Unreadable"))
+    );
+    let message = ready["message"].as_str().unwrap();
+    assert!(
+        message.contains("cannot read status.phase of pod `bot`"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn an_agent_and_a_pod_that_cannot_be_read_are_both_told_of() {
+    let api = api(created());
+    let context = context_of_unreadable(&api);
+    let mut agent = serde_json::to_value(armed()).unwrap();
+    agent["spec"]["runtime"] = json!("Newer");
+    let packed: Packed<Agent> = serde_json::from_value(agent).unwrap();
+    context
+        .reconcile(&packed)
+        .await
+        .unwrap();
+    let status = api.request("PATCH", "/agents/bot/status");
+    let conditions = status["status"]["conditions"]
+        .as_array()
+        .unwrap();
+    assert!(
+        conditions
+            .iter()
+            .all(|condition| condition["reason"] == "Unreadable"),
+        "{conditions:?}"
+    );
+    assert_eq!(conditions.len(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_with_a_time_that_nobody_reads_is_an_answer() {
+    let api = api(Reply::error(409, "AlreadyExists", "it is there"));
+    let odd = json!([{"manager": "x", "operation": "Update", "time": "9999-12-31T23:59:59Z"}]);
+    let pod = json!({"metadata": {"name": "bot", "managedFields": odd}, "status": {}});
+    api.on("GET", "/pods/bot", Reply::ok(pod));
+    let agent = json!({
+        "apiVersion": "agentkube.io/v1alpha1", "kind": "Agent",
+        "metadata": {"name": "bot", "managedFields": odd}, "spec": {"runtime": "Codex"},
+    });
+    assert!(serde_json::from_value::<Agent>(agent.clone()).is_err());
+    api.on("PATCH", "/agents/bot/status", Reply::ok(agent));
+    let context = context(&api, Vec::new());
+    let action = context
+        .reconcile(&armed().into())
+        .await
+        .unwrap();
+    assert_eq!(action, Action::requeue(NAME_TAKEN_RETRY));
+    let status = api.request("PATCH", "/agents/bot/status");
+    assert_eq!(ready(&status)["reason"], "PodNameTaken");
+}

@@ -32,6 +32,7 @@ use tokio::{
 };
 
 use crate::{
+    api::Readable,
     log_once::LogOnce,
     server::{
         Shutdown,
@@ -44,7 +45,7 @@ use crate::{
         },
         tls::ServingCertificate,
     },
-    watch::{begins_anew, events, named},
+    watch::{begins_anew, events, named, why_unreadable},
 };
 
 /// The Secret's name, in the manager's namespace
@@ -71,7 +72,7 @@ pub fn not_after(
 
 /// Keeps the Secret in order and serves what it holds
 pub struct SecretCertificates {
-    secrets: Api<Secret>,
+    secrets: Api<Readable<Secret>>,
     names: Vec<String>,
     lifetimes: Lifetimes,
     serving: Arc<ServingCertificate>,
@@ -151,7 +152,7 @@ impl SecretCertificates {
                     }
                     Some(Ok(Event::InitApply(secret) | Event::Apply(secret))) => {
                         listed = true;
-                        self.known = Known::Present(Box::new(secret));
+                        self.known = Known::of(secret);
                         // It is news, so that what failed before may succeed.
                         self.pause = None;
                     }
@@ -221,20 +222,25 @@ impl SecretCertificates {
         let params = PostParams::default();
         for _ in 0..ATTEMPTS {
             let now = Timestamp::now();
+            if matches!(self.known, Known::Nothing) {
+                let secret = in_time(self.secrets.get_opt(NAME)).await??;
+                self.known = secret.map_or(Known::Absent, Known::of);
+            }
             let secret = match std::mem::take(&mut self.known) {
                 Known::Present(secret) => Some(*secret),
-                Known::Absent => None,
-                Known::Nothing => in_time(self.secrets.get_opt(NAME)).await??,
+                Known::Absent | Known::Nothing => None,
+                Known::Unreadable { field } => return Err(SecretError::Unreadable { field }),
             };
             let Some(found) = secret else {
                 let wanted = new_secret(rotation::fresh(self.lifetimes, &self.names, now)?);
+                let wanted = Readable::Read(wanted);
                 match in_time(self.secrets.create(&params, &wanted)).await? {
                     Ok(created) => {
                         tracing::info!(
                             secret = NAME,
                             "a new authority and certificate were issued"
                         );
-                        self.known = Known::Present(Box::new(created));
+                        self.known = Known::of(created);
                     }
                     // Another replica was faster: its authority is ours.
                     Err(kube::Error::Api(status)) if status.is_already_exists() => {}
@@ -271,10 +277,10 @@ impl SecretCertificates {
                     (wanted, "the certificate's Secret was mended")
                 }
             };
-            let wanted = Secret {
+            let wanted = Readable::Read(Secret {
                 data: Some(wanted),
                 ..found
-            };
+            });
             match in_time(
                 self.secrets
                     .replace(NAME, &params, &wanted),
@@ -283,7 +289,7 @@ impl SecretCertificates {
             {
                 Ok(written) => {
                     tracing::info!(secret = NAME, "{what}");
-                    self.known = Known::Present(Box::new(written));
+                    self.known = Known::of(written);
                 }
                 // Another replica was faster.
                 Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
@@ -382,6 +388,21 @@ enum Known {
     #[default]
     Nothing,
     Present(Box<Secret>),
+    /// It is there, and this version cannot read it
+    Unreadable {
+        field: String,
+    },
+}
+
+impl Known {
+    fn of(secret: Readable<Secret>) -> Self {
+        match secret.read() {
+            Ok(secret) => Self::Present(Box::new(secret)),
+            Err(unread) => Self::Unreadable {
+                field: unread.field,
+            },
+        }
+    }
 }
 
 /// How often one attempt meets another replica's write before it pauses
@@ -403,6 +424,8 @@ enum SecretError {
     Issue(#[from] IssueError),
     #[error("the API server does not answer")]
     Timeout,
+    #[error("{}", why_unreadable(field))]
+    Unreadable { field: String },
     #[error("Secret `{NAME}` keeps changing (hint: look for another program that writes it)")]
     Unsettled,
 }

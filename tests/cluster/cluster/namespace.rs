@@ -173,6 +173,20 @@ impl Namespace {
             .collect()
     }
 
+    /// How many objects of a kind there are, here. It costs the API server as much as one of them, so that
+    /// who waits for thousands takes nothing from those who work on them.
+    pub(crate) async fn count(&self, kind: &str) -> anyhow::Result<usize> {
+        let first = self
+            .api(kind)
+            .list_metadata(&ListParams::default().limit(1))
+            .await?;
+        let rest = first
+            .metadata
+            .remaining_item_count
+            .unwrap_or_default();
+        Ok(first.items.len() + usize::try_from(rest)?)
+    }
+
     /// Deletes the namespace, and waits until it is gone.
     pub(crate) async fn delete_all(&self) -> anyhow::Result<()> {
         self.delete_all_within(GONE_LIMIT).await

@@ -21,9 +21,12 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn of<K: Registration>(registration: &K) -> Self {
         let webhooks = registration
-            .clients()
-            .into_iter()
-            .map(|(name, config)| (name.to_owned(), parsed(config.ca_bundle.as_ref())))
+            .webhooks()
+            .iter()
+            .map(|webhook| {
+                let bundle = parsed(webhook.client_config.ca_bundle.as_ref());
+                (webhook.name.clone(), bundle)
+            })
             .collect();
         let meta = registration.meta();
         Self {

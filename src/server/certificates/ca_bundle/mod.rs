@@ -10,16 +10,18 @@ mod owner;
 mod quarrel;
 mod registration;
 
-pub use owner::{Injector, owner_of_bundles};
-pub use registration::{NAME, Registration};
+pub use self::{
+    owner::{Injector, owner_of_bundles},
+    registration::{
+        MutatingRegistration, NAME, RegisteredRule, RegisteredWebhook, Registration,
+        ValidatingRegistration,
+    },
+};
 
-use std::{fmt::Debug, time::Duration};
+use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::{
-    admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
-    core::v1::Secret,
-};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -35,6 +37,7 @@ use self::{
     quarrel::Quarrel,
 };
 use crate::{
+    api::Readable,
     log_once::LogOnce,
     server::{
         Shutdown,
@@ -47,7 +50,7 @@ use crate::{
         probes::Flag,
     },
     telemetry::Problem,
-    watch::{begins_anew, events, named},
+    watch::{begins_anew, events, named, why_unreadable},
 };
 
 /// How one registration is followed up: its readiness, and whether somebody else disputes it
@@ -101,16 +104,15 @@ impl Keepers {
             validating,
         } = self;
         let secrets = Api::namespaced(client.clone(), &namespace);
-        let mutate = Keeper::<MutatingWebhookConfiguration>::new(
+        let mutate = Keeper::<MutatingRegistration>::new(
             client.clone(),
             secrets.clone(),
             trust.clone(),
             overlap,
             mutating,
         );
-        let validate = Keeper::<ValidatingWebhookConfiguration>::new(
-            client, secrets, trust, overlap, validating,
-        );
+        let validate =
+            Keeper::<ValidatingRegistration>::new(client, secrets, trust, overlap, validating);
         let both =
             futures::future::join(mutate.run(authorities.clone()), validate.run(authorities));
         tokio::select! {
@@ -121,8 +123,8 @@ impl Keepers {
 }
 
 struct Keeper<K> {
-    api: Api<K>,
-    secrets: Api<Secret>,
+    api: Api<Readable<K>>,
+    secrets: Api<Readable<Secret>>,
     trust: watch::Sender<Trust>,
     overlap: Duration,
     report: Report,
@@ -139,7 +141,7 @@ struct Keeper<K> {
 impl<K: Registration> Keeper<K> {
     fn new(
         client: Client,
-        secrets: Api<Secret>,
+        secrets: Api<Readable<Secret>>,
         trust: watch::Sender<Trust>,
         overlap: Duration,
         report: Report,
@@ -188,7 +190,7 @@ impl<K: Registration> Keeper<K> {
         }
     }
 
-    fn see(&mut self, event: Result<Event<K>, watcher::Error>) {
+    fn see(&mut self, event: Result<Event<Readable<K>>, watcher::Error>) {
         match event {
             Ok(Event::Init) => {
                 self.is_listed = false;
@@ -196,7 +198,7 @@ impl<K: Registration> Keeper<K> {
             }
             Ok(Event::InitApply(registration) | Event::Apply(registration)) => {
                 self.is_listed = true;
-                self.live = Some(Live::of(&registration));
+                self.learn(registration);
             }
             Ok(Event::InitDone) if self.is_listed => {}
             Ok(Event::InitDone | Event::Delete(_)) => {
@@ -217,6 +219,18 @@ impl<K: Registration> Keeper<K> {
             }
         }
         self.tell();
+    }
+
+    /// Takes note of the registration as it is; one that cannot be read is left as it is
+    fn learn(&mut self, registration: Readable<K>) {
+        self.live = match registration.read() {
+            Ok(registration) => Some(Live::of(&registration)),
+            Err(unread) => {
+                let why = why_unreadable(&unread.field);
+                self.trouble(format!("{} `{NAME}` is left as it is: {why}", K::kind(&())));
+                None
+            }
+        };
     }
 
     /// Tells what the registration holds
@@ -295,10 +309,15 @@ impl<K: Registration> Keeper<K> {
         // Our own watch of the Secret may be the one that is behind.
         match self.secrets.get_opt(secret::NAME).await {
             Ok(secret) => {
-                let current = secret
-                    .and_then(|secret| secret.data)
-                    .and_then(|data| Bundle::parse(&data.get("ca.crt")?.0).ok())
-                    .unwrap_or_default();
+                let current = match secret.map(Readable::read) {
+                    Some(Ok(secret)) => secret
+                        .data
+                        .and_then(|data| Bundle::parse(&data.get("ca.crt")?.0).ok())
+                        .unwrap_or_default(),
+                    // Nobody can tell what is in it.
+                    Some(Err(_)) => return Some(now + RECHECK),
+                    None => Bundle::default(),
+                };
                 if besides
                     .certificates()
                     .iter()
@@ -324,7 +343,7 @@ impl<K: Registration> Keeper<K> {
         {
             Ok(registration) => {
                 tracing::info!(registration = NAME, kind = %K::kind(&()), authorities = bundle.certificates().len(), "caBundle was written");
-                self.live = Some(Live::of(&registration));
+                self.learn(registration);
                 self.surplus = None;
                 self.report.flag.pass();
                 self.tell();

@@ -31,7 +31,7 @@ fn bundle(which: &[usize]) -> Bundle {
 }
 
 /// A registration whose webhooks hold these, written by this field manager
-fn registration(manager: &str, bundles: &[Option<&str>]) -> MutatingWebhookConfiguration {
+fn registration(manager: &str, bundles: &[Option<&str>]) -> MutatingRegistration {
     let webhooks: Vec<_> = bundles
         .iter()
         .enumerate()
@@ -55,7 +55,7 @@ fn registration(manager: &str, bundles: &[Option<&str>]) -> MutatingWebhookConfi
 }
 
 /// One of whose webhooks each holds the same
-fn holding(manager: &str, which: &[usize]) -> MutatingWebhookConfiguration {
+fn holding(manager: &str, which: &[usize]) -> MutatingRegistration {
     let pem = bundle(which).pem();
     registration(manager, &[Some(&pem), Some(&pem)])
 }
@@ -64,13 +64,13 @@ fn holding(manager: &str, which: &[usize]) -> MutatingWebhookConfiguration {
 struct FakeServer {
     patches: Arc<Mutex<Vec<(String, Value)>>>,
     /// What a patch is answered with
-    answer: Arc<MutatingWebhookConfiguration>,
+    answer: Arc<MutatingRegistration>,
     /// `ca.crt` of the Secret
     secret: Arc<Bundle>,
 }
 
 impl FakeServer {
-    fn new(answer: MutatingWebhookConfiguration, secret: Bundle) -> Self {
+    fn new(answer: MutatingRegistration, secret: Bundle) -> Self {
         Self {
             patches: Arc::default(),
             answer: Arc::new(answer),
@@ -78,7 +78,7 @@ impl FakeServer {
         }
     }
 
-    fn keeper(&self) -> Keeper<MutatingWebhookConfiguration> {
+    fn keeper(&self) -> Keeper<MutatingRegistration> {
         let server = self.clone();
         let service = service_fn(move |request: Request<kube::client::Body>| {
             let server = server.clone();
@@ -129,11 +129,8 @@ impl FakeServer {
     }
 }
 
-fn apply(
-    keeper: &mut Keeper<MutatingWebhookConfiguration>,
-    registration: MutatingWebhookConfiguration,
-) {
-    keeper.see(Ok(Event::Apply(registration)));
+fn apply(keeper: &mut Keeper<MutatingRegistration>, registration: MutatingRegistration) {
+    keeper.see(Ok(Event::Apply(Readable::Read(registration))));
 }
 
 #[tokio::test]
@@ -321,4 +318,75 @@ async fn what_the_secret_still_holds_is_not_too_much() {
         .unwrap();
     assert!(keeper.settle(&wanted, due).await > Some(due));
     assert!(server.written().is_empty());
+}
+
+/// As [`registration`], with a field that differs, read as the watch does
+fn odd(pointer: &str, member: &str, value: Value) -> Readable<MutatingRegistration> {
+    let pem = bundle(&[0]).pem();
+    let mut object = serde_json::to_value(registration("rival", &[Some(&pem)])).unwrap();
+    object.pointer_mut(pointer).unwrap()[member] = value;
+    serde_json::from_value(object).unwrap()
+}
+
+#[tokio::test]
+async fn a_field_that_nobody_needs_is_in_nobodys_way() {
+    for (pointer, member, value) in [
+        (
+            "/metadata/managedFields/0",
+            "time",
+            json!("9999-12-31T23:59:59Z"),
+        ),
+        (
+            "/metadata",
+            "creationTimestamp",
+            json!("10000-01-01T00:00:00Z"),
+        ),
+        ("/webhooks/0", "timeoutSeconds", json!("newer")),
+        ("/webhooks/0", "sideEffects", json!({"newer": true})),
+    ] {
+        let server = FakeServer::new(holding(NAME, &[1]), bundle(&[1]));
+        let mut keeper = server.keeper();
+        keeper.see(Ok(Event::Apply(odd(pointer, member, value))));
+        keeper
+            .settle(&bundle(&[1]), Instant::now())
+            .await;
+        // Whose the bundle was is known all the same: it is not added to.
+        assert_eq!(server.written(), [bundle(&[1])], "{member}");
+    }
+}
+
+#[tokio::test]
+async fn a_registration_that_cannot_be_read_is_left_as_it_is_and_said_once() {
+    let server = FakeServer::new(holding(NAME, &[0]), bundle(&[0]));
+    let mut keeper = server.keeper();
+    apply(&mut keeper, holding(NAME, &[0]));
+    keeper
+        .settle(&bundle(&[0]), Instant::now())
+        .await;
+    for _ in 0..2 {
+        keeper.see(Ok(Event::Apply(odd(
+            "/webhooks/0",
+            "clientConfig",
+            json!("newer"),
+        ))));
+        assert_eq!(
+            keeper
+                .settle(&bundle(&[1]), Instant::now())
+                .await,
+            None
+        );
+    }
+    assert!(server.written().is_empty());
+    assert_eq!(
+        keeper.said.last(),
+        Some(
+            "MutatingWebhookConfiguration `agentkube-manager` is left as it is: this version of agentkube cannot read webhooks[0].clientConfig (hint: correct that field, or run the release that wrote it)"
+        )
+    );
+    // Mended, it is ours again.
+    apply(&mut keeper, holding(NAME, &[0]));
+    keeper
+        .settle(&bundle(&[1]), Instant::now())
+        .await;
+    assert_eq!(server.written(), [bundle(&[1, 0])]);
 }

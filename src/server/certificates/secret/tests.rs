@@ -237,6 +237,53 @@ async fn a_replica_that_comes_second_takes_the_first_ones_authority() {
     assert_eq!(trusted(&replica), rival.data.unwrap()["ca.crt"].0);
 }
 
+/// As the watch shows a Secret with a member that differs
+fn odd(secret: &Secret, pointer: &str, value: serde_json::Value) -> Known {
+    let mut object = serde_json::to_value(secret).unwrap();
+    let (parent, member) = pointer.rsplit_once('/').unwrap();
+    object.pointer_mut(parent).unwrap()[member] = value;
+    assert!(serde_json::from_value::<Secret>(object.clone()).is_err());
+    Known::of(serde_json::from_value(object).unwrap())
+}
+
+#[tokio::test]
+async fn a_time_in_a_secret_that_nobody_reads_does_not_matter() {
+    let secret = good_secret(&names());
+    let managers = json!([{"manager": "x", "operation": "Update", "time": "9999-12-31T23:59:59Z"}]);
+    let server = FakeServer::with(Some(secret.clone()));
+    let mut replica = replica(&server);
+    replica.known = odd(&secret, "/metadata/managedFields", managers);
+
+    replica.ensure().await.unwrap();
+
+    assert_eq!(trusted(&replica), secret.data.unwrap()["ca.crt"].0);
+    assert!(server.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_is_left_as_it_is_while_its_pair_is_served() {
+    let server = FakeServer::with(None);
+    let mut replica = replica(&server);
+    ensure(&mut replica, None)
+        .await
+        .unwrap();
+    let before = served(&replica);
+    replica.known = odd(&server.current(), "/data", json!("newer"));
+
+    let error = replica.ensure().await.unwrap_err();
+
+    assert_eq!(
+        error.to_string(),
+        "this version of agentkube cannot read data (hint: correct that field, or run the release that wrote it)"
+    );
+    assert_eq!(server.calls(), ["POST"]);
+    assert_eq!(served(&replica), before);
+    // Mended, it is read again.
+    replica.known = Known::Nothing;
+    replica.ensure().await.unwrap();
+    assert_eq!(server.calls(), ["POST", "GET"]);
+}
+
 #[tokio::test]
 async fn many_replicas_at_once_agree_on_one_authority() {
     let server = FakeServer::with(None);

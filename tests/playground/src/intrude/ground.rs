@@ -15,7 +15,7 @@ use super::{
 };
 
 /// How long it may take until everything is deleted.
-const CLEAR: Duration = Duration::from_secs(60);
+const CLEAR: Duration = Duration::from_secs(300);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Until the API server knows of a right.
