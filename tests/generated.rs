@@ -23,7 +23,10 @@ mod webhooks;
 
 use std::{fs, path::Path};
 
-use agentkube::api;
+use agentkube::{
+    admission::{self, AdmissionPolicy},
+    api::{self, to_yaml},
+};
 use kube::ResourceExt;
 
 use files::hold_file;
@@ -32,7 +35,7 @@ use files::hold_file;
 fn the_crds_in_manifests_are_those_of_the_types() {
     for crd in api::crds() {
         let path = format!("manifests/crds/{}.yaml", crd.name_any());
-        hold_file(&path, &api::to_yaml(&crd).expect("a CRD is YAML"));
+        hold_file(&path, &to_yaml(&crd).expect("a CRD is YAML"));
     }
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/crds");
     assert_eq!(
@@ -46,6 +49,25 @@ fn the_crds_in_manifests_are_those_of_the_types() {
 
 #[test]
 fn the_policies_in_manifests_are_those_of_the_rules() {
+    let yaml = |policies: &[AdmissionPolicy]| {
+        let documents = policies.iter().flat_map(|admission| {
+            [
+                to_yaml(&admission.policy).expect("it is YAML"),
+                to_yaml(&admission.binding).expect("it is YAML"),
+            ]
+        });
+        documents
+            .collect::<Vec<_>>()
+            .join("---\n")
+    };
+    let ownership = yaml(&[admission::ownership_policy()]);
+    hold_file("manifests/ownership.yaml", &ownership);
+    let references = yaml(&admission::reference_policies());
+    hold_file("manifests/policies.yaml", &references);
+}
+
+#[test]
+fn the_command_prints_every_policy() {
     let output = assert_cmd::Command::cargo_bin("agentkube")
         .expect("the program")
         .arg("policies")
@@ -53,6 +75,9 @@ fn the_policies_in_manifests_are_those_of_the_rules() {
         .output()
         .expect("it runs");
     let printed = String::from_utf8(output.stdout).expect("text");
-    assert!(!printed.is_empty(), "it prints nothing");
-    hold_file("manifests/policies.yaml", &printed);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let [ownership, references] = ["ownership", "policies"].map(|name| {
+        fs::read_to_string(root.join(format!("manifests/{name}.yaml"))).expect("a file")
+    });
+    assert_eq!(printed, format!("{ownership}---\n{references}"));
 }

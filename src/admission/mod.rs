@@ -6,6 +6,7 @@
 //! says which those are; whoever calls looks them up, and hands them to [`decide`]. That of an Agent
 //! or Tool depends on whether its author may use what it names, see [`Review::references`].
 
+mod admission_policy;
 mod agents;
 mod answer;
 mod bounded;
@@ -17,6 +18,7 @@ mod denial;
 mod facts;
 mod fields;
 pub(crate) mod names;
+mod ownership;
 mod patch;
 mod placeholder;
 mod pods;
@@ -33,8 +35,10 @@ mod suspects;
 mod target;
 mod text;
 mod tools;
+mod variables;
 mod webhook;
 
+pub use admission_policy::AdmissionPolicy;
 pub use answer::{answer, unavailable};
 pub use bounded::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES};
 pub use creation::Creation;
@@ -44,13 +48,13 @@ pub use decide::{
 };
 pub use denial::{Cause, Denial, Subject};
 pub use facts::{AgentFacts, ObjectState, Owners, ToolFacts};
+pub use ownership::{OWNERSHIP_POLICY, ownership_policy};
 pub use patch::Patch;
 pub use placeholder::Placeholder;
 pub use policy::{Enforcement, Policy};
 pub use reason::Reason;
 pub use references::{
-    AGENT_POLICY, Authority, Reference, ReferenceKind, ReferencePolicy, Right, TOOL_POLICY,
-    reference_policies,
+    AGENT_POLICY, Authority, Reference, ReferenceKind, Right, TOOL_POLICY, reference_policies,
 };
 pub use registrations::{Condition, REGISTRATION, registrations};
 pub use registries::AllowedRegistries;

@@ -17,7 +17,7 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
-use super::{AdmissionPhase, Placeholder, Webhook};
+use super::{AdmissionPhase, Placeholder, Webhook, admission_policy::texts};
 use crate::{
     api::{
         AGENT_LABEL, EXCLUDED_NAMESPACES, GROUP, MANAGER, MANAGER_NAMESPACE, MIRROR_POD_ANNOTATION,
@@ -343,11 +343,4 @@ fn has_image(call: &str) -> String {
         })
         .collect::<Vec<_>>()
         .join("\n|| ")
-}
-
-fn texts(values: &[&str]) -> Vec<String> {
-    values
-        .iter()
-        .map(|&value| value.to_owned())
-        .collect()
 }

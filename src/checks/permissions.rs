@@ -10,7 +10,7 @@ use kube::{Api, Client, api::PostParams};
 
 use super::{Finding, Subject};
 use crate::{
-    admission::{AGENT_POLICY, TOOL_POLICY},
+    admission::{AGENT_POLICY, OWNERSHIP_POLICY, TOOL_POLICY},
     api::MANAGER,
     leader::LEASE,
     server::certificates::secret,
@@ -47,7 +47,7 @@ enum Need {
     References,
 }
 
-const RIGHTS: [Right; 19] = [
+const RIGHTS: [Right; 21] = [
     everywhere("agentkube.io", "agents", &["get", "list", "watch"]),
     everywhere("agentkube.io", "tools", &["get", "list", "watch"]),
     everywhere("agentkube.io", "agents/status", &["patch"]),
@@ -71,8 +71,10 @@ const RIGHTS: [Right; 19] = [
     registrations("validatingwebhookconfigurations"),
     policy("validatingadmissionpolicies", AGENT_POLICY),
     policy("validatingadmissionpolicies", TOOL_POLICY),
+    policy("validatingadmissionpolicies", OWNERSHIP_POLICY),
     policy("validatingadmissionpolicybindings", AGENT_POLICY),
     policy("validatingadmissionpolicybindings", TOOL_POLICY),
+    policy("validatingadmissionpolicybindings", OWNERSHIP_POLICY),
     Right {
         scope: Scope::Own,
         need: Need::OwnCertificates,

@@ -9,7 +9,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 
 use super::{Finding, Subject, read};
 use crate::{
-    admission::{ReferencePolicy, reference_policies},
+    admission::{AdmissionPolicy, ownership_policy, reference_policies},
     api::Readable,
     scan::AskedSince,
     telemetry::CheckKind,
@@ -18,15 +18,19 @@ use crate::{
 const GROUP_VERSION: &str = "admissionregistration.k8s.io/v1";
 const RESOURCE: &str = "validatingadmissionpolicies";
 
-const UNASKED: &str = "so nobody asks about references while the webhooks are away";
+const NOTHING_HELD: &str = "so that nobody asks about references while the webhooks are away, and labels of pods can be changed by way of their status";
 const APPLY: &str = "`agentkube policies | kubectl apply --server-side -f -`";
 
-/// Whether the API server asks about references by itself, as this version would have it ask.
+/// Whether the API server keeps whose a pod is, and asks about references, by itself, as this version
+/// would have it do.
 ///
 /// RBAC: `get` on the policies and their bindings.
 pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
     let mut live = Vec::new();
-    for shipped in reference_policies() {
+    for shipped in [ownership_policy()]
+        .into_iter()
+        .chain(reference_policies())
+    {
         match Live::read(client, &shipped).await {
             Ok(found) => live.push((shipped, found)),
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
@@ -39,25 +43,35 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
             }
         }
     }
-    if !subject.authorizes_references {
-        return vec![against_the_setting(&live)];
-    }
     let is_missing = live
         .iter()
         .all(|(_, live)| live.policy.is_none());
     if is_missing && !is_served(client).await {
         let text = format!(
-            "the API server does not serve {RESOURCE} of {GROUP_VERSION}, {UNASKED} (hint: Kubernetes 1.30 and later do)"
+            "the API server does not serve {RESOURCE} of {GROUP_VERSION}, {NOTHING_HELD} (hint: Kubernetes 1.30 and later do)"
         );
         return vec![Finding::warning(CheckKind::Policies, text)];
     }
-    let mut findings: Vec<_> = live
+    let (ownership, references) = live.split_at(1);
+    let expected = if subject.authorizes_references {
+        &live
+    } else {
+        ownership
+    };
+    let mut findings: Vec<_> = expected
         .iter()
         .filter_map(|(shipped, live)| live.judge(shipped))
         .map(|text| Finding::error(CheckKind::Policies, text))
         .collect();
+    if !subject.authorizes_references {
+        findings.extend(against_the_setting(references));
+    }
     if findings.is_empty() {
-        let text = "the API server asks about references by itself";
+        let text = if subject.authorizes_references {
+            "the API server keeps whose a pod is, and asks about references, by itself"
+        } else {
+            "the API server keeps whose a pod is, and asks nobody about references, as AGENTKUBE_AUTHORIZE_REFERENCES=false has it"
+        };
         findings.push(Finding::ok(CheckKind::Policies, text));
     }
     findings
@@ -80,7 +94,7 @@ pub async fn asked_since(client: &Client) -> Result<AskedSince, kube::Error> {
 
 async fn since(
     client: &Client,
-    shipped: &ReferencePolicy,
+    shipped: &AdmissionPolicy,
 ) -> Result<Option<Timestamp>, kube::Error> {
     let live = Live::read(client, shipped).await?;
     if live.judge(shipped).is_some() {
@@ -103,7 +117,7 @@ struct Live {
 }
 
 impl Live {
-    async fn read(client: &Client, shipped: &ReferencePolicy) -> Result<Self, kube::Error> {
+    async fn read(client: &Client, shipped: &AdmissionPolicy) -> Result<Self, kube::Error> {
         let policies: Api<Readable<ValidatingAdmissionPolicy>> = Api::all(client.clone());
         let bindings: Api<Readable<ValidatingAdmissionPolicyBinding>> = Api::all(client.clone());
         let policy = policies
@@ -119,11 +133,12 @@ impl Live {
     }
 
     /// What is wrong with it, if something is.
-    fn judge(&self, shipped: &ReferencePolicy) -> Option<String> {
+    fn judge(&self, shipped: &AdmissionPolicy) -> Option<String> {
         let name = shipped.policy.name_any();
         let Some(policy) = &self.policy else {
             return Some(format!(
-                "ValidatingAdmissionPolicy `{name}` does not exist, {UNASKED} (hint: {APPLY})"
+                "ValidatingAdmissionPolicy `{name}` does not exist, {} (hint: {APPLY})",
+                shipped.without
             ));
         };
         let Some(binding) = &self.binding else {
@@ -163,23 +178,17 @@ fn is_as_shipped(live: &ValidatingAdmissionPolicy, shipped: &ValidatingAdmission
 }
 
 /// Whether somebody asks although the manager is told not to.
-fn against_the_setting(live: &[(ReferencePolicy, Live)]) -> Finding {
-    let bound = live
+fn against_the_setting(live: &[(AdmissionPolicy, Live)]) -> Option<Finding> {
+    let (shipped, _) = live
         .iter()
-        .find(|(_, live)| live.policy.is_some() && live.binding.is_some());
-    match bound {
-        None => Finding::ok(
-            CheckKind::Policies,
-            "there are none, as AGENTKUBE_AUTHORIZE_REFERENCES=false has it",
+        .find(|(_, live)| live.policy.is_some() && live.binding.is_some())?;
+    let name = shipped.policy.name_any();
+    Some(Finding::warning(
+        CheckKind::Policies,
+        format!(
+            "ValidatingAdmissionPolicy `{name}` is followed although AGENTKUBE_AUTHORIZE_REFERENCES is false: the API server refuses what the manager permits (hint: `kubectl delete validatingadmissionpolicybinding {name}`, or leave the variable out)"
         ),
-        Some((shipped, _)) => Finding::warning(
-            CheckKind::Policies,
-            format!(
-                "ValidatingAdmissionPolicy `{}` is followed although AGENTKUBE_AUTHORIZE_REFERENCES is false: the API server refuses what the manager permits (hint: `agentkube policies | kubectl delete -f -`, or leave the variable out)",
-                shipped.policy.name_any()
-            ),
-        ),
-    }
+    ))
 }
 
 /// Whether the API server knows of such policies. Everybody who is authenticated may ask. Where it does
@@ -237,14 +246,17 @@ mod tests {
     fn installed() -> FakeApi {
         let api = serving(&["validatingadmissionpolicies"]);
         for (kind, name) in [
-            ("validatingadmissionpolicies", "agent"),
-            ("validatingadmissionpolicybindings", "agent"),
-            ("validatingadmissionpolicies", "tool"),
-            ("validatingadmissionpolicybindings", "tool"),
+            ("validatingadmissionpolicies", "agent-references"),
+            ("validatingadmissionpolicybindings", "agent-references"),
+            ("validatingadmissionpolicies", "tool-references"),
+            ("validatingadmissionpolicybindings", "tool-references"),
+            ("validatingadmissionpolicies", "pod-ownership"),
+            ("validatingadmissionpolicybindings", "pod-ownership"),
         ] {
-            let path = format!("/{kind}/agentkube-{name}-references");
-            let shipped = reference_policies()
+            let path = format!("/{kind}/agentkube-{name}");
+            let shipped = [ownership_policy()]
                 .into_iter()
+                .chain(reference_policies())
                 .find(|shipped| path.ends_with(&shipped.policy.name_any()))
                 .unwrap();
             let object = if kind.ends_with("bindings") {

@@ -301,7 +301,7 @@ pub const METRICS: [Metric; 18] = [
         kind: MetricKind::Counter,
         labels: &[],
         help: "Reviews refused because too many were in flight",
-        more: "They were answered with 503: 256 were in flight, or too much memory was held by large bodies",
+        more: "They were answered with 503 because 256 were in flight, or too much memory was held by large bodies",
         register: |metric, registry, handles| metric.add(registry, handles.reviews_shed.clone()),
     },
     Metric {

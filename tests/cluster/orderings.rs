@@ -31,6 +31,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_tools_pod_is_made_from_one_state,
         an_agent_that_is_created_anew_gets_a_pod_of_its_own,
         a_pod_stays_an_agents_whatever_is_taken_off_it,
+        nobodys_pod_becomes_an_agents_by_way_of_its_status,
         a_probe_asks_no_other_host_even_while_the_registrations_are_away,
     ]);
     tests
@@ -446,6 +447,45 @@ async fn a_pod_stays_an_agents_whatever_is_taken_off_it(cluster: &Cluster) -> an
         "{status:?}"
     );
     ns.delete("Pod", "bot").await
+}
+
+/// The status of a pod does not come to the webhooks, which judge the images of whatever is labelled.
+async fn nobodys_pod_becomes_an_agents_by_way_of_its_status(
+    cluster: &Cluster,
+) -> anyhow::Result<()> {
+    let _manager = cluster
+        .start_manager(&[("AGENTKUBE_ALLOWED_REGISTRIES", "docker.io")])
+        .await?;
+    let ns = cluster
+        .namespace("status-labels")
+        .await?;
+    ns.create(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain"},
+        "spec": {"containers": [{"name": "c", "image": "quay.io/evil/x:v1"}]},
+    }))
+    .await?;
+    for label in ["agentkube.io/agent", "agentkube.io/tool"] {
+        let labels = json!({"metadata": {"labels": {label: "bot"}}});
+        let labelled = ns
+            .api("Pod")
+            .patch_status("plain", &PatchParams::default(), &Patch::Merge(&labels))
+            .await;
+        let Err(kube::Error::Api(status)) = labelled else {
+            anyhow::bail!("the label is put on by way of the status: {labelled:?}");
+        };
+        ensure!(
+            status
+                .message
+                .contains("cannot be put on a pod by way of its status"),
+            "{status:?}"
+        );
+    }
+    // What else the status says goes through.
+    let other = json!({"metadata": {"labels": {"team": "a"}}, "status": {"message": "m"}});
+    ns.api("Pod")
+        .patch_status("plain", &PatchParams::default(), &Patch::Merge(&other))
+        .await?;
+    Ok(())
 }
 
 async fn a_probe_asks_no_other_host_even_while_the_registrations_are_away(

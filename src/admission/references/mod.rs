@@ -10,7 +10,7 @@ mod table;
 
 use std::fmt;
 
-pub use self::policy::{AGENT_POLICY, ReferencePolicy, TOOL_POLICY, reference_policies};
+pub use self::policy::{AGENT_POLICY, TOOL_POLICY, reference_policies};
 pub(super) use self::{
     find::references,
     table::{Keep, Subject, is_kept, keep},

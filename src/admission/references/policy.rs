@@ -7,13 +7,8 @@
 
 use std::fmt::Write as _;
 
-use k8s_openapi::{
-    api::admissionregistration::v1::{
-        MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
-        ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
-        ValidatingAdmissionPolicySpec, Validation, Variable,
-    },
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta},
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, ValidatingAdmissionPolicySpec, Validation, Variable,
 };
 
 use super::{
@@ -21,8 +16,8 @@ use super::{
     table::{Place, Row, Subject, rows},
 };
 use crate::{
-    admission::{credential, names, spec::HARMLESS},
-    api::{EXCLUDED_NAMESPACES, GROUP, VERSION},
+    admission::{AdmissionPolicy, admission_policy::matches, credential, names, spec::HARMLESS},
+    api::{GROUP, VERSION},
 };
 
 /// The name of the policy for Agents, and of its binding.
@@ -30,42 +25,19 @@ pub const AGENT_POLICY: &str = "agentkube-agent-references";
 /// The name of the policy for Tools, and of its binding.
 pub const TOOL_POLICY: &str = "agentkube-tool-references";
 
-/// A policy with what puts it into force.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReferencePolicy {
-    /// What is asked.
-    pub policy: ValidatingAdmissionPolicy,
-    /// That a no is a refusal. It has the name of the policy.
-    pub binding: ValidatingAdmissionPolicyBinding,
-}
-
 /// The policies that ask about references: that of Agents, and that of Tools.
 #[must_use]
-pub fn reference_policies() -> [ReferencePolicy; 2] {
+pub fn reference_policies() -> [AdmissionPolicy; 2] {
     [Subject::Agent, Subject::Tool].map(|subject| {
         let (name, resource) = match subject {
             Subject::Agent => (AGENT_POLICY, "agents"),
             Subject::Tool => (TOOL_POLICY, "tools"),
         };
-        let metadata = ObjectMeta {
-            name: Some(name.to_owned()),
-            ..ObjectMeta::default()
-        };
-        ReferencePolicy {
-            policy: ValidatingAdmissionPolicy {
-                metadata: metadata.clone(),
-                spec: Some(policy(subject, resource)),
-                status: None,
-            },
-            binding: ValidatingAdmissionPolicyBinding {
-                metadata,
-                spec: Some(ValidatingAdmissionPolicyBindingSpec {
-                    policy_name: Some(name.to_owned()),
-                    validation_actions: Some(vec!["Deny".to_owned()]),
-                    ..ValidatingAdmissionPolicyBindingSpec::default()
-                }),
-            },
-        }
+        AdmissionPolicy::new(
+            name,
+            "so that nobody asks about references while the webhooks are away",
+            policy(subject, resource),
+        )
     })
 }
 
@@ -92,47 +64,18 @@ fn policy(subject: Subject, resource: &str) -> ValidatingAdmissionPolicySpec {
         validations.extend(validations_of(row));
     }
     ValidatingAdmissionPolicySpec {
-        failure_policy: Some("Fail".to_owned()),
         match_conditions: Some(vec![MatchCondition {
             name: "steers-what-runs".to_owned(),
             expression: steers(),
         }]),
-        match_constraints: Some(matches(resource)),
+        match_constraints: Some(matches(
+            (GROUP, VERSION),
+            &[resource],
+            &["CREATE", "UPDATE"],
+        )),
         validations: Some(validations),
         variables: Some(variables),
         ..ValidatingAdmissionPolicySpec::default()
-    }
-}
-
-/// What the registrations match, too.
-fn matches(resource: &str) -> MatchResources {
-    let text = |words: &[&str]| {
-        Some(
-            words
-                .iter()
-                .map(|word| (*word).to_owned())
-                .collect(),
-        )
-    };
-    MatchResources {
-        match_policy: Some("Equivalent".to_owned()),
-        namespace_selector: Some(LabelSelector {
-            match_expressions: Some(vec![LabelSelectorRequirement {
-                key: "kubernetes.io/metadata.name".to_owned(),
-                operator: "NotIn".to_owned(),
-                values: text(&EXCLUDED_NAMESPACES),
-            }]),
-            ..LabelSelector::default()
-        }),
-        resource_rules: Some(vec![NamedRuleWithOperations {
-            api_groups: text(&[GROUP]),
-            api_versions: text(&[VERSION]),
-            operations: text(&["CREATE", "UPDATE"]),
-            resources: text(&[resource]),
-            scope: Some("Namespaced".to_owned()),
-            ..NamedRuleWithOperations::default()
-        }]),
-        ..MatchResources::default()
     }
 }
 
@@ -322,7 +265,7 @@ mod tests {
 
     #[test]
     fn no_policy_costs_more_than_the_api_server_lets_it() {
-        for ReferencePolicy { policy, .. } in reference_policies() {
+        for AdmissionPolicy { policy, .. } in reference_policies() {
             let spec = policy.spec.unwrap();
             let variables = spec.variables.unwrap();
             let validations = spec.validations.unwrap();
