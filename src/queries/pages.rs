@@ -1,57 +1,27 @@
-//! What commands read from a cluster: the manager's settings, and objects, page by page.
+//! The objects of a kind, page by page.
 
-use std::{future::Future, marker::PhantomData};
+use std::marker::PhantomData;
 
-use anyhow::{Context, anyhow};
-use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ListMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::{
-    Api, Client, Error, Resource,
+    Client, Resource,
     api::{ApiResource, DynamicObject, ListParams},
     core::{Request, Status},
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use thiserror::Error;
 
-use super::settings::{self, Variables};
-use crate::api::{GROUP, MANAGER, MANAGER_NAMESPACE};
+use crate::api::GROUP;
 
 /// How many objects one answer of the API server holds.
-pub(super) const PAGE: u32 = 500;
-
-/// Runs a command that waits for a cluster, on this thread.
-///
-/// # Errors
-///
-/// The command's own, or the runtime cannot be started.
-pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime could not be started")?
-        .block_on(command)
-}
-
-/// Reads the environment of the manager that runs in the cluster. Needs `get` on its Deployment.
-///
-/// # Errors
-///
-/// There is none, or it may not be read.
-pub(super) async fn manager_settings(client: &Client) -> anyhow::Result<Variables> {
-    let deployment = Api::<Deployment>::namespaced(client.clone(), MANAGER_NAMESPACE)
-        .get(MANAGER)
-        .await
-        .map_err(said)
-        .with_context(|| {
-            format!("the Deployment `{MANAGER}` in `{MANAGER_NAMESPACE}` cannot be read")
-        })?;
-    settings::of_deployment(&serde_json::to_value(deployment)?)
-}
+pub(crate) const PAGE: u32 = 500;
 
 /// Lists all objects of a kind, in all namespaces. Needs `list` on them.
 ///
 /// # Errors
 ///
 /// The API server's refusal, in its words.
-pub(super) async fn list<K>(client: &Client) -> anyhow::Result<Vec<K>>
+pub(crate) async fn list<K>(client: &Client) -> Result<Vec<K>, UnreadableList>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
@@ -63,8 +33,37 @@ where
     Ok(objects)
 }
 
+/// A list that the API server does not give.
+#[derive(Debug, Error)]
+#[error("the list of {plural} cannot be read")]
+pub(crate) struct UnreadableList {
+    /// The resource in the plural: `pods`.
+    plural: String,
+    source: WhyUnreadable,
+}
+
+#[derive(Debug, Error)]
+enum WhyUnreadable {
+    /// Whoever asks may not list the resource.
+    #[error(
+        "{message} (hint: this needs the verb list on {resource}; see `kubectl auth can-i --list`)"
+    )]
+    Forbidden { message: String, resource: String },
+    /// The CRD is not there.
+    #[error(
+        "the cluster serves no {0} (hint: install agentkube, or its CRDs alone: `agentkube crds | kubectl apply -f -`)"
+    )]
+    NotServed(String),
+    /// Any other refusal, in the API server's words.
+    #[error("{0}")]
+    Refused(String),
+    /// The API server was not reached, or its answer cannot be read.
+    #[error(transparent)]
+    Unanswered(kube::Error),
+}
+
 /// The objects of a kind, page by page, so that thousands of them need little memory.
-pub(super) struct Pages<'c, K> {
+pub(crate) struct Pages<'c, K> {
     client: &'c Client,
     kind: ApiResource,
     request: Request,
@@ -75,14 +74,14 @@ pub(super) struct Pages<'c, K> {
 
 /// Some of the objects of a kind.
 #[derive(Debug, Deserialize)]
-pub(super) struct Page<K> {
+pub(crate) struct Page<K> {
     metadata: ListMeta,
-    pub(super) items: Vec<K>,
+    pub(crate) items: Vec<K>,
 }
 
 impl<K> Page<K> {
     /// How many objects are still to come, as far as the API server says so.
-    pub(super) fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.metadata
             .remaining_item_count
             .and_then(|count| count.try_into().ok())
@@ -92,7 +91,7 @@ impl<K> Page<K> {
 
 impl<'c, K: DeserializeOwned> Pages<'c, K> {
     /// The objects of one namespace, or else of all, `size` in a page. Needs `list` on them.
-    pub(super) fn new(
+    pub(crate) fn new(
         client: &'c Client,
         kind: ApiResource,
         namespace: Option<&str>,
@@ -112,25 +111,23 @@ impl<'c, K: DeserializeOwned> Pages<'c, K> {
     /// # Errors
     ///
     /// The API server's refusal, in its words.
-    pub(super) async fn next(&mut self) -> anyhow::Result<Option<Page<K>>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Page<K>>, UnreadableList> {
         let Some(parameters) = self.parameters.take() else {
             return Ok(None);
         };
         let page = match self.read(&parameters).await {
             // The list that was begun has become too old. The API server offers to go on from the
             // same place with what there is now, which is as good here.
-            Err(Error::Api(status)) if status.code == 410 => match offered(&status) {
+            Err(kube::Error::Api(status)) if status.code == 410 => match offered(&status) {
                 Some(token) => {
                     self.read(&parameters.clone().continue_token(token))
                         .await
                 }
-                None => Err(Error::Api(status)),
+                None => Err(kube::Error::Api(status)),
             },
             answer => answer,
         };
-        let page = page
-            .map_err(|error| self.explain(error))
-            .with_context(|| format!("the list of {} cannot be read", self.kind.plural))?;
+        let page = page.map_err(|error| self.explain(error))?;
         self.parameters = page
             .metadata
             .continue_
@@ -144,26 +141,30 @@ impl<'c, K: DeserializeOwned> Pages<'c, K> {
         let request = self
             .request
             .list(parameters)
-            .map_err(Error::BuildRequest)?;
+            .map_err(kube::Error::BuildRequest)?;
         self.client.request(request).await
     }
 
-    fn explain(&self, error: Error) -> anyhow::Error {
+    fn explain(&self, error: kube::Error) -> UnreadableList {
         let ApiResource { group, plural, .. } = &self.kind;
-        match error {
-            Error::Api(status) if status.code == 404 && group == GROUP => anyhow!(
-                "the cluster serves no {plural}.{group} \
-                 (hint: install agentkube, or its CRDs alone: `agentkube crds | kubectl apply -f -`)"
-            ),
-            Error::Api(status) if status.code == 403 => {
-                let name = format!("{plural}.{group}");
-                let name = name.trim_end_matches('.');
-                anyhow!(
-                    "{} (hint: this needs the verb list on {name}; see `kubectl auth can-i --list`)",
-                    status.message
-                )
+        let name = || {
+            let name = format!("{plural}.{group}");
+            name.trim_end_matches('.').to_owned()
+        };
+        let source = match error {
+            kube::Error::Api(status) if status.code == 404 && group == GROUP => {
+                WhyUnreadable::NotServed(name())
             }
-            error => said(error),
+            kube::Error::Api(status) if status.code == 403 => WhyUnreadable::Forbidden {
+                message: status.message.clone(),
+                resource: name(),
+            },
+            kube::Error::Api(status) => WhyUnreadable::Refused(status.message.clone()),
+            error => WhyUnreadable::Unanswered(error),
+        };
+        UnreadableList {
+            plural: plural.clone(),
+            source,
         }
     }
 }
@@ -176,14 +177,6 @@ fn offered(status: &Status) -> Option<&str> {
         .continue_
         .as_deref()
         .filter(|token| !token.is_empty())
-}
-
-/// What the API server said, in its words and once.
-pub(super) fn said(error: Error) -> anyhow::Error {
-    match error {
-        Error::Api(status) => anyhow!(status.message),
-        error => error.into(),
-    }
 }
 
 #[cfg(test)]
@@ -201,14 +194,16 @@ mod tests {
     use crate::api::Agent;
 
     /// Lists pods by these answers, one after the other; returns the names, and what was asked.
-    async fn names(answers: Vec<(u16, Value)>) -> (anyhow::Result<Vec<String>>, Vec<String>) {
+    async fn names(
+        answers: Vec<(u16, Value)>,
+    ) -> (Result<Vec<String>, UnreadableList>, Vec<String>) {
         names_of(ApiResource::erase::<Pod>(&()), answers).await
     }
 
     async fn names_of(
         kind: ApiResource,
         answers: Vec<(u16, Value)>,
-    ) -> (anyhow::Result<Vec<String>>, Vec<String>) {
+    ) -> (Result<Vec<String>, UnreadableList>, Vec<String>) {
         let answers = Arc::new(Mutex::new(answers.into_iter()));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = asked.clone();
@@ -284,7 +279,7 @@ mod tests {
         let forbidden = failure(403, "pods is forbidden: User \"me\" cannot list", "");
         let (names, _) = names(vec![forbidden]).await;
         assert_eq!(
-            format!("{:#}", names.unwrap_err()),
+            format!("{:#}", anyhow::Error::new(names.unwrap_err())),
             "the list of pods cannot be read: pods is forbidden: User \"me\" cannot list \
              (hint: this needs the verb list on pods; see `kubectl auth can-i --list`)"
         );
@@ -295,7 +290,7 @@ mod tests {
         let missing = failure(404, "the server could not find the requested resource", "");
         let (names, _) = names_of(ApiResource::erase::<Agent>(&()), vec![missing]).await;
         assert_eq!(
-            format!("{:#}", names.unwrap_err()),
+            format!("{:#}", anyhow::Error::new(names.unwrap_err())),
             "the list of agents cannot be read: the cluster serves no agents.agentkube.io \
              (hint: install agentkube, or its CRDs alone: `agentkube crds | kubectl apply -f -`)"
         );

@@ -9,6 +9,7 @@ use crate::{
     api::{Agent, Tool, pod_images},
     cli::{client::client, cluster, settings},
     images::{Component, normalized, resolve},
+    queries,
 };
 
 /// What a cluster is set to run, and what runs in it.
@@ -42,9 +43,9 @@ impl Cluster {
             settings.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
             Ok(Self {
                 policy: settings::parse(&settings)?,
-                agents: cluster::list(&client).await?,
-                tools: cluster::list(&client).await?,
-                pods: cluster::list(&client).await?,
+                agents: queries::list(&client).await?,
+                tools: queries::list(&client).await?,
+                pods: queries::list(&client).await?,
             })
         })
     }
