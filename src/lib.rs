@@ -24,4 +24,5 @@ pub mod workload;
 #[cfg(test)]
 mod fake_api;
 mod log_once;
+mod queries;
 mod watch;

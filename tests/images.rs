@@ -19,6 +19,7 @@ const MIRROR: &str = "AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror";
 fn defaults() -> Vec<String> {
     rows()
         .filter_map(Row::default_image)
+        .map(|image| image.as_str().to_owned())
         .collect()
 }
 

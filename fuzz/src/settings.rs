@@ -43,9 +43,15 @@ fn every_image_follows(policy: &Policy) {
         };
         let image = &resolution.image;
         let reference: ImageReference = image
+            .as_str()
             .parse()
             .expect("an image that can be pulled");
-        assert_eq!(Placeholder::parse(image), None, "{image} would be replaced");
+        assert_eq!(reference, *image);
+        assert_eq!(
+            Placeholder::parse(image.as_str()),
+            None,
+            "{image} would be replaced"
+        );
         let mirror = policy.images.mirror();
         match resolution.source {
             Source::Override => {
@@ -53,7 +59,7 @@ fn every_image_follows(policy: &Policy) {
                     policy
                         .images
                         .override_for(row.component),
-                    Some(image.as_str())
+                    Some(image)
                 );
             }
             Source::Mirror => {
@@ -97,7 +103,7 @@ fn rewriting_ends(image: &str, policy: &Policy) {
     let Some(once) = rewrite_default(image, &policy.images) else {
         return;
     };
-    if let Some(twice) = rewrite_default(&once.image, &policy.images) {
+    if let Some(twice) = rewrite_default(once.image.as_str(), &policy.images) {
         assert_eq!(twice.image, once.image, "from {image}");
     }
 }

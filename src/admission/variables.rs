@@ -48,6 +48,7 @@ impl Policy {
 /// A lever that points at a placeholder: what it serves would have to be replaced again.
 fn unresolvable(policy: &Policy) -> Vec<Problem> {
     levers(policy, |image| {
+        let image = image.as_str();
         Placeholder::parse(image)?;
         Some(WrongValue {
             message: format!(
@@ -63,13 +64,10 @@ fn unresolvable(policy: &Policy) -> Vec<Problem> {
 fn contradictions(policy: &Policy) -> Vec<Problem> {
     let allowed = &policy.allowed_registries;
     levers(policy, |image| {
-        let is_allowed = image
-            .parse::<ImageReference>()
-            .is_ok_and(|reference| allowed.allow(&reference));
-        (!is_allowed).then(|| WrongValue {
+        (!allowed.allow(image)).then(|| WrongValue {
             message: format!(
                 "{} is outside {ALLOWED_REGISTRIES}: {allowed}",
-                credential::shown(image)
+                credential::shown(image.as_str())
             ),
             hint: Some(format!(
                 "add its registry to {ALLOWED_REGISTRIES}, or choose another"
@@ -79,7 +77,10 @@ fn contradictions(policy: &Policy) -> Vec<Problem> {
 }
 
 /// What is wrong with the images that levers choose: of each lever the first.
-fn levers(policy: &Policy, problem: impl Fn(&str) -> Option<WrongValue>) -> Vec<Problem> {
+fn levers(
+    policy: &Policy,
+    problem: impl Fn(&ImageReference) -> Option<WrongValue>,
+) -> Vec<Problem> {
     let mut problems: Vec<Problem> = Vec::new();
     for row in rows() {
         let Some(resolution) = resolve(row.component, None, &policy.images) else {

@@ -49,7 +49,7 @@ impl ImageDecision {
         Self {
             container: container.to_owned(),
             component: resolution.component,
-            image: resolution.image,
+            image: resolution.image.into(),
             source: resolution.source,
             variable: resolution.variable.map(str::to_owned),
         }

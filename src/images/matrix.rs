@@ -8,9 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The registry of every default image, written out because CRI-O refuses short names in its
-/// enforcing mode.
-pub const DEFAULT_REGISTRY: &str = "docker.io";
+use crate::images::{DEFAULT_REGISTRY, ImageReference};
 
 /// Every row, infrastructure first, in the order in which people see them, which is that of
 /// [`Component`].
@@ -226,9 +224,10 @@ impl Row {
 
     /// The default reference in full, such as `docker.io/adaptivelive/claudecode:v0.3.0`.
     #[must_use]
-    pub fn default_image(&self) -> Option<String> {
-        self.repository
-            .map(|repository| format!("{DEFAULT_REGISTRY}/{repository}:{}", self.tag))
+    pub fn default_image(&self) -> Option<ImageReference> {
+        let image = format!("{DEFAULT_REGISTRY}/{}:{}", self.repository?, self.tag);
+        // A test holds that every row is one.
+        image.try_into().ok()
     }
 }
 
@@ -237,7 +236,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::images::ImageReference;
 
     fn components() -> impl Iterator<Item = Component> {
         rows()
@@ -253,7 +251,9 @@ mod tests {
                     "{}|{:?}|{}|{}|{}|{}",
                     row.component,
                     row.kind,
-                    row.default_image().unwrap_or_default(),
+                    row.default_image()
+                        .as_ref()
+                        .map_or("", ImageReference::as_str),
                     row.placeholder.unwrap_or_default(),
                     row.token.unwrap_or_default(),
                     row.variable.unwrap_or_default(),
@@ -288,9 +288,9 @@ mod tests {
 
     #[test]
     fn default_images_are_complete_and_their_own_normal_form() {
-        for image in rows().filter_map(Row::default_image) {
-            let reference: ImageReference = image.parse().unwrap();
-            assert_eq!(reference.normalized(), image);
+        for row in rows().filter(|row| row.repository.is_some()) {
+            let reference = row.default_image().unwrap();
+            assert_eq!(reference.normalized(), reference.as_str());
             assert_eq!(reference.host(), DEFAULT_REGISTRY);
             assert!(reference.tag().is_some() && !reference.pull_always());
         }

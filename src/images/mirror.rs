@@ -31,9 +31,12 @@ impl Mirror {
     /// The row's default reference on the mirror, with its own tag; `None` for a row without a
     /// default.
     #[must_use]
-    pub fn rewrite(&self, row: &Row) -> Option<String> {
+    pub fn rewrite(&self, row: &Row) -> Option<ImageReference> {
         let repository = self.repository(row.repository?);
-        Some(format!("{repository}:{}", row.tag))
+        // A prefix promises that every row is one below it.
+        format!("{repository}:{}", row.tag)
+            .try_into()
+            .ok()
     }
 
     /// Where the mirror keeps a repository, by its path on the registry that it came from:
@@ -261,6 +264,7 @@ mod tests {
         mirror
             .rewrite(Component::Codex.row().unwrap())
             .unwrap()
+            .into()
     }
 
     #[test]
@@ -412,10 +416,9 @@ mod tests {
             let layout = if flat { MirrorLayout::Name } else { MirrorLayout::Repository };
             let mirror = Mirror { prefix, layout };
             for row in rows().filter(|row| row.repository.is_some()) {
-                let image = mirror.rewrite(row).unwrap();
-                let reference: ImageReference = image.parse().unwrap();
-                prop_assert!(image.starts_with(mirror.prefix.as_str()));
-                prop_assert!(mirror.prefix.covers(&reference), "{}", image);
+                let reference = mirror.rewrite(row).unwrap();
+                prop_assert!(reference.as_str().starts_with(mirror.prefix.as_str()));
+                prop_assert!(mirror.prefix.covers(&reference), "{}", reference);
                 prop_assert_eq!(reference.tag(), Some(row.tag));
                 prop_assert!(!reference.host().is_empty());
             }

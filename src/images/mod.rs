@@ -20,11 +20,11 @@ mod rewrite;
 mod runtime;
 mod settings;
 
-pub use matrix::{Component, DEFAULT_REGISTRY, Kind, MATRIX, Row, rows};
+pub use matrix::{Component, Kind, MATRIX, Row, rows};
 pub use mirror::{Mirror, MirrorLayout, MirrorPrefix, PrefixError, UnknownLayout};
 pub use nearest::nearest;
-pub use reference::{ImageReference, ReferenceError};
-pub use resolve::{Resolution, Source, candidates, resolve};
+pub use reference::{DEFAULT_REGISTRY, ImageReference, ReferenceError, normalized};
+pub use resolve::{Resolution, Source, candidates, own_image, resolve};
 pub use rewrite::rewrite_default;
 pub use runtime::{Runtime, UnknownRuntime, runtimes};
 pub use settings::{ImageSettings, Problem, REGISTRY_VARIABLE};

@@ -6,9 +6,12 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use crate::images::DEFAULT_REGISTRY;
+/// The registry of a reference without a host, and of every default image. Those write it out, because
+/// CRI-O refuses short names in its enforcing mode.
+pub const DEFAULT_REGISTRY: &str = "docker.io";
 
 /// The most bytes that a repository path may have, the host not counted
 /// (`RepositoryNameTotalLengthMax`).
@@ -36,14 +39,10 @@ const TAG_MAX: usize = 128;
 /// assert_eq!(reference.repository(), "docker.io/library/nginx");
 /// # Ok::<(), agentkube::images::ReferenceError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageReference {
     text: String,
-    host: Host,
-    /// Where the path begins in `text`, in bytes.
-    path_start: usize,
-    /// The path of an official image, where `text` leaves `library/` out.
-    library: Option<String>,
+    parts: Parts,
 }
 
 impl ImageReference {
@@ -57,7 +56,7 @@ impl ImageReference {
     /// above.
     #[must_use]
     pub fn host(&self) -> &str {
-        match self.host {
+        match self.parts.host {
             Host::Absent => "",
             Host::DockerHub => DEFAULT_REGISTRY,
             Host::Written => self
@@ -71,7 +70,7 @@ impl ImageReference {
     /// The repository's path below the host, such as `library/nginx`.
     #[must_use]
     pub fn path(&self) -> &str {
-        match &self.library {
+        match &self.parts.library {
             Some(path) => path,
             None => self.cut().path,
         }
@@ -129,54 +128,26 @@ impl ImageReference {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, ReferenceError> {
-        if is_image_id(text) {
-            return Err(ReferenceError::ImageId);
-        }
-        let (host, path_start) = match text.split_once('/') {
-            Some((first, _)) if is_docker_hub(first) => (Host::DockerHub, first.len() + 1),
-            Some((first, _)) if reads_as_host(first) => {
-                if is_host(first) {
-                    (Host::Written, first.len() + 1)
-                } else if is_path_component(first) {
-                    (Host::Absent, 0)
-                } else {
-                    return Err(ReferenceError::Host);
-                }
-            }
-            _ => (Host::DockerHub, 0),
-        };
-        let cut = Cut::new(
-            text.get(path_start..)
-                .unwrap_or_default(),
-        );
-        check_path(cut.path)?;
-        cut.tag.map_or(Ok(()), check_tag)?;
-        cut.digest
-            .map_or(Ok(()), check_digest)?;
-        let official = host == Host::DockerHub && !cut.path.contains('/');
-        let library = official.then(|| format!("library/{}", cut.path));
-        if library
-            .as_deref()
-            .unwrap_or(cut.path)
-            .len()
-            > PATH_MAX
-        {
-            return Err(ReferenceError::TooLong);
-        }
-        Ok(Self {
-            text: text.to_owned(),
-            host,
-            path_start,
-            library,
-        })
+    /// The same tag and digest in another repository, such as `registry.example.com/mirror/app`.
+    ///
+    /// # Errors
+    ///
+    /// A [`ReferenceError`] where the repository is none.
+    pub fn moved_to(&self, repository: &str) -> Result<Self, ReferenceError> {
+        let Cut { path, .. } = self.cut();
+        // Tag and digest are what stands behind the path, with their separators.
+        let version = self
+            .text
+            .get(self.parts.path_start + path.len()..)
+            .unwrap_or_default();
+        format!("{repository}{version}").try_into()
     }
 
     fn cut(&self) -> Cut<'_> {
         // `path_start` was found in this very text, so the fallback is never taken.
         Cut::new(
             self.text
-                .get(self.path_start..)
+                .get(self.parts.path_start..)
                 .unwrap_or_default(),
         )
     }
@@ -189,9 +160,33 @@ impl FromStr for ImageReference {
     ///
     /// A [`ReferenceError`] that says what the writer should change. The value is never part of it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // The grammar refuses everything that `plain_mistake` knows, which is only asked for the
-        // better words.
-        Self::parse(text).map_err(|error| plain_mistake(text).unwrap_or(error))
+        let parts = Parts::of(text)?;
+        let text = text.to_owned();
+        Ok(Self { text, parts })
+    }
+}
+
+impl TryFrom<String> for ImageReference {
+    type Error = ReferenceError;
+
+    /// # Errors
+    ///
+    /// As of a text that is borrowed.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let parts = Parts::of(&text)?;
+        Ok(Self { text, parts })
+    }
+}
+
+impl From<ImageReference> for String {
+    fn from(reference: ImageReference) -> Self {
+        reference.text
+    }
+}
+
+impl Serialize for ImageReference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text.serialize(serializer)
     }
 }
 
@@ -281,6 +276,14 @@ impl ReferenceError {
     }
 }
 
+/// An image in full, so that two spellings of one image are one; what is no reference stays as it is.
+#[must_use]
+pub fn normalized(image: &str) -> String {
+    image
+        .parse::<ImageReference>()
+        .map_or_else(|_| image.to_owned(), |reference| reference.normalized())
+}
+
 /// The mistakes that people make rather than typing errors, which the grammar would report as
 /// something else.
 pub(super) fn plain_mistake(text: &str) -> Option<ReferenceError> {
@@ -346,8 +349,68 @@ pub(super) fn check_path(path: &str) -> Result<(), ReferenceError> {
     }
 }
 
+/// What is known of a valid reference beside its text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Parts {
+    host: Host,
+    /// Where the path begins in the text, in bytes.
+    path_start: usize,
+    /// The path of an official image, where the text leaves `library/` out.
+    library: Option<String>,
+}
+
+impl Parts {
+    fn of(text: &str) -> Result<Self, ReferenceError> {
+        // The grammar refuses everything that `plain_mistake` knows, which is only asked for the
+        // better words.
+        Self::by_grammar(text).map_err(|error| plain_mistake(text).unwrap_or(error))
+    }
+
+    fn by_grammar(text: &str) -> Result<Self, ReferenceError> {
+        if is_image_id(text) {
+            return Err(ReferenceError::ImageId);
+        }
+        let (host, path_start) = match text.split_once('/') {
+            Some((first, _)) if is_docker_hub(first) => (Host::DockerHub, first.len() + 1),
+            Some((first, _)) if reads_as_host(first) => {
+                if is_host(first) {
+                    (Host::Written, first.len() + 1)
+                } else if is_path_component(first) {
+                    (Host::Absent, 0)
+                } else {
+                    return Err(ReferenceError::Host);
+                }
+            }
+            _ => (Host::DockerHub, 0),
+        };
+        let cut = Cut::new(
+            text.get(path_start..)
+                .unwrap_or_default(),
+        );
+        check_path(cut.path)?;
+        cut.tag.map_or(Ok(()), check_tag)?;
+        cut.digest
+            .map_or(Ok(()), check_digest)?;
+        let official = host == Host::DockerHub && !cut.path.contains('/');
+        let library = official.then(|| format!("library/{}", cut.path));
+        if library
+            .as_deref()
+            .unwrap_or(cut.path)
+            .len()
+            > PATH_MAX
+        {
+            return Err(ReferenceError::TooLong);
+        }
+        Ok(Self {
+            host,
+            path_start,
+            library,
+        })
+    }
+}
+
 /// How the host of a valid reference was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Host {
     /// What would be the host is the path's first component.
     Absent,
@@ -556,6 +619,46 @@ mod tests {
         ] {
             assert_eq!(refusal(text), error, "{text:?}");
         }
+    }
+
+    #[test]
+    fn another_repository_keeps_tag_and_digest() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (text, version) in [
+            ("nginx", String::new()),
+            ("myhost:5000/app:v1", ":v1".to_owned()),
+            (&format!("org/app@{digest}"), format!("@{digest}")),
+            (
+                &format!("index.docker.io/app:v1@{digest}"),
+                format!(":v1@{digest}"),
+            ),
+            ("my_host.example.com/app:v1", ":v1".to_owned()),
+        ] {
+            let moved = parse(text).moved_to("registry.example.com/m/app");
+            assert_eq!(
+                moved.unwrap().as_str(),
+                format!("registry.example.com/m/app{version}")
+            );
+        }
+        assert_eq!(parse("nginx").moved_to("a//b"), Err(ReferenceError::Path));
+    }
+
+    #[test]
+    fn a_text_that_is_given_away_is_kept() {
+        let text = "org/app:v1".to_owned();
+        let reference = ImageReference::try_from(text.clone()).unwrap();
+        assert_eq!(reference, parse(&text));
+        assert_eq!(String::from(reference), text);
+        assert_eq!(
+            ImageReference::try_from("org/ app".to_owned()),
+            Err(ReferenceError::InnerWhitespace)
+        );
+    }
+
+    #[test]
+    fn one_image_in_two_spellings_is_one() {
+        assert_eq!(normalized("nginx"), normalized("index.docker.io/nginx"));
+        assert_eq!(normalized("A B"), "A B");
     }
 
     #[test]

@@ -11,17 +11,28 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::images::{Component, ImageSettings, REGISTRY_VARIABLE};
+use crate::images::{Component, ImageReference, ImageSettings, REGISTRY_VARIABLE, ReferenceError};
+
+/// The image that an Agent or Tool names itself, in its `spec.image`; a blank one counts as absent.
+///
+/// # Errors
+///
+/// A text that is no reference. Admission refuses such a spec; one that is there entered while
+/// admission was away.
+pub fn own_image(text: Option<&str>) -> Result<Option<ImageReference>, ReferenceError> {
+    text.filter(|text| !text.trim().is_empty())
+        .map(str::parse)
+        .transpose()
+}
 
 /// The image of a component, or `None` where nobody named one: Custom and Tool without an image of
 /// their own.
 ///
-/// `own` is the `spec.image` of the Agent or Tool that the container belongs to; a blank one counts
-/// as absent.
+/// `own` is the [`own_image`] of the Agent or Tool that the container belongs to.
 #[must_use]
 pub fn resolve(
     component: Component,
-    own: Option<&str>,
+    own: Option<ImageReference>,
     settings: &ImageSettings,
 ) -> Option<Resolution> {
     candidates(component, own, settings).next()
@@ -31,7 +42,7 @@ pub fn resolve(
 /// the others say what would run without it.
 pub fn candidates(
     component: Component,
-    own: Option<&str>,
+    mut own: Option<ImageReference>,
     settings: &ImageSettings,
 ) -> impl Iterator<Item = Resolution> {
     Source::PRECEDENCE
@@ -39,12 +50,10 @@ pub fn candidates(
         .filter_map(move |source| {
             let row = component.row();
             let image = match source {
-                Source::Resource => own
-                    .filter(|image| !image.trim().is_empty())?
-                    .to_owned(),
+                Source::Resource => own.take()?,
                 Source::Override => settings
                     .override_for(component)?
-                    .to_owned(),
+                    .clone(),
                 Source::Mirror => settings.mirror()?.rewrite(row?)?,
                 Source::Default => row?.default_image()?,
             };
@@ -69,7 +78,7 @@ pub struct Resolution {
     /// What the image is for.
     pub component: Component,
     /// The reference, verbatim where somebody wrote it.
-    pub image: String,
+    pub image: ImageReference,
     /// The rule that chose it.
     pub source: Source,
     /// The manager's variable that the rule read, where it read one.
@@ -133,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::images::{ImageReference, MATRIX, Row, rows};
+    use crate::images::{MATRIX, Row, rows};
 
     fn settings(variables: &[(&str, &str)]) -> ImageSettings {
         ImageSettings::of(variables)
@@ -149,11 +158,19 @@ mod tests {
         ])
     }
 
+    fn own(text: &str) -> ImageReference {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn each_level_wins_over_the_ones_below() {
-        let chosen: Vec<_> = candidates(Component::Codex, Some("codex-of-mine"), &everything_set())
-            .map(|it| (it.source, it.image, it.variable))
-            .collect();
+        let chosen: Vec<_> = candidates(
+            Component::Codex,
+            Some(own("codex-of-mine")),
+            &everything_set(),
+        )
+        .map(|it| (it.source, it.image, it.variable))
+        .collect();
         let expected = [
             (Source::Resource, "codex-of-mine", None),
             (
@@ -170,21 +187,21 @@ mod tests {
         ];
         assert_eq!(
             chosen,
-            expected.map(|(source, image, variable)| (source, image.to_owned(), variable))
+            expected.map(|(source, image, variable)| (source, image.parse().unwrap(), variable))
         );
     }
 
     #[test]
     fn the_answer_is_the_first_candidate() {
         let all = everything_set();
-        for own in [None, Some("mine:v1"), Some("")] {
+        for own in [None, Some(own("mine:v1"))] {
             for component in rows()
                 .map(|row| row.component)
                 .chain([Component::Tool])
             {
                 assert_eq!(
-                    resolve(component, own, &all),
-                    candidates(component, own, &all).next()
+                    resolve(component, own.clone(), &all),
+                    candidates(component, own.clone(), &all).next()
                 );
             }
         }
@@ -193,8 +210,17 @@ mod tests {
     #[test]
     fn a_blank_image_counts_as_absent() {
         for own in [None, Some(""), Some(" \n")] {
-            let resolution = resolve(Component::Codex, own, &ImageSettings::default()).unwrap();
-            assert_eq!(resolution.source, Source::Default);
+            assert_eq!(own_image(own), Ok(None));
+        }
+        let resolution = resolve(Component::Codex, None, &ImageSettings::default()).unwrap();
+        assert_eq!(resolution.source, Source::Default);
+    }
+
+    #[test]
+    fn an_own_image_is_a_reference_or_an_error() {
+        assert_eq!(own_image(Some("mine:v1")), Ok(Some(own("mine:v1"))));
+        for text in ["A B", " mine:v1", "https://mine"] {
+            assert!(own_image(Some(text)).is_err(), "{text}");
         }
     }
 
@@ -212,8 +238,11 @@ mod tests {
         let all = everything_set();
         for component in [Component::Custom, Component::Tool] {
             assert_eq!(resolve(component, None, &all), None);
-            let own = resolve(component, Some("mine:v1"), &all).unwrap();
-            assert_eq!((own.source, &*own.image), (Source::Resource, "mine:v1"));
+            let own = resolve(component, Some(own("mine:v1")), &all).unwrap();
+            assert_eq!(
+                (own.source, own.image.as_str()),
+                (Source::Resource, "mine:v1")
+            );
         }
     }
 
@@ -222,8 +251,7 @@ mod tests {
         let mirrored = settings(&[("AGENTKUBE_IMAGE_REGISTRY", "registry.example.com")]);
         for image in rows().filter_map(|row| resolve(row.component, None, &mirrored)) {
             assert_eq!(image.source, Source::Mirror);
-            let reference: ImageReference = image.image.parse().unwrap();
-            assert_eq!(reference.host(), "registry.example.com");
+            assert_eq!(image.image.host(), "registry.example.com");
         }
     }
 
@@ -239,7 +267,8 @@ mod tests {
                 "variable": "AGENTKUBE_IMAGE_REGISTRY",
             })
         );
-        let resolution = resolve(Component::Tool, Some("t"), &ImageSettings::default()).unwrap();
+        let resolution =
+            resolve(Component::Tool, Some(own("t")), &ImageSettings::default()).unwrap();
         assert_eq!(
             serde_json::to_value(resolution).unwrap(),
             serde_json::json!({ "component": "Tool", "image": "t", "source": "resource" })
@@ -279,10 +308,9 @@ mod tests {
                 prop_assert_eq!(row.component, Component::Custom);
                 return Ok(());
             };
-            let reference: ImageReference = resolution.image.parse().unwrap();
-            prop_assert_eq!(reference.tag(), Some(row.tag));
+            prop_assert_eq!(resolution.image.tag(), Some(row.tag));
             let beginning = format!("{prefix}/");
-            prop_assert!(resolution.image.starts_with(&beginning));
+            prop_assert!(resolution.image.as_str().starts_with(&beginning));
         }
 
         #[test]
@@ -291,16 +319,23 @@ mod tests {
             variables.extend(row.variable.map(|variable| (variable, &*image)));
             let set = settings(&variables);
             if row.variable.is_some() {
-                prop_assert_eq!(&resolve(row.component, None, &set).unwrap().image, &image);
+                let resolution = resolve(row.component, None, &set).unwrap();
+                prop_assert_eq!(resolution.image.as_str(), &image);
             }
-            let own = format!("{image}-of-mine");
-            prop_assert_eq!(&resolve(row.component, Some(&own), &set).unwrap().image, &own);
+            let mine = format!("{image}-of-mine");
+            let resolution = resolve(row.component, Some(own(&mine)), &set).unwrap();
+            prop_assert_eq!(resolution.image.as_str(), &mine);
         }
 
         #[test]
         fn resolving_is_total(row in any_row(), own in proptest::option::of(".*")) {
             let named = own.as_deref().is_some_and(|own| !own.trim().is_empty());
-            let answer = resolve(row.component, own.as_deref(), &everything_set());
+            let Ok(own) = own_image(own.as_deref()) else {
+                prop_assert!(named);
+                return Ok(());
+            };
+            prop_assert_eq!(own.is_some(), named);
+            let answer = resolve(row.component, own, &everything_set());
             prop_assert_eq!(answer.is_some(), named || row.component != Component::Custom);
         }
     }

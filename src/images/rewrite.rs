@@ -17,24 +17,14 @@ pub fn rewrite_default(image: &str, settings: &ImageSettings) -> Option<Resoluti
         reference.host() == DEFAULT_REGISTRY && row.repository == Some(reference.path())
     })?;
     let (image, source, variable) = if let Some(image) = settings.override_for(row.component) {
-        (image.to_owned(), Source::Override, row.variable)
+        (image.clone(), Source::Override, row.variable)
     } else {
         let repository = settings
             .mirror()?
             .repository(reference.path());
-        let tag = reference
-            .tag()
-            .map(|tag| format!(":{tag}"))
-            .unwrap_or_default();
-        let digest = reference
-            .digest()
-            .map(|digest| format!("@{digest}"))
-            .unwrap_or_default();
-        (
-            format!("{repository}{tag}{digest}"),
-            Source::Mirror,
-            Some(REGISTRY_VARIABLE),
-        )
+        // A prefix promises that every row is a reference below it.
+        let image = reference.moved_to(&repository).ok()?;
+        (image, Source::Mirror, Some(REGISTRY_VARIABLE))
     };
     Some(Resolution {
         component: row.component,
@@ -52,7 +42,7 @@ mod tests {
 
     fn rewritten(image: &str, variables: &[(&str, &str)]) -> Option<String> {
         let settings = ImageSettings::of(variables);
-        rewrite_default(image, &settings).map(|resolution| resolution.image)
+        rewrite_default(image, &settings).map(|resolution| resolution.image.into())
     }
 
     #[test]

@@ -79,10 +79,8 @@ impl ImageSettings {
 
     /// The image that replaces this component's everywhere, verbatim.
     #[must_use]
-    pub fn override_for(&self, component: Component) -> Option<&str> {
-        self.overrides
-            .get(&component)
-            .map(ImageReference::as_str)
+    pub fn override_for(&self, component: Component) -> Option<&ImageReference> {
+        self.overrides.get(&component)
     }
 
     /// Whether the image, word for word, is what some component is overridden with.
@@ -229,7 +227,9 @@ mod tests {
             };
             let settings = ImageSettings::of(&[(variable, "ghcr.io/org/app:v1")]);
             assert_eq!(
-                settings.override_for(row.component),
+                settings
+                    .override_for(row.component)
+                    .map(ImageReference::as_str),
                 Some("ghcr.io/org/app:v1")
             );
             let others = rows().filter(|other| other.component != row.component);

@@ -51,8 +51,8 @@ impl Plan {
                 continue;
             };
             if chosen.source == Source::Mirror {
-                let from = format!("{}/{repository}:{}", origin.registry(), row.tag);
-                plan.add(row.component, &from, &chosen.image, &mut taken)?;
+                let from = read(format!("{}/{repository}:{}", origin.registry(), row.tag))?;
+                plan.add(row.component, from, chosen.image, &mut taken)?;
             } else {
                 plan.overridden.push(chosen);
             }
@@ -65,13 +65,13 @@ impl Plan {
                 continue;
             }
             let version = version(image);
-            let to = format!("{}{version}", mirror.repository(image.path()));
             let from = if image.host() == DEFAULT_REGISTRY {
                 format!("{}/{}{version}", origin.registry(), image.path())
             } else {
                 format!("{}{version}", image.repository())
             };
-            plan.add(Component::Custom, &from, &to, &mut taken)?;
+            let to = format!("{}{version}", mirror.repository(image.path()));
+            plan.add(Component::Custom, read(from)?, read(to)?, &mut taken)?;
         }
         Ok(plan)
     }
@@ -79,15 +79,10 @@ impl Plan {
     fn add(
         &mut self,
         component: Component,
-        from: &str,
-        to: &str,
+        from: ImageReference,
+        to: ImageReference,
         taken: &mut BTreeMap<String, ImageReference>,
     ) -> Result<(), PlanError> {
-        let parse = |text: &str| {
-            text.parse::<ImageReference>()
-                .map_err(|_| PlanError::Unwritable(text.to_owned()))
-        };
-        let (from, to) = (parse(from)?, parse(to)?);
         if from.host().is_empty() {
             return Err(PlanError::NoRegistry(from.to_string()));
         }
@@ -171,6 +166,11 @@ pub enum PlanError {
     Unwritable(String),
 }
 
+fn read(text: String) -> Result<ImageReference, PlanError> {
+    text.parse()
+        .map_err(|_| PlanError::Unwritable(text))
+}
+
 /// Tag and digest as they are written behind a repository. A reference with neither means
 /// `latest`, and tools differ on it: skopeo would copy every tag there is.
 fn version(image: &ImageReference) -> String {
@@ -225,9 +225,9 @@ mod tests {
             } in plan.transfers
             {
                 let looked_for = resolve(component, None, &settings(variables)).unwrap();
-                assert_eq!(to.as_str(), looked_for.image);
+                assert_eq!(to, looked_for.image);
                 let default = component.row().unwrap().default_image();
-                assert_eq!(Some(from.as_str()), default.as_deref());
+                assert_eq!(Some(from), default);
             }
         }
     }
@@ -243,7 +243,7 @@ mod tests {
         let [overridden] = &plan.overridden[..] else {
             panic!("{:?}", plan.overridden);
         };
-        assert_eq!(overridden.image, "ghcr.io/a/codex:v9");
+        assert_eq!(overridden.image.as_str(), "ghcr.io/a/codex:v9");
     }
 
     #[test]

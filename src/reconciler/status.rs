@@ -18,12 +18,9 @@ use crate::{
 /// The status as it should be. `now` is for the conditions that change.
 pub(super) fn status(subject: &Subject<'_>, seen: Seen<'_>, now: Timestamp) -> Status {
     let verdict = Verdict::of(subject, seen);
-    let recorded = match seen {
-        Seen::Pod(pod) => Some(pod.images()),
-        _ => None,
-    };
+    let record = Record::of(seen);
     let mut conditions = vec![accepted(subject)];
-    let has_pod = matches!(seen, Seen::Pod(_) | Seen::UnreadablePod { .. });
+    let has_pod = !matches!(record, Record::NoPod);
     // A Tool that needs no pod is never ready or current, and it would look like a fault.
     if has_pod || subject.rest != Some(Rest::External) {
         conditions.push(Finding {
@@ -36,18 +33,16 @@ pub(super) fn status(subject: &Subject<'_>, seen: Seen<'_>, now: Timestamp) -> S
             reason: verdict.reason,
             message: verdict.message,
         });
-        conditions.push(match seen {
-            Seen::UnreadablePod { field } => images_unreadable(subject, field),
-            _ => images_current(subject, recorded.as_ref()),
-        });
+        conditions.push(images_current(subject, &record));
     }
     Status {
         phase: verdict.phase,
         ready: verdict.ready.map(str::to_owned),
         observed_generation: subject.generation,
-        images: match recorded {
-            Some(recorded) => main_first(recorded.unwrap_or_default(), subject.main),
-            None => subject.plan.clone().unwrap_or_default(),
+        images: match record {
+            Record::Images(images) => main_first(images, subject.main),
+            Record::NeverAdmitted => Vec::new(),
+            Record::NoPod | Record::Unreadable { .. } => subject.plan.clone().unwrap_or_default(),
         },
         conditions: conditions
             .into_iter()
@@ -109,6 +104,30 @@ fn ready(status: &Status) -> Option<&Condition> {
         .find(|condition| condition.type_ == ConditionType::Ready.as_str())
 }
 
+/// What admission recorded on a pod.
+enum Record<'a> {
+    Images(Vec<ImageDecision>),
+    /// There is a pod, and admission never saw it.
+    NeverAdmitted,
+    NoPod,
+    /// There is a pod, and this version cannot read the field.
+    Unreadable {
+        field: &'a str,
+    },
+}
+
+impl<'a> Record<'a> {
+    fn of(seen: Seen<'a>) -> Self {
+        match seen {
+            Seen::Pod(pod) => pod
+                .images()
+                .map_or(Self::NeverAdmitted, Self::Images),
+            Seen::UnreadablePod { field } => Self::Unreadable { field },
+            Seen::CreateFailed(_) | Seen::Leftover | Seen::NameTaken | Seen::Nothing => Self::NoPod,
+        }
+    }
+}
+
 /// A condition without its time.
 struct Finding {
     type_: ConditionType,
@@ -156,28 +175,34 @@ fn accepted(subject: &Subject<'_>) -> Finding {
 
 /// Compares what admission recorded with what the rules choose now; never the image that the pod
 /// carries, which other webhooks may rewrite for good reason.
-///
-/// `recorded` is `None` without a pod, and `Some(None)` for a pod that admission never saw.
-fn images_current(subject: &Subject<'_>, recorded: Option<&Option<Vec<ImageDecision>>>) -> Finding {
+fn images_current(subject: &Subject<'_>, record: &Record<'_>) -> Finding {
     let finding = |status, reason: &str, message| Finding {
         type_: ConditionType::ImagesCurrent,
         status,
         reason: reason.to_owned(),
         message,
     };
-    let Some(recorded) = recorded else {
-        return finding("Unknown", "NoPod", "there is no pod".to_owned());
-    };
-    let Some(recorded) = recorded else {
-        return finding(
-            "Unknown",
-            "NotRecorded",
-            format!(
-                "pod `{}` never passed admission {}",
-                subject.pod,
-                subject.replace_pod()
-            ),
-        );
+    let recorded = match record {
+        Record::Images(images) => images,
+        Record::NeverAdmitted => {
+            return finding(
+                "Unknown",
+                "NotRecorded",
+                format!(
+                    "pod `{}` never passed admission {}",
+                    subject.pod,
+                    subject.replace_pod()
+                ),
+            );
+        }
+        Record::NoPod => return finding("Unknown", "NoPod", "there is no pod".to_owned()),
+        Record::Unreadable { field } => {
+            return finding(
+                "Unknown",
+                Reason::Unreadable.as_str(),
+                unreadable_pod(subject, field),
+            );
+        }
     };
     let Ok(plan) = &subject.plan else {
         return finding(
@@ -204,16 +229,6 @@ fn images_current(subject: &Subject<'_>, recorded: Option<&Option<Vec<ImageDecis
             subject.replace_pod()
         ),
     )
-}
-
-/// What admission recorded cannot be read either.
-fn images_unreadable(subject: &Subject<'_>, field: &str) -> Finding {
-    Finding {
-        type_: ConditionType::ImagesCurrent,
-        status: "Unknown",
-        reason: Reason::Unreadable.as_str().to_owned(),
-        message: unreadable_pod(subject, field),
-    }
 }
 
 /// The column IMAGE of `kubectl get -o wide` shows the first.

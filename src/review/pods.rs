@@ -179,9 +179,10 @@ pub(super) fn admit<'o>(
 
 /// What the rules below the one that chose an image would have given.
 fn alternatives(image: &ImageDecision, policy: &Policy) -> Vec<Resolution> {
-    let own = (image.source == Source::Resource).then_some(image.image.as_str());
-    candidates(image.component, own, &policy.images)
-        .skip(1)
+    // The rule that an Agent or Tool has an image of its own is above all that are asked here.
+    let chosen = usize::from(image.source != Source::Resource);
+    candidates(image.component, None, &policy.images)
+        .skip(chosen)
         .collect()
 }
 

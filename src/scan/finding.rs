@@ -30,9 +30,15 @@ pub struct Finding {
     pub message: String,
 }
 
-/// What can be wrong with a live object.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+/// What can be wrong with a live object, the gravest first.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Category {
+    /// Admission would refuse the object now, though it may have been right when it entered: an image is
+    /// outside the allowed registries, a token is in plain sight, or the Agent or the Tool that a pod is
+    /// labelled with is gone. Of pods, those are judged that come to the webhook: labelled as an Agent's
+    /// or a Tool's, or with a placeholder. Also, where users are named, an Agent or a Tool that one of
+    /// them may not write as it is, for want of a right to what it names.
+    Refused,
     /// A container or image volume of a pod has an image other than the one that admission recorded
     /// for it. References are compared in full, so two spellings of one image are one. Another webhook
     /// may have changed it after the decision, or somebody in place; neither has to be wrong.
@@ -44,22 +50,16 @@ pub enum Category {
     /// carries the label and names all of its images itself; it is a finding all the same, since the
     /// label says whose images run there.
     EnteredUnjudged,
+    /// An Agent or a Tool names a Secret, a ConfigMap or a ServiceAccount since before the API server
+    /// itself asked about that, or it does not ask. The webhooks may have asked, if they were there.
+    Unasked,
+    /// An image of a pod, of whosever pod, is still a placeholder: the pod entered while the webhook was
+    /// away or does not come to it, and can pull nothing.
+    Placeholder,
     /// The decision that was recorded on a pod is not what the rules answer now: the settings, its Agent
     /// or its Tool have changed since. The same image by another rule is no change. For an Agent's own
     /// pod this is the condition `ImagesCurrent`.
     Outdated,
-    /// An image of a pod, of whosever pod, is still a placeholder: the pod entered while the webhook was
-    /// away or does not come to it, and can pull nothing.
-    Placeholder,
-    /// Admission would refuse the object now, though it may have been right when it entered: an image is
-    /// outside the allowed registries, a token is in plain sight, or the Agent or the Tool that a pod is
-    /// labelled with is gone. Of pods, those are judged that come to the webhook: labelled as an Agent's
-    /// or a Tool's, or with a placeholder. Also, where users are named, an Agent or a Tool that one of
-    /// them may not write as it is, for want of a right to what it names.
-    Refused,
-    /// An Agent or a Tool names a Secret, a ConfigMap or a ServiceAccount since before the API server
-    /// itself asked about that, or it does not ask. The webhooks may have asked, if they were there.
-    Unasked,
 }
 
 impl Category {
@@ -106,16 +106,16 @@ impl fmt::Display for Category {
     }
 }
 
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+/// How much a finding matters; what matters most comes first.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Something runs, or is named, that must not be.
     High,
-    /// Nothing is in danger: what runs is behind, or the admin chose to be warned only.
-    Low,
     /// Something does not work, or escapes the rules.
     Medium,
+    /// Nothing is in danger: what runs is behind, or the admin chose to be warned only.
+    Low,
 }
 
 impl Severity {
@@ -124,16 +124,8 @@ impl Severity {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::High => "high",
-            Self::Low => "low",
             Self::Medium => "medium",
-        }
-    }
-
-    fn rank(self) -> u8 {
-        match self {
-            Self::High => 0,
-            Self::Medium => 1,
-            Self::Low => 2,
+            Self::Low => "low",
         }
     }
 }
@@ -175,29 +167,29 @@ impl Finding {
             ..Self::new(object, category, severity, field, message)
         }
     }
+
+    /// Where it stands in a list. Programs read the members in another order.
+    fn place(&self) -> impl Ord {
+        let Self {
+            category,
+            severity,
+            kind,
+            namespace,
+            name,
+            uid,
+            reason,
+            field,
+            message,
+        } = self;
+        (
+            category, severity, namespace, kind, name, field, message, uid, reason,
+        )
+    }
 }
 
 impl Ord for Finding {
     fn cmp(&self, other: &Self) -> Ordering {
-        let category = |finding: &Self| {
-            Category::ALL
-                .iter()
-                .position(|category| *category == finding.category)
-        };
-        category(self)
-            .cmp(&category(other))
-            .then_with(|| {
-                self.severity
-                    .rank()
-                    .cmp(&other.severity.rank())
-            })
-            .then_with(|| self.namespace.cmp(&other.namespace))
-            .then_with(|| self.kind.cmp(&other.kind))
-            .then_with(|| self.name.cmp(&other.name))
-            .then_with(|| self.field.cmp(&other.field))
-            .then_with(|| self.message.cmp(&other.message))
-            .then_with(|| self.uid.cmp(&other.uid))
-            .then_with(|| self.reason.cmp(&other.reason))
+        self.place().cmp(&other.place())
     }
 }
 

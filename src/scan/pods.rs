@@ -12,7 +12,10 @@ use crate::{
         AGENT_LABEL, EXCLUDED_NAMESPACES, GROUP, IMAGES_ANNOTATION, ImageDecision, PodSlot,
         TOOL_LABEL, ToolType, pod_slots,
     },
-    images::{Component, ImageReference, MATRIX, Resolution, Source, resolve, rewrite_default},
+    images::{
+        Component, ImageReference, MATRIX, Resolution, Source, normalized, own_image, resolve,
+        rewrite_default,
+    },
     workload::{self, Refusal},
 };
 
@@ -166,7 +169,7 @@ impl<'a> Pod<'a> {
 
     /// Whether a container, or a volume, has what was decided for it.
     fn difference(&self, decision: &ImageDecision) -> Option<Finding> {
-        let wanted = full(&decision.image);
+        let wanted = normalized(&decision.image);
         let mut slots = self
             .slots
             .iter()
@@ -174,7 +177,7 @@ impl<'a> Pod<'a> {
             .peekable();
         let first = slots.peek().copied();
         // A container and a volume may share a name.
-        if slots.any(|slot| full(slot.image) == wanted) {
+        if slots.any(|slot| normalized(slot.image) == wanted) {
             return None;
         }
         let finding = |field, message| {
@@ -264,11 +267,13 @@ impl<'a> Pod<'a> {
         let resolution = match (decision.source, decision.component) {
             (Source::Resource, Component::Tool) => {
                 let facts = &self.tool?.found()?.facts;
-                resolve(Component::Tool, facts.image.as_deref(), images)
+                let own = own_image(facts.image.as_deref()).ok()?;
+                resolve(Component::Tool, own, images)
             }
             (Source::Resource, _) => {
                 let facts = &self.agent?.found()?.facts;
-                resolve(facts.runtime.component(), facts.image.as_deref(), images)
+                let own = own_image(facts.image.as_deref()).ok()?;
+                resolve(facts.runtime.component(), own, images)
             }
             (_, component) => moved(decision, policy).or_else(|| resolve(component, None, images)),
         };
@@ -379,27 +384,15 @@ fn moved(decision: &ImageDecision, policy: &Policy) -> Option<Resolution> {
         .component
         .row()?
         .default_image()?;
-    let default = default.parse::<ImageReference>().ok()?;
-    let mut written = format!("{}/{}", default.host(), default.path());
-    for (mark, part) in [(':', reference.tag()), ('@', reference.digest())] {
-        if let Some(part) = part {
-            written.push(mark);
-            written.push_str(part);
-        }
-    }
-    rewrite_default(&written, &policy.images)
-        .filter(|resolution| resolution.image == decision.image)
+    let written = reference
+        .moved_to(&default.repository())
+        .ok()?;
+    rewrite_default(written.as_str(), &policy.images)
+        .filter(|resolution| resolution.image == reference)
 }
 
 fn annotation_field() -> String {
     format!("metadata.annotations[{IMAGES_ANNOTATION}]")
-}
-
-/// The reference in full, so that two spellings of one image are one.
-fn full(image: &str) -> String {
-    image
-        .parse::<ImageReference>()
-        .map_or_else(|_| image.to_owned(), |reference| reference.normalized())
 }
 
 /// An image as a message shows it: whole, since the end tells one digest from another.

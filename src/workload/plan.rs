@@ -5,7 +5,7 @@ use super::pod::{AGENT_CONTAINER, AGENTLET_CONTAINER, RECORDER_CONTAINER, TOOL_C
 use crate::{
     admission::{Policy, Reason},
     api::ImageDecision,
-    images::{Component, ImageReference, Runtime, Source, resolve},
+    images::{Component, Runtime, Source, own_image, resolve},
 };
 
 /// Why the rules cannot serve a spec. Admission refuses such a spec; one that is there entered
@@ -101,23 +101,18 @@ fn decide(
     own: Option<&str>,
     policy: &Policy,
 ) -> Result<ImageDecision, Refusal> {
+    // The manager's own settings were parsed at start; only a spec can be wrong here.
+    let own = own_image(own).map_err(|error| Refusal {
+        reason: Reason::InvalidImage,
+        message: match error.hint() {
+            Some(hint) => format!("spec.image: {error} (hint: {hint})"),
+            None => format!("spec.image: {error}"),
+        },
+    })?;
     let resolution = resolve(component, own, &policy.images).ok_or_else(|| Refusal {
         reason: Reason::ImageRequired,
         message: "there is no default image (hint: set spec.image to the image that should run)"
             .to_owned(),
     })?;
-    // The manager's own settings were parsed at start; only a spec can be wrong here.
-    match resolution
-        .image
-        .parse::<ImageReference>()
-    {
-        Ok(_) => Ok(ImageDecision::new(container, resolution)),
-        Err(error) => Err(Refusal {
-            reason: Reason::InvalidImage,
-            message: match error.hint() {
-                Some(hint) => format!("spec.image: {error} (hint: {hint})"),
-                None => format!("spec.image: {error}"),
-            },
-        }),
-    }
+    Ok(ImageDecision::new(container, resolution))
 }

@@ -164,6 +164,7 @@ fn default_image(component: &str) -> Option<String> {
         .iter()
         .find(|row| row.component.as_str() == component)?
         .default_image()
+        .map(String::from)
 }
 
 fn variable(component: &str) -> Option<String> {

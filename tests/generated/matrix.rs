@@ -19,7 +19,7 @@ fn the_readme_shows_the_matrix() {
         };
         let image = row.default_image().map_or_else(
             || "none: `spec.image` of the Agent".to_owned(),
-            |image| code(Some(image)),
+            |image| code(Some(image.to_string())),
         );
         let token = code(row.token.map(str::to_owned));
         let variable = code(row.variable.map(str::to_owned));

@@ -89,7 +89,12 @@ fn registry_not_allowed(place: &Place<'_>, policy: &Policy) -> Option<Cause> {
         return None;
     }
     let Place { slot, answer } = place;
-    let (image, rule) = match answer {
+    let check = |image: &ImageReference, rule: &str| {
+        let is_allowed = policy.allowed_registries.allow(image);
+        (!is_allowed)
+            .then(|| Cause::registry_not_allowed(slot.field(), image.as_str(), rule, policy))
+    };
+    match answer {
         Some(Ok(answer)) => {
             let Resolution {
                 image,
@@ -102,26 +107,13 @@ fn registry_not_allowed(place: &Place<'_>, policy: &Policy) -> Option<Cause> {
                 Source::Default => "the default",
                 Source::Mirror | Source::Override => variable.unwrap_or_default(),
             };
-            (image.as_str(), rule)
+            check(image, rule)
         }
         // It is refused as a placeholder.
-        Some(Err(_)) => return None,
-        None => (slot.image?, "the pod itself"),
-    };
-    // What is no reference is the API server's to refuse.
-    let reference = image.parse::<ImageReference>().ok()?;
-    if policy
-        .allowed_registries
-        .allow(&reference)
-    {
-        return None;
+        Some(Err(_)) => None,
+        // What is no reference is the API server's to refuse.
+        None => check(&slot.image?.parse().ok()?, "the pod itself"),
     }
-    Some(Cause::registry_not_allowed(
-        slot.field(),
-        image,
-        rule,
-        policy,
-    ))
 }
 
 fn missing(reason: Reason, label: &str, name: &str, kind: &str) -> Cause {

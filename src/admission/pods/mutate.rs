@@ -61,7 +61,7 @@ fn fill(
     agent: Option<&AgentFacts>,
     patch: &mut Patch,
 ) {
-    patch.add(slot.image_path(), json!(answer.resolution.image));
+    patch.add(slot.image_path(), json!(answer.resolution.image.as_str()));
     if scope == Scope::Update {
         return;
     }
@@ -89,7 +89,7 @@ fn pull_policy(slot: &Slot<'_>, answer: &Answer, agent: Option<&AgentFacts>) -> 
     match slot.pull_policy {
         Some("Never") => PullPolicy::Never,
         Some("IfNotPresent") => PullPolicy::IfNotPresent,
-        _ if answer.pull_always => PullPolicy::Always,
+        _ if answer.resolution.image.pull_always() => PullPolicy::Always,
         _ => PullPolicy::IfNotPresent,
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     admission::{
         ObjectState, Owners, Placeholder, Policy, Reason, change::Change, credential, denial::Cause,
     },
-    images::{Component, ImageReference, MATRIX, Resolution, resolve},
+    images::{Component, MATRIX, Resolution, own_image, resolve},
 };
 
 /// A place of a pod that holds an image, and what becomes of it.
@@ -39,8 +39,6 @@ impl Place<'_> {
 /// The image that a placeholder becomes.
 pub(super) struct Answer {
     pub(super) resolution: Resolution,
-    /// Whether the pull policy for it is `Always` by Kubernetes' own rule.
-    pub(super) pull_always: bool,
     /// Whether the container is the agent's own, which reads the token.
     pub(super) is_agent: bool,
 }
@@ -199,37 +197,43 @@ fn replace(
     } else {
         "Agent"
     };
-    let Some(resolution) = resolve(component, own, &policy.images) else {
+    // A second pass would take it for another image than this one.
+    let placeholder_itself = |chosen: &str| {
+        unresolved(
+            &format!(
+                "the image that replaces it, {}, is a placeholder itself",
+                credential::shown(chosen)
+            ),
+            &format!("set spec.image of the {owner} to an image"),
+        )
+    };
+    let reference = match own_image(own) {
+        Ok(reference) => reference,
+        Err(error) => {
+            let own = own.unwrap_or_default();
+            if Placeholder::parse(own).is_some() {
+                return placeholder_itself(own);
+            }
+            // Only the image of an Agent or Tool that entered while admission was away.
+            return Err(Cause::invalid(
+                Reason::InvalidImage,
+                slot.field(),
+                own,
+                &format!("spec.image of the {owner} {error}"),
+            ));
+        }
+    };
+    let Some(resolution) = resolve(component, reference, &policy.images) else {
         return unresolved(
             &format!("the {owner} of the pod has no image"),
             &format!("set spec.image of the {owner}"),
         );
     };
-    // A second pass would take it for another image than this one.
-    if Placeholder::parse(&resolution.image).is_some() {
-        return unresolved(
-            &format!(
-                "the image that replaces it, {}, is a placeholder itself",
-                credential::shown(&resolution.image)
-            ),
-            &format!("set spec.image of the {owner} to an image"),
-        );
+    if Placeholder::parse(resolution.image.as_str()).is_some() {
+        return placeholder_itself(resolution.image.as_str());
     }
-    match resolution
-        .image
-        .parse::<ImageReference>()
-    {
-        Ok(reference) => Ok(Answer {
-            pull_always: reference.pull_always(),
-            is_agent: matches!(placeholder, Placeholder::Agent),
-            resolution,
-        }),
-        // Only the image of an Agent or Tool that entered while admission was away.
-        Err(error) => Err(Cause::invalid(
-            Reason::InvalidImage,
-            slot.field(),
-            &resolution.image,
-            &format!("spec.image of the {owner} {error}"),
-        )),
-    }
+    Ok(Answer {
+        is_agent: matches!(placeholder, Placeholder::Agent),
+        resolution,
+    })
 }

@@ -30,10 +30,11 @@ pub(in crate::admission) fn rewrite_defaults(
     for slot in view.slots(scope) {
         let Some(image) = slot.image else { continue };
         let rewritten = rewrite_default(image, &policy.images);
-        if let Some(resolution) = rewritten.filter(|resolution| resolution.image != image) {
+        if let Some(resolution) = rewritten.filter(|resolution| resolution.image.as_str() != image)
+        {
             mutation
                 .patch
-                .add(slot.image_path(), json!(resolution.image));
+                .add(slot.image_path(), json!(resolution.image.as_str()));
             mutation
                 .images
                 .push(ImageDecision::new(slot.name, resolution));

@@ -8,22 +8,15 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
-    api::ApiResource,
     runtime::watcher::{self, Event},
 };
 
-use super::{
-    progress::Progress,
-    trail::{self, Filter},
-};
+use super::{progress::Progress, trail};
 use crate::{
     admission::Reason,
-    api::{Readable, Rejection},
-    cli::{
-        client::client,
-        cluster::{self, Pages},
-        csv, duration, output,
-    },
+    api::{Readable, Rejection, UnreadableObject},
+    cli::{client::client, cluster, duration, output},
+    queries::{self, FoundRejections, RejectionFilter},
 };
 
 /// List what admission refused, whose it was, and why.
@@ -99,20 +92,12 @@ async fn list(args: &Args) -> anyhow::Result<()> {
         None if *all_namespaces => None,
         None => Some(client.default_namespace().to_owned()),
     };
-    let filter = Filter {
+    let filter = RejectionFilter {
         after: since.map(|since| Timestamp::now() - since),
         user: user.clone(),
         reason: reason.clone(),
     };
-    let mut rejections = read(&client, namespace.as_deref()).await?;
-    rejections.retain(|rejection| filter.takes(rejection));
-    rejections.sort_by_key(|rejection| {
-        (
-            std::cmp::Reverse(rejection.spec.last_seen.0),
-            rejection.namespace(),
-            rejection.name_any(),
-        )
-    });
+    let rejections = read(&client, namespace.as_deref(), &filter).await?;
     let is_terminal = io::stdout().is_terminal();
     if *summary {
         output::data(&trail::summary(&rejections, is_terminal))?;
@@ -131,22 +116,24 @@ async fn list(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read(client: &Client, namespace: Option<&str>) -> anyhow::Result<Vec<Rejection>> {
-    let kind = ApiResource::erase::<Rejection>(&());
-    let mut pages = Pages::<Readable<Rejection>>::new(client, kind, namespace, cluster::PAGE);
+/// Reads the wanted Rejections. Of those that cannot be read, the name is told.
+async fn read(
+    client: &Client,
+    namespace: Option<&str>,
+    filter: &RejectionFilter,
+) -> anyhow::Result<Vec<Rejection>> {
     let mut progress = Progress::new();
     progress.start("Rejections");
-    let mut rejections = Vec::new();
-    while let Some(page) = pages.next().await? {
-        progress.read(page.items.len(), page.remaining());
-        rejections.extend(
-            page.items
-                .into_iter()
-                .filter_map(readable),
-        );
-    }
-    for rejection in &mut rejections {
-        rejection.metadata.managed_fields = None;
+    let FoundRejections {
+        rejections,
+        unreadable,
+    } = queries::rejections(client, namespace, filter, |read, remaining| {
+        progress.read(read, remaining);
+    })
+    .await?;
+    drop(progress);
+    for unread in &unreadable {
+        complain(unread);
     }
     Ok(rejections)
 }
@@ -155,14 +142,16 @@ async fn read(client: &Client, namespace: Option<&str>) -> anyhow::Result<Vec<Re
 async fn follow(
     client: Client,
     namespace: Option<&str>,
-    filter: &Filter,
+    filter: &RejectionFilter,
     mut rejections: Vec<Rejection>,
     format: Format,
 ) -> anyhow::Result<()> {
     // The latest comes last, where the next will be.
     rejections.reverse();
-    if format != Format::Json {
-        output::data(&trail::header(format == Format::Csv))?;
+    match format {
+        Format::Table => output::data(&trail::header())?,
+        Format::Csv => output::data(&trail::csv_header())?,
+        Format::Json => {}
     }
     for rejection in &rejections {
         output::data(&one(rejection, format)?)?;
@@ -185,9 +174,12 @@ async fn follow(
         };
         let mut rejection = match event {
             Some(Ok(Event::Apply(rejection) | Event::InitApply(rejection))) => {
-                match readable(rejection) {
-                    Some(rejection) => rejection,
-                    None => continue,
+                match rejection.read() {
+                    Ok(rejection) => rejection,
+                    Err(unread) => {
+                        complain(&unread);
+                        continue;
+                    }
                 }
             }
             Some(Ok(Event::Init | Event::InitDone)) => continue,
@@ -210,23 +202,22 @@ async fn follow(
     }
 }
 
-/// A Rejection that can be read. Of another one its name is told.
-fn readable(rejection: Readable<Rejection>) -> Option<Rejection> {
-    match rejection.read() {
-        Ok(rejection) => Some(rejection),
-        Err(unread) => {
-            let name = unread.metadata.name.unwrap_or_default();
-            let namespace = unread
-                .metadata
-                .namespace
-                .unwrap_or_default();
-            talk(&format!(
-                "warning: the Rejection `{namespace}/{name}` cannot be read: {} (hint: use the release that wrote it)",
-                unread.field
-            ));
-            None
-        }
-    }
+/// Tells of a Rejection that cannot be read.
+fn complain(unread: &UnreadableObject) {
+    let UnreadableObject {
+        metadata, field, ..
+    } = unread;
+    let name = metadata
+        .name
+        .as_deref()
+        .unwrap_or_default();
+    let namespace = metadata
+        .namespace
+        .as_deref()
+        .unwrap_or_default();
+    talk(&format!(
+        "warning: the Rejection `{namespace}/{name}` cannot be read: {field} (hint: use the release that wrote it)"
+    ));
 }
 
 fn key<K: ResourceExt>(rejection: &K) -> (Option<String>, String) {
@@ -239,7 +230,7 @@ fn render(rejections: &[Rejection], format: Format) -> anyhow::Result<String> {
         Format::Table => trail::table(rejections),
         Format::Json => serde_json::to_string_pretty(rejections)? + "\n",
         Format::Csv => {
-            let mut text = trail::header(true);
+            let mut text = trail::csv_header();
             for rejection in rejections {
                 text.push_str(&one(rejection, format)?);
             }
@@ -253,11 +244,7 @@ fn one(rejection: &Rejection, format: Format) -> anyhow::Result<String> {
     Ok(match format {
         Format::Table => trail::line(rejection),
         Format::Json => serde_json::to_string(rejection)? + "\n",
-        Format::Csv => csv::line(
-            &trail::cells(rejection)
-                .each_ref()
-                .map(String::as_str),
-        ),
+        Format::Csv => trail::csv_line(rejection),
     })
 }
 

@@ -22,10 +22,10 @@ use crate::{
     checks,
     cli::{
         client::client,
-        cluster::{self, Pages},
-        output,
+        cluster, output,
         settings::{SettingsArgs, Variables},
     },
+    queries::{self, Pages},
     scan::{AskedSince, Excluded, Finding, Kind, Looked, Owner, Scan},
 };
 
@@ -61,7 +61,7 @@ pub(super) struct Args {
     #[command(flatten)]
     authors: AuthorArgs,
     /// How many objects are read at once
-    #[arg(long, hide = true, default_value_t = cluster::PAGE, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, hide = true, default_value_t = queries::PAGE, value_parser = clap::value_parser!(u32).range(1..))]
     page_size: u32,
 }
 

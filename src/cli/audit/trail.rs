@@ -1,8 +1,7 @@
 //! Rejections as people read them.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
@@ -11,6 +10,7 @@ use crate::{
         csv,
         table::{Table, printable},
     },
+    queries::{Denials, RejectionSummary},
 };
 
 /// How long the longest bar of a summary is, in characters.
@@ -18,132 +18,150 @@ const LONGEST_BAR: u64 = 20;
 /// How many lines each part of a summary has.
 const MOST_LINES: usize = 10;
 
-const HEADER: [&str; 10] = [
-    "NAMESPACE",
-    "KIND",
-    "NAME",
-    "REASON",
-    "USER",
-    "COUNT",
-    "FIRST-SEEN",
-    "LAST-SEEN",
-    "DECISION",
-    "MESSAGE",
+/// A column of the list.
+struct Column {
+    head: &'static str,
+    /// How wide it is in a table whose rows are not known yet.
+    width: usize,
+    cell: fn(&Rejection) -> String,
+}
+
+const COLUMNS: [Column; 10] = [
+    Column {
+        head: "NAMESPACE",
+        width: 16,
+        cell: |rejection| {
+            rejection
+                .namespace()
+                .unwrap_or_default()
+        },
+    },
+    Column {
+        head: "KIND",
+        width: 6,
+        cell: |rejection| rejection.spec.object.kind.clone(),
+    },
+    Column {
+        head: "NAME",
+        width: 24,
+        cell: |rejection| rejection.spec.object.name.clone(),
+    },
+    Column {
+        head: "REASON",
+        width: 22,
+        cell: |rejection| rejection.spec.reason.clone(),
+    },
+    Column {
+        head: "USER",
+        width: 24,
+        cell: |rejection| rejection.spec.user.clone(),
+    },
+    Column {
+        head: "COUNT",
+        width: 5,
+        cell: |rejection| rejection.spec.count.to_string(),
+    },
+    Column {
+        head: "FIRST-SEEN",
+        width: 20,
+        cell: |rejection| rejection.spec.first_seen.0.to_string(),
+    },
+    Column {
+        head: "LAST-SEEN",
+        width: 20,
+        cell: |rejection| rejection.spec.last_seen.0.to_string(),
+    },
+    Column {
+        head: "DECISION",
+        width: 8,
+        cell: |rejection| {
+            rejection
+                .spec
+                .decision
+                .as_str()
+                .to_owned()
+        },
+    },
+    Column {
+        head: "MESSAGE",
+        width: 0,
+        cell: |rejection| rejection.spec.message.clone(),
+    },
 ];
-/// How wide the columns are of a table whose rows are not known yet.
-const WIDTHS: [usize; 10] = [16, 6, 24, 22, 24, 5, 20, 20, 8, 0];
-
-/// Which Rejections are wanted.
-#[derive(Debug, Default)]
-pub(super) struct Filter {
-    pub(super) after: Option<Timestamp>,
-    pub(super) user: Option<String>,
-    pub(super) reason: Option<String>,
-}
-
-impl Filter {
-    pub(super) fn takes(&self, rejection: &Rejection) -> bool {
-        let spec = &rejection.spec;
-        let Self {
-            after,
-            user,
-            reason,
-        } = self;
-        after.is_none_or(|after| spec.last_seen.0 >= after)
-            && user
-                .as_ref()
-                .is_none_or(|user| spec.user == *user)
-            && reason
-                .as_ref()
-                .is_none_or(|reason| spec.reason == *reason)
-    }
-}
-
-/// The values of a row.
-pub(super) fn cells(rejection: &Rejection) -> [String; 10] {
-    let spec = &rejection.spec;
-    [
-        rejection
-            .namespace()
-            .unwrap_or_default(),
-        spec.object.kind.clone(),
-        spec.object.name.clone(),
-        spec.reason.clone(),
-        spec.user.clone(),
-        spec.count.to_string(),
-        spec.first_seen.0.to_string(),
-        spec.last_seen.0.to_string(),
-        spec.decision.as_str().to_owned(),
-        spec.message.clone(),
-    ]
-}
 
 pub(super) fn table(rejections: &[Rejection]) -> String {
-    let mut table = Table::new(&HEADER);
+    let mut table = Table::new(&COLUMNS.map(|column| column.head));
     for rejection in rejections {
-        let cells = cells(rejection);
-        table.row(&cells.each_ref().map(String::as_str));
+        table.row(
+            &cells(rejection)
+                .each_ref()
+                .map(String::as_str),
+        );
     }
     table.render()
 }
 
 /// The first line of a list that has no end.
-pub(super) fn header(is_csv: bool) -> String {
-    if is_csv {
-        let names = HEADER.map(|name| {
-            name.to_ascii_lowercase()
-                .replace('-', "_")
-        });
-        csv::line(&names.each_ref().map(String::as_str))
-    } else {
-        padded(&HEADER)
-    }
+pub(super) fn header() -> String {
+    padded(&COLUMNS.map(|column| column.head.to_owned()))
 }
 
 /// A row of a list that has no end.
 pub(super) fn line(rejection: &Rejection) -> String {
-    let cells = cells(rejection);
-    padded(&cells.each_ref().map(String::as_str))
+    padded(&cells(rejection))
 }
 
-fn padded(cells: &[&str]) -> String {
+/// The first line of comma-separated values.
+pub(super) fn csv_header() -> String {
+    let names = COLUMNS.map(|column| {
+        column
+            .head
+            .to_ascii_lowercase()
+            .replace('-', "_")
+    });
+    csv::line(&names.each_ref().map(String::as_str))
+}
+
+/// A row of comma-separated values.
+pub(super) fn csv_line(rejection: &Rejection) -> String {
+    csv::line(
+        &cells(rejection)
+            .each_ref()
+            .map(String::as_str),
+    )
+}
+
+fn cells(rejection: &Rejection) -> [String; 10] {
+    COLUMNS.map(|column| (column.cell)(rejection))
+}
+
+fn padded(cells: &[String; 10]) -> String {
     let cells: Vec<_> = cells
         .iter()
-        .zip(WIDTHS)
-        .map(|(cell, width)| format!("{:width$}", printable(cell)))
+        .zip(COLUMNS)
+        .map(|(cell, Column { width, .. })| format!("{:width$}", printable(cell)))
         .collect();
     cells.join("  ").trim_end().to_owned() + "\n"
 }
 
-/// What Rejections are counted by.
-type Part = fn(&Rejection) -> String;
-
-/// How many denials there were by reason, namespace and user; the most frequent first, with bars
-/// where they are wanted.
+/// A summary, with bars where they are wanted.
 pub(super) fn summary(rejections: &[Rejection], bars: bool) -> String {
+    let RejectionSummary {
+        reasons,
+        namespaces,
+        users,
+    } = RejectionSummary::of(rejections);
     let mut text = String::new();
-    let parts: [(&str, Part); 3] = [
-        ("REASON", |rejection| rejection.spec.reason.clone()),
-        ("NAMESPACE", |rejection| {
-            rejection
-                .namespace()
-                .unwrap_or_default()
-        }),
-        ("USER", |rejection| rejection.spec.user.clone()),
-    ];
-    for (title, of) in parts {
-        let mut counts = BTreeMap::<String, u64>::new();
-        for rejection in rejections {
-            *counts.entry(of(rejection)).or_default() +=
-                u64::try_from(rejection.spec.count).unwrap_or_default();
-        }
-        let mut counts: Vec<_> = counts.into_iter().collect();
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    for (title, counts) in [
+        ("REASON", reasons),
+        ("NAMESPACE", namespaces),
+        ("USER", users),
+    ] {
         let most = counts
             .first()
-            .map_or(1, |(_, count)| (*count).max(1));
+            .map_or(1, |denials| denials.count.max(1));
         let mut table = Table::new(&[title, "DENIALS"]);
-        for (name, count) in counts.iter().take(MOST_LINES) {
+        for Denials { name, count } in counts.iter().take(MOST_LINES) {
             let shown = if bars {
                 format!("{count:<7}  {}", bar(*count, most))
             } else {
@@ -226,26 +244,6 @@ mod tests {
     fn a_list_without_end_has_a_header_and_lines() {
         let rejections = rejections();
         let lines: String = rejections.iter().map(line).collect();
-        assert_snapshot!(header(false) + &lines + &header(true));
-    }
-
-    #[test]
-    fn filters_leave_only_what_is_asked_for() {
-        let filter = |user: Option<&str>, reason: Option<&str>, after: Option<&str>| Filter {
-            after: after.map(|after| after.parse().unwrap()),
-            user: user.map(str::to_owned),
-            reason: reason.map(str::to_owned),
-        };
-        let taken = |filter: Filter| {
-            rejections()
-                .iter()
-                .filter(|rejection| filter.takes(rejection))
-                .count()
-        };
-        assert_eq!(taken(Filter::default()), 3);
-        assert_eq!(taken(filter(Some("alice"), None, None)), 2);
-        assert_eq!(taken(filter(None, Some("UnknownRuntime"), None)), 1);
-        assert_eq!(taken(filter(None, None, Some("2026-01-02T00:00:00Z"))), 3);
-        assert_eq!(taken(filter(None, None, Some("2026-01-02T00:00:01Z"))), 0);
+        assert_snapshot!(header() + &lines + &csv_header());
     }
 }

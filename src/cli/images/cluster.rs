@@ -3,11 +3,13 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 
+use super::named::{NamedImage, OwnImage};
 use crate::{
     admission::Policy,
     api::{Agent, Tool, pod_images},
     cli::{client::client, cluster, settings},
-    images::{Component, ImageReference, Resolution, Source, resolve},
+    images::{Component, normalized, resolve},
+    queries,
 };
 
 /// What a cluster is set to run, and what runs in it.
@@ -41,15 +43,15 @@ impl Cluster {
             settings.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
             Ok(Self {
                 policy: settings::parse(&settings)?,
-                agents: cluster::list(&client).await?,
-                tools: cluster::list(&client).await?,
-                pods: cluster::list(&client).await?,
+                agents: queries::list(&client).await?,
+                tools: queries::list(&client).await?,
+                pods: queries::list(&client).await?,
             })
         })
     }
 
     /// The images that Agents and Tools name themselves, each once.
-    pub(super) fn own(&self) -> impl Iterator<Item = Resolution> {
+    pub(super) fn own(&self) -> impl Iterator<Item = OwnImage> {
         let agents = self
             .agents
             .iter()
@@ -66,17 +68,15 @@ impl Cluster {
             })
             .collect();
         own.into_iter()
-            .map(|(component, image)| Resolution {
+            .map(|(component, image)| OwnImage {
                 component,
-                image,
-                source: Source::Resource,
-                variable: None,
+                image: image.into(),
             })
     }
 
     /// Who uses an image.
-    pub(super) fn usage(&self, image: &str) -> Usage {
-        let wanted = full(image);
+    pub(super) fn usage(&self, image: &NamedImage) -> Usage {
+        let wanted = image.normalized();
         let agents = self
             .agents
             .iter()
@@ -85,7 +85,9 @@ impl Cluster {
         let pods: Vec<_> = self
             .pods
             .iter()
-            .filter(|pod| has_not_ended(pod) && pod_images(pod).any(|image| full(image) == wanted))
+            .filter(|pod| {
+                has_not_ended(pod) && pod_images(pod).any(|image| normalized(image) == wanted)
+            })
             .collect();
         let nodes: BTreeSet<_> = pods
             .iter()
@@ -105,20 +107,21 @@ impl Cluster {
             .as_ref()
             .is_some_and(|recording| recording.enabled)
             .then_some(Component::SessionRecorder);
-        let runtime = (spec.runtime.component(), spec.image.as_deref());
-        [runtime, (Component::Agentlet, None)]
+        let rules = |component| {
+            let resolution = resolve(component, None, &self.policy.images)?;
+            Some(resolution.image.normalized())
+        };
+        let own = spec
+            .image
+            .as_deref()
+            .filter(|image| !image.trim().is_empty())
+            .map(normalized);
+        own.or_else(|| rules(spec.runtime.component()))
             .into_iter()
-            .chain(recorder.map(|component| (component, None)))
-            .filter_map(|(component, own)| resolve(component, own, &self.policy.images))
-            .any(|resolution| full(&resolution.image) == wanted)
+            .chain(rules(Component::Agentlet))
+            .chain(recorder.and_then(rules))
+            .any(|image| image == wanted)
     }
-}
-
-/// The reference in full, so that two spellings of one image are one.
-fn full(image: &str) -> String {
-    image
-        .parse::<ImageReference>()
-        .map_or_else(|_| image.to_owned(), |reference| reference.normalized())
 }
 
 fn has_not_ended(pod: &Pod) -> bool {
@@ -180,12 +183,12 @@ mod tests {
     #[test]
     fn agents_count_by_what_they_would_run_and_pods_by_what_they_have() {
         let cluster = cluster();
-        let usage = |image| {
+        let usage = |image: &str| {
             let Usage {
                 agents,
                 pods,
                 nodes,
-            } = cluster.usage(image);
+            } = cluster.usage(&image.to_owned().into());
             [agents, pods, nodes]
         };
         assert_eq!(usage("docker.io/adaptivelive/codex:v0.3.0"), [2, 2, 1]);
@@ -204,7 +207,7 @@ mod tests {
     fn images_of_agents_and_tools_are_listed_once() {
         let own: Vec<_> = cluster().own().collect();
         assert_eq!(own.len(), 1);
-        assert_eq!(own[0].image, "ghcr.io/acme/codex:v9");
+        assert_eq!(own[0].image.as_str(), "ghcr.io/acme/codex:v9");
         assert_eq!(own[0].component, Component::Codex);
     }
 }

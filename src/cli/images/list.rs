@@ -1,9 +1,13 @@
 use serde::Serialize;
 
-use super::{Configuration, Subject, cluster::Usage};
+use super::{
+    Configuration, Subject,
+    cluster::Usage,
+    named::{NamedImage, OwnImage},
+};
 use crate::{
     cli::{output, table::Table},
-    images::{Component, ImageSettings, Kind, Resolution, Row, Source, candidates, rows},
+    images::{Component, ImageReference, ImageSettings, Kind, Row, Source, candidates, rows},
 };
 
 // clap makes a group of every struct, and calls it by the struct's name.
@@ -45,7 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         for entry in &mut entries {
             entry.usage = entry
                 .image
-                .as_deref()
+                .as_ref()
                 .map(|image| cluster.usage(image));
         }
     }
@@ -60,7 +64,7 @@ struct Entry {
     component: Component,
     kind: &'static str,
     /// `None` for Custom, which has no image until an Agent names one.
-    image: Option<String>,
+    image: Option<NamedImage>,
     /// The rule that chose the image.
     source: Option<Source>,
     /// The variable that the rule read.
@@ -70,7 +74,7 @@ struct Entry {
     /// The variable from which the runtime reads its token.
     token_env: Option<&'static str>,
     /// What the next lower rule would have given.
-    instead_of: Option<String>,
+    instead_of: Option<ImageReference>,
     /// Who uses the image, where a cluster was asked.
     #[serde(flatten)]
     usage: Option<Usage>,
@@ -90,7 +94,7 @@ impl Entry {
             variable: chosen
                 .as_ref()
                 .and_then(|it| it.variable),
-            image: chosen.map(|it| it.image),
+            image: chosen.map(|it| NamedImage::Valid(it.image)),
             override_variable: row.variable,
             token_env: row.token,
             instead_of: next.map(|it| it.image),
@@ -98,17 +102,18 @@ impl Entry {
         }
     }
 
-    fn custom(resolution: Resolution) -> Self {
+    fn custom(own: OwnImage) -> Self {
+        let OwnImage { component, image } = own;
         Self {
-            component: resolution.component,
-            kind: if resolution.component == Component::Tool {
+            component,
+            kind: if component == Component::Tool {
                 "tool"
             } else {
                 "runtime"
             },
-            image: Some(resolution.image),
-            source: Some(resolution.source),
-            variable: resolution.variable,
+            image: Some(image),
+            source: Some(Source::Resource),
+            variable: None,
             override_variable: None,
             token_env: None,
             instead_of: None,
@@ -118,7 +123,7 @@ impl Entry {
 }
 
 /// Every row, and the images that were given in place of Custom's empty one.
-fn entries(settings: &ImageSettings, customs: Vec<Resolution>) -> Vec<Entry> {
+fn entries(settings: &ImageSettings, customs: Vec<OwnImage>) -> Vec<Entry> {
     let mut customs: Vec<_> = customs
         .into_iter()
         .map(Entry::custom)
@@ -143,7 +148,7 @@ fn render(entries: &[Entry], format: Format) -> anyhow::Result<String> {
         Format::Names => {
             let mut names: Vec<_> = entries
                 .iter()
-                .filter_map(|entry| entry.image.as_deref())
+                .filter_map(|entry| Some(entry.image.as_ref()?.as_str()))
                 .collect();
             let mut seen = std::collections::HashSet::new();
             names.retain(|name| seen.insert(*name));
@@ -155,45 +160,109 @@ fn render(entries: &[Entry], format: Format) -> anyhow::Result<String> {
     })
 }
 
+/// A column of the table.
+struct Column {
+    head: &'static str,
+    cell: fn(&Entry) -> String,
+}
+
+const COLUMNS: [Column; 4] = [
+    Column {
+        head: "COMPONENT",
+        cell: |entry| entry.component.to_string(),
+    },
+    Column {
+        head: "REFERENCE",
+        cell: |entry| {
+            shown(
+                entry
+                    .image
+                    .as_ref()
+                    .map(NamedImage::as_str),
+            )
+        },
+    },
+    Column {
+        head: "RULE",
+        cell: |entry| shown(entry.source.map(Source::as_str)),
+    },
+    Column {
+        head: "VARIABLE",
+        cell: |entry| shown(entry.variable),
+    },
+];
+
+/// Where a cluster was asked.
+const COUNTS: [Column; 3] = [
+    Column {
+        head: "AGENTS",
+        cell: |entry| count(entry, |usage| usage.agents),
+    },
+    Column {
+        head: "PODS",
+        cell: |entry| count(entry, |usage| usage.pods),
+    },
+    Column {
+        head: "NODES",
+        cell: |entry| count(entry, |usage| usage.nodes),
+    },
+];
+
+const WIDE: [Column; 3] = [
+    Column {
+        head: "KIND",
+        cell: |entry| entry.kind.to_owned(),
+    },
+    Column {
+        head: "TOKEN",
+        cell: |entry| shown(entry.token_env),
+    },
+    Column {
+        head: "INSTEAD OF",
+        cell: |entry| {
+            shown(
+                entry
+                    .instead_of
+                    .as_ref()
+                    .map(ImageReference::as_str),
+            )
+        },
+    },
+];
+
+fn shown(text: Option<&str>) -> String {
+    text.unwrap_or_default().to_owned()
+}
+
+fn count(entry: &Entry, of: fn(Usage) -> usize) -> String {
+    entry
+        .usage
+        .map_or_else(String::new, |usage| of(usage).to_string())
+}
+
 fn table(entries: &[Entry], wide: bool) -> String {
     let counts = entries
         .iter()
         .any(|entry| entry.usage.is_some());
-    let mut header = vec!["COMPONENT", "REFERENCE", "RULE", "VARIABLE"];
-    if counts {
-        header.extend(["AGENTS", "PODS", "NODES"]);
-    }
-    if wide {
-        header.extend(["KIND", "TOKEN", "INSTEAD OF"]);
-    }
+    let columns: Vec<_> = COLUMNS
+        .iter()
+        .chain(COUNTS.iter().filter(|_| counts))
+        .chain(WIDE.iter().filter(|_| wide))
+        .collect();
+    let header: Vec<_> = columns
+        .iter()
+        .map(|column| column.head)
+        .collect();
     let mut table = Table::new(&header);
     for entry in entries {
-        let mut cells = vec![
-            entry.component.as_str(),
-            entry
-                .image
-                .as_deref()
-                .unwrap_or_default(),
-            entry.source.map_or("", Source::as_str),
-            entry.variable.unwrap_or_default(),
-        ];
-        let usage = entry
-            .usage
-            .map(|it| [it.agents, it.pods, it.nodes].map(|count| count.to_string()))
-            .unwrap_or_default();
-        if counts {
-            cells.extend(usage.iter().map(String::as_str));
-        }
-        if wide {
-            cells.extend([
-                entry.kind,
-                entry.token_env.unwrap_or_default(),
-                entry
-                    .instead_of
-                    .as_deref()
-                    .unwrap_or_default(),
-            ]);
-        }
+        let cells: Vec<_> = columns
+            .iter()
+            .map(|column| (column.cell)(entry))
+            .collect();
+        let cells: Vec<_> = cells
+            .iter()
+            .map(String::as_str)
+            .collect();
         table.row(&cells);
     }
     table.render()

@@ -3,15 +3,19 @@
 mod check;
 mod cluster;
 mod list;
+mod named;
 mod plan;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use self::cluster::Cluster;
+use self::{
+    cluster::Cluster,
+    named::{NamedImage, OwnImage},
+};
 use super::settings::SettingsArgs;
-use crate::images::{Component, ImageReference, ImageSettings, Resolution, Source};
+use crate::images::{Component, ImageReference, ImageSettings};
 
 /// Show which images run and why, plan a mirror of them, check that registries hold them.
 #[derive(clap::Args, Debug)]
@@ -76,11 +80,9 @@ impl Subject {
             from_cluster,
             custom,
         } = self;
-        let customs = custom.iter().map(|image| Resolution {
+        let customs = custom.iter().map(|image| OwnImage {
             component: Component::Custom,
-            image: image.as_str().to_owned(),
-            source: Source::Resource,
-            variable: None,
+            image: NamedImage::Valid(image.clone()),
         });
         Ok(if *from_cluster {
             let cluster = Cluster::read(more)?;
@@ -102,8 +104,8 @@ impl Subject {
 /// The images of a manager and of those who have it run others.
 struct Configuration {
     images: ImageSettings,
-    /// The images that Agents and Tools name themselves, as the rules see them.
-    own: Vec<Resolution>,
+    /// The images that Agents and Tools name themselves.
+    own: Vec<OwnImage>,
     /// Where all that was read from, if it was a cluster.
     cluster: Option<Cluster>,
 }

@@ -1,9 +1,9 @@
 use anyhow::{Context, bail};
 
-use super::{Configuration, Subject, with_hint};
+use super::{Configuration, Subject, named::NamedImage, with_hint};
 use crate::{
     cli::output,
-    images::{ImageReference, MirrorPrefix, REGISTRY_VARIABLE},
+    images::{MirrorPrefix, REGISTRY_VARIABLE},
     mirroring::{Format, Origin, Plan},
 };
 
@@ -59,9 +59,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     } = subject.read_with([(REGISTRY_VARIABLE, to.as_str())])?;
     let own = own
         .into_iter()
-        .map(|resolution| {
-            let reference: Result<ImageReference, _> = resolution.image.parse();
-            reference.with_context(|| format!("`{}` cannot be planned for", resolution.image))
+        .map(|own| match own.image {
+            NamedImage::Valid(reference) => Ok(reference),
+            NamedImage::Invalid { text, error } => {
+                Err(error).with_context(|| format!("`{text}` cannot be planned for"))
+            }
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     if *format == Format::Hosts && from.is_some() {

@@ -2,8 +2,11 @@ use futures::{StreamExt, stream};
 
 use super::progress::Progress;
 use crate::{
-    cli::images::Configuration,
-    images::{Component, ImageReference, ReferenceError, resolve, rows},
+    cli::images::{
+        Configuration,
+        named::{NamedImage, OwnImage},
+    },
+    images::{Component, resolve, rows},
     registry::{AskError, Client, Image},
 };
 
@@ -13,26 +16,22 @@ const AT_ONCE: usize = 8;
 
 /// An image to ask for, and what it is for.
 pub(super) struct Wanted {
-    pub(super) image: String,
+    pub(super) image: NamedImage,
     pub(super) components: Vec<Component>,
-    /// What registries know it by. An Agent that no admission judged may name anything.
-    pub(super) reference: Result<ImageReference, ReferenceError>,
 }
 
 impl Wanted {
-    /// An image as it was written.
-    pub(super) fn new(image: String, component: Component) -> Self {
+    pub(super) fn new(image: NamedImage, component: Component) -> Self {
         Self {
-            reference: image.parse(),
             image,
             components: vec![component],
         }
     }
 
     async fn ask(&self, client: &Client) -> Result<Image, AskError> {
-        match &self.reference {
-            Ok(reference) => client.image(reference).await,
-            Err(error) => Err(AskError::Answer(format!(
+        match &self.image {
+            NamedImage::Valid(reference) => client.image(reference).await,
+            NamedImage::Invalid { error, .. } => Err(AskError::Answer(format!(
                 "no registry can be asked: {error}"
             ))),
         }
@@ -46,22 +45,21 @@ pub(super) fn wanted(configuration: Configuration) -> Vec<Wanted> {
         own,
         cluster: _,
     } = configuration;
-    let configured = rows().filter_map(|row| resolve(row.component, None, &images));
+    let configured = rows()
+        .filter_map(|row| resolve(row.component, None, &images))
+        .map(|resolution| OwnImage {
+            component: resolution.component,
+            image: NamedImage::Valid(resolution.image),
+        });
     let mut wanted: Vec<Wanted> = Vec::new();
-    for resolution in configured.chain(own) {
-        let new = Wanted::new(resolution.image, resolution.component);
+    for OwnImage { component, image } in configured.chain(own) {
         match wanted
             .iter_mut()
-            .find(|it| it.image == new.image)
+            .find(|it| it.image == image)
         {
-            Some(known)
-                if known
-                    .components
-                    .contains(&resolution.component) => {}
-            Some(known) => known
-                .components
-                .push(resolution.component),
-            None => wanted.push(new),
+            Some(known) if known.components.contains(&component) => {}
+            Some(known) => known.components.push(component),
+            None => wanted.push(Wanted::new(image, component)),
         }
     }
     wanted
@@ -91,16 +89,14 @@ pub(super) async fn ask(client: &Client, wanted: &[Wanted]) -> Vec<Result<Image,
 mod tests {
     use super::*;
     use crate::{
-        images::{ImageSettings, Resolution, Row, Source, rows},
+        images::{ImageSettings, Row, rows},
         registry::ClientOptions,
     };
 
-    fn own(component: Component, image: &str) -> Resolution {
-        Resolution {
+    fn own(component: Component, image: &str) -> OwnImage {
+        OwnImage {
             component,
-            image: image.to_owned(),
-            source: Source::Resource,
-            variable: None,
+            image: image.to_owned().into(),
         }
     }
 
@@ -118,10 +114,10 @@ mod tests {
         });
         let defaults = rows().filter_map(Row::default_image);
         assert_eq!(wanted.len(), defaults.count() + 1);
-        let components = |image| {
+        let components = |image: &str| {
             wanted
                 .iter()
-                .find(|it| it.image == image)
+                .find(|it| it.image.as_str() == image)
                 .map(|it| it.components.clone())
         };
         let both = vec![Component::Codex, Component::Custom];
@@ -133,7 +129,12 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_reference_is_said_and_stops_nothing() {
         let client = Client::new(ClientOptions::default()).unwrap();
-        let wanted = Wanted::new("https://ghcr.io/acme/agent".to_owned(), Component::Custom);
+        let wanted = Wanted::new(
+            "https://ghcr.io/acme/agent"
+                .to_owned()
+                .into(),
+            Component::Custom,
+        );
         let answers = ask(&client, &[wanted]).await;
         let [Err(error)] = &answers[..] else {
             panic!("{answers:?}");

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::ask::Wanted;
 use crate::{
+    cli::images::named::NamedImage,
     images::Component,
     registry::{AskError, Image, PlatformImage},
 };
@@ -20,9 +21,8 @@ pub(super) struct Report {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Checked {
     pub(super) components: Vec<Component>,
-    pub(super) image: String,
-    /// `present`, `missing`, `missingPlatform`, `denied`, `helper`, `tls`, `unreachable` or `invalid`.
-    pub(super) status: &'static str,
+    pub(super) image: NamedImage,
+    pub(super) status: ImageStatus,
     pub(super) digest: Option<String>,
     pub(super) platforms: Vec<Size>,
     /// Platforms that were asked for, or that the image's own index lists, and that are not there.
@@ -30,6 +30,45 @@ pub(super) struct Checked {
     pub(super) message: Option<String>,
     #[serde(skip)]
     pub(super) held: Vec<PlatformImage>,
+}
+
+/// What was found out about an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "&'static str")]
+pub(super) enum ImageStatus {
+    Missing,
+    MissingPlatform,
+    Present,
+    /// The registry could not be asked; why, as [`AskError::as_str`] has it: `denied`, `helper`, `tls`,
+    /// `unreachable` or `invalid`.
+    Unknown(&'static str),
+}
+
+impl ImageStatus {
+    /// The word in tables and for programs.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::MissingPlatform => "missingPlatform",
+            Self::Present => "present",
+            Self::Unknown(why) => why,
+        }
+    }
+}
+
+impl From<ImageStatus> for &'static str {
+    fn from(status: ImageStatus) -> Self {
+        status.as_str()
+    }
+}
+
+impl From<&AskError> for ImageStatus {
+    fn from(error: &AskError) -> Self {
+        match error {
+            AskError::Missing => Self::Missing,
+            error => Self::Unknown(error.as_str()),
+        }
+    }
 }
 
 /// What one platform takes.
@@ -66,34 +105,25 @@ impl Report {
 
     /// An answer that is missing says less than a "no", so that it counts for more.
     pub(super) fn status(&self) -> ExitCode {
-        let statuses = || {
-            self.images
-                .iter()
-                .map(|image| image.status)
-        };
-        let is_there = |status| status == "present";
-        let is_missing = |status: &str| status.starts_with("missing");
-        if statuses().any(|status| !is_there(status) && !is_missing(status)) {
-            ExitCode::from(2)
-        } else if statuses().any(is_missing) {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        }
+        let codes = self
+            .images
+            .iter()
+            .map(|image| match image.status {
+                ImageStatus::Present => 0,
+                ImageStatus::Missing | ImageStatus::MissingPlatform => 1,
+                ImageStatus::Unknown(_) => 2,
+            });
+        ExitCode::from(codes.max().unwrap_or(0))
     }
 }
 
 impl Checked {
     fn new(wanted: Wanted, answer: Result<Image, AskError>, platforms: &[String]) -> Self {
-        let Wanted {
-            image,
-            components,
-            reference: _,
-        } = wanted;
+        let Wanted { image, components } = wanted;
         let mut checked = Self {
             components,
             image,
-            status: "present",
+            status: ImageStatus::Present,
             digest: None,
             platforms: Vec::new(),
             missing_platforms: Vec::new(),
@@ -103,7 +133,7 @@ impl Checked {
         match answer {
             Ok(image) => checked.fill(image, platforms),
             Err(error) => {
-                checked.status = error.as_str();
+                checked.status = (&error).into();
                 checked.message = Some(match error.hint() {
                     Some(hint) => format!("{error} (hint: {hint})"),
                     None => error.to_string(),
@@ -143,7 +173,7 @@ impl Checked {
         };
         self.held = held;
         if !self.missing_platforms.is_empty() {
-            self.status = "missingPlatform";
+            self.status = ImageStatus::MissingPlatform;
             self.message = Some(format!(
                 "not there for {}",
                 self.missing_platforms.join(", ")
@@ -230,7 +260,7 @@ mod tests {
         let wanted = (0..answers.len())
             .map(|number| {
                 let image = format!("example.com/app{number}:v1");
-                Wanted::new(image, Component::Custom)
+                Wanted::new(image.into(), Component::Custom)
             })
             .collect();
         Report::new(wanted, answers, platforms)
@@ -258,7 +288,7 @@ mod tests {
     fn a_missing_platform_is_named() {
         let platforms = ["linux/amd64".to_owned(), "linux/arm64".to_owned()];
         let report = report(vec![Ok(image("a"))], &platforms);
-        assert_eq!(report.images[0].status, "missingPlatform");
+        assert_eq!(report.images[0].status, ImageStatus::MissingPlatform);
         assert_eq!(report.images[0].missing_platforms, ["linux/arm64"]);
         assert_eq!(report.status(), ExitCode::FAILURE);
         assert_eq!(report.nodes[1].images, 0);

@@ -36,8 +36,8 @@ impl Report {
                 .max();
             table.row(&[
                 &components.join(","),
-                &image.image,
-                image.status,
+                image.image.as_str(),
+                image.status.as_str(),
                 image
                     .digest
                     .as_deref()
@@ -72,7 +72,7 @@ impl Report {
         for image in &self.images {
             if let Some(message) = &image.message {
                 // Where stderr is gone there is nobody left to tell.
-                let _ = writeln!(io::stderr(), "error: `{}`: {message}", image.image);
+                let _ = writeln!(io::stderr(), "error: `{}`: {message}", image.image.as_str());
             }
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn image() -> anyhow::Result<String> {
     let settings = ImageSettings::default();
     let codex: Runtime = "Codex".parse()?;
     let resolution = resolve(codex.component(), None, &settings).context("Codex has an image")?;
-    Ok(resolution.image)
+    Ok(resolution.image.into())
 }
 
 impl Census {

@@ -109,6 +109,7 @@ fn pod(image: &str, account: &str) -> Value {
     let agentlet = resolve(Component::Agentlet, None, &ImageSettings::default())
         .unwrap()
         .image;
+    let agentlet = agentlet.as_str();
     json!({
         "kind": "Pod",
         "metadata": {

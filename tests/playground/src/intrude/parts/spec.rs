@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use agentkube::images::{Component, ImageSettings, Runtime, resolve};
+use agentkube::images::{Component, ImageSettings, Runtime, own_image, resolve};
 use serde_json::{Value, json};
 
 use super::{Filled, Parts, insert, items};
@@ -40,7 +40,15 @@ pub(in crate::intrude) fn agent_image(spec: &Value, settings: &ImageSettings) ->
     let own = spec
         .get("image")
         .and_then(Value::as_str);
-    Some(resolve(runtime.component(), own, settings)?.image)
+    match own_image(own) {
+        Ok(own) => Some(
+            resolve(runtime.component(), own, settings)?
+                .image
+                .into(),
+        ),
+        // Nobody refuses it while the webhooks are away.
+        Err(_) => own.map(str::to_owned),
+    }
 }
 
 /// The variable of the agent's container that brings the token.
@@ -62,7 +70,7 @@ fn agent_parts(
     filled: Filled,
     settings: &ImageSettings,
 ) -> Parts {
-    let image = |component| resolve(component, None, settings).map(|found| found.image);
+    let image = |component| resolve(component, None, settings).map(|found| found.image.into());
     let or_placeholder = |image: Option<String>, container: &str| match filled {
         Filled::Everything | Filled::Images => json!(image),
         Filled::Nothing => json!(format!("agentkube.invalid/{container}")),
