@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client, Error};
 
 use super::settings::{self, Variables};
-use crate::api::{MANAGER, MANAGER_NAMESPACE};
+use crate::api::{MANAGER, MANAGER_NAMESPACE, Readable};
 
 /// Runs a command that waits for a cluster, on this thread.
 ///
@@ -28,7 +28,7 @@ pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> a
 ///
 /// There is none, or it may not be read.
 pub(super) async fn manager_settings(client: &Client) -> anyhow::Result<Variables> {
-    let deployment = Api::<Deployment>::namespaced(client.clone(), MANAGER_NAMESPACE)
+    let deployment = Api::<Readable<Deployment>>::namespaced(client.clone(), MANAGER_NAMESPACE)
         .get(MANAGER)
         .await
         .map_err(said)

@@ -18,7 +18,7 @@ use super::{
     progress::Progress,
 };
 use crate::{
-    api::{Agent, Tool},
+    api::{Agent, Readable, Tool},
     checks,
     cli::{
         client::client,
@@ -184,11 +184,12 @@ async fn read(client: &Client, owner: &Owner) -> anyhow::Result<Option<Value>> {
         Kind::Tool => ApiResource::erase::<Tool>(&()),
         Kind::Agent | Kind::Pod => ApiResource::erase::<Agent>(&()),
     };
-    let object = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource)
-        .get_opt(name)
-        .await
-        .map_err(cluster::said)
-        .with_context(|| format!("the {} {namespace}/{name} cannot be read", kind.as_str()))?;
+    let object =
+        Api::<Readable<DynamicObject>>::namespaced_with(client.clone(), namespace, &resource)
+            .get_opt(name)
+            .await
+            .map_err(cluster::said)
+            .with_context(|| format!("the {} {namespace}/{name} cannot be read", kind.as_str()))?;
     Ok(object
         .map(serde_json::to_value)
         .transpose()?)
