@@ -249,16 +249,16 @@ async fn settled(id: u32) -> anyhow::Result<u64> {
     let mut readings = Vec::new();
     until("the manager's memory to settle", LIMIT, async || {
         readings.push(resident_kib(id)?);
-        let last: Vec<_> = readings
+        let latest: Vec<_> = readings
             .iter()
             .rev()
             .take(READINGS)
             .copied()
             .collect();
-        let (Some(least), Some(most)) = (last.iter().min(), last.iter().max()) else {
+        let (Some(least), Some(most)) = (latest.iter().min(), latest.iter().max()) else {
             return Ok(None);
         };
-        let is_steady = last.len() == READINGS && most - least <= STEADY_KIB;
+        let is_steady = latest.len() == READINGS && most - least <= STEADY_KIB;
         tokio::time::sleep(PAUSE).await;
         Ok(is_steady.then_some(*most))
     })
