@@ -166,6 +166,5 @@ fn each_setting_says_what_is_wrong_with_its_value() {
         .flatten()
         .map(|problem| problem.to_string())
         .collect();
-    assert_eq!(said.len(), SETTINGS.len());
     assert_snapshot!(said.join("\n"));
 }

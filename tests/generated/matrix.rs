@@ -1,34 +1,36 @@
 //! Written from the matrix: the README's table.
 
-use std::fmt::Write as _;
+use agentkube::images::{Kind, Row, rows};
 
-use agentkube::images::{Kind, rows};
-
-use crate::files::hold_block;
+use crate::files::{hold_block, table};
 
 #[test]
 fn the_readme_shows_the_matrix() {
-    let mut table =
-        "| component | kind | default image | token variable | override |\n|---|---|---|---|---|\n"
-            .to_owned();
-    for row in rows() {
-        let code = |text: Option<String>| text.map_or_else(String::new, |text| format!("`{text}`"));
-        let kind = match row.kind {
-            Kind::Infrastructure => "infrastructure",
-            Kind::Runtime => "runtime",
-        };
-        let image = row.default_image().map_or_else(
-            || "none: `spec.image` of the Agent".to_owned(),
-            |image| code(Some(image.to_string())),
-        );
-        let token = code(row.token.map(str::to_owned));
-        let variable = code(row.variable.map(str::to_owned));
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            table,
-            "| {} | {kind} | {image} | {token} | {variable} |",
-            row.name
-        );
-    }
-    hold_block("README.md", "matrix", &table);
+    let head = [
+        "component",
+        "kind",
+        "default image",
+        "token variable",
+        "override",
+    ];
+    hold_block("README.md", "matrix", &table(head, rows().map(cells)));
+}
+
+fn cells(row: &Row) -> [String; 5] {
+    let code = |text: Option<&str>| text.map_or_else(String::new, |text| format!("`{text}`"));
+    let kind = match row.kind {
+        Kind::Infrastructure => "infrastructure",
+        Kind::Runtime => "runtime",
+    };
+    let image = match row.default_image() {
+        Some(image) => code(Some(image.as_str())),
+        None => "none: `spec.image` of the Agent".to_owned(),
+    };
+    [
+        row.name.to_owned(),
+        kind.to_owned(),
+        image,
+        code(row.token),
+        code(row.variable),
+    ]
 }

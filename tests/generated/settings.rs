@@ -1,12 +1,14 @@
 //! Written from the table of settings, and from the matrix, whose rows have a setting each: the README's
 //! table; values, schema and environment of the Helm chart; the dictionary for fuzzing.
 
+use std::iter;
+
 use agentkube::{
     admission::{SETTINGS, Setting, SettingValue},
     images::rows,
 };
 
-use crate::files::{hold_block, hold_file};
+use crate::files::{hold_block, hold_file, table};
 
 /// The settings of single images, where all of them are one entry.
 const OVERRIDES: &str = "AGENTKUBE_IMAGE_<ROW>";
@@ -27,20 +29,14 @@ fn code<'w>(words: impl IntoIterator<Item = &'w &'w str>) -> String {
 
 #[test]
 fn the_readme_shows_the_settings() {
-    let row = |name: &str, value: &str, default: &str, helm: &str, docs: &str| {
-        format!("| `{name}` | {value} | {default} | `{helm}` | {docs} |\n")
-    };
-    let mut table =
-        "| variable | value | default | in Helm | what it does |\n|---|---|---|---|---|\n"
-            .to_owned();
-    table += &row(
-        OVERRIDES,
-        "`quay.io/team/codex:v1`",
-        "",
-        "overrides.<component>",
-        "the image of one row of [the matrix](#the-matrix), cluster-wide and verbatim",
-    );
-    for setting in SETTINGS {
+    let one_image = [
+        format!("`{OVERRIDES}`"),
+        "`quay.io/team/codex:v1`".to_owned(),
+        String::new(),
+        "`overrides.<component>`".to_owned(),
+        "the image of one row of [the matrix](#the-matrix), cluster-wide and verbatim".to_owned(),
+    ];
+    let settings = SETTINGS.iter().map(|setting| {
         let Setting {
             name,
             value,
@@ -60,9 +56,17 @@ fn the_readme_shows_the_settings() {
                 .into_iter()
                 .filter(|it| !it.is_empty()),
         );
-        table += &row(name, &value, &default, helm, docs);
-    }
-    hold_block("README.md", "settings", &table);
+        [
+            code([name]),
+            value,
+            default,
+            code([helm]),
+            (*docs).to_owned(),
+        ]
+    });
+    let head = ["variable", "value", "default", "in Helm", "what it does"];
+    let rows = iter::once(one_image).chain(settings);
+    hold_block("README.md", "settings", &table(head, rows));
 }
 
 #[test]
