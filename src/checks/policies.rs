@@ -244,15 +244,21 @@ mod tests {
 
     /// An API server with the policies as it keeps them.
     fn installed() -> FakeApi {
+        with(&["agent-references", "pod-ownership", "tool-references"])
+    }
+
+    /// An API server with these of the policies.
+    fn with(names: &[&str]) -> FakeApi {
         let api = serving(&["validatingadmissionpolicies"]);
-        for (kind, name) in [
-            ("validatingadmissionpolicies", "agent-references"),
-            ("validatingadmissionpolicybindings", "agent-references"),
-            ("validatingadmissionpolicies", "tool-references"),
-            ("validatingadmissionpolicybindings", "tool-references"),
-            ("validatingadmissionpolicies", "pod-ownership"),
-            ("validatingadmissionpolicybindings", "pod-ownership"),
-        ] {
+        let kinds = [
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicybindings",
+        ];
+        for (kind, name) in kinds.into_iter().flat_map(|kind| {
+            names
+                .iter()
+                .map(move |name| (kind, name))
+        }) {
             let path = format!("/{kind}/agentkube-{name}");
             let shipped = [ownership_policy()]
                 .into_iter()
@@ -375,10 +381,16 @@ mod tests {
             "{text}"
         );
         assert_eq!(
-            said(&serving(&["validatingadmissionpolicies"]), false)
+            said(&with(&["pod-ownership"]), false)
                 .await
                 .0,
             Level::Ok
+        );
+        let (level, text) = said(&with(&[]), false).await;
+        assert_eq!(level, Level::Error);
+        assert!(
+            text.contains("`agentkube-pod-ownership` does not exist, so that the labels"),
+            "{text}"
         );
         assert_eq!(
             said(&serving(&["validatingadmissionpolicies"]), true)
