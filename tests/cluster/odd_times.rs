@@ -8,7 +8,7 @@ use kube::{Client, Error};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, LIMIT, NAMESPACE, REGISTRATION, SECRET, agent, condition},
+    cluster::{Cluster, LIMIT, NAMESPACE, Namespace, REGISTRATION, SECRET, agent, condition},
     harness::{Test, tests},
 };
 
@@ -66,12 +66,16 @@ impl Raw<'_> {
     }
 }
 
+/// Who changes a field takes it from all others, so that it has to be there before.
+fn label(object: &mut Value) {
+    object["metadata"]["labels"][WRITER] = json!("yes");
+}
+
 fn make_odd(object: &mut Value) {
     let entry = json!({
         "manager": WRITER, "operation": "Update", "apiVersion": object["apiVersion"], "time": ODD,
         "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {"f:odd": {}}}},
     });
-    object["metadata"]["labels"]["odd"] = json!("yes");
     let entries = object["metadata"]["managedFields"].as_array_mut();
     entries
         .expect("what the API server keeps has managers")
@@ -93,7 +97,7 @@ fn make_usual(object: &mut Value) {
 
 async fn times_that_cannot_be_read_stop_nobody(cluster: &Cluster) -> anyhow::Result<()> {
     let client = &cluster.client();
-    let first = cluster.start_manager(&[]).await?;
+    let mut first = cluster.start_manager(&[]).await?;
     let ns = cluster.namespace("odd-times").await?;
     let armed = json!({"runtime": "Codex", "paused": false});
     ns.create(&agent("odd", &armed)).await?;
@@ -114,29 +118,13 @@ async fn times_that_cannot_be_read_stop_nobody(cluster: &Cluster) -> anyhow::Res
     .map(|path| Raw { client, path })
     .into();
     for object in &objects {
+        object.change(label).await?;
         object.change(make_odd).await?;
         let kept = object.get().await?;
         let entries = kept["metadata"]["managedFields"].to_string();
         ensure!(entries.contains(ODD), "{}: {entries}", object.path);
     }
 
-    let result = serve(cluster, first, &ns, &objects).await;
-    for object in &objects {
-        object.change(make_usual).await?;
-    }
-    result
-}
-
-/// A replica that finds all of that when it starts does everything that one does.
-async fn serve(
-    cluster: &Cluster,
-    mut first: Manager,
-    ns: &crate::cluster::Namespace,
-    objects: &[Raw<'_>],
-) -> anyhow::Result<()> {
-    let [_, _, validating, _, _, odd, _] = objects else {
-        anyhow::bail!("another object")
-    };
     let options = ManagerOptions {
         name: "agentkube-manager-2".to_owned(),
         webhook_port: None,
@@ -147,6 +135,26 @@ async fn serve(
     cluster
         .point_webhooks_at(second.webhook_port())
         .await?;
+    let result = serve([&first, &second], &ns, &objects).await;
+    // The webhooks are needed for it.
+    for object in &objects {
+        object
+            .change(make_usual)
+            .await
+            .with_context(|| format!("{result:?}"))?;
+    }
+    result
+}
+
+/// A replica that finds all of that when it starts does everything that one does.
+async fn serve(
+    [first, second]: [&Manager; 2],
+    ns: &Namespace,
+    objects: &[Raw<'_>],
+) -> anyhow::Result<()> {
+    let [_, _, validating, _, _, odd, _] = objects else {
+        anyhow::bail!("another object")
+    };
     until("the second to lead", LIMIT, async || {
         let metrics = second.metrics().await?;
         Ok(metrics
@@ -181,7 +189,7 @@ async fn serve(
         })
         .await?;
 
-    for (manager, words) in [(&first, "the first"), (&second, "the second")] {
+    for (manager, words) in [(first, "the first"), (second, "the second")] {
         let log = manager.log();
         for sign in ["cannot be", "could not be", "left as it is", "fails"] {
             ensure!(!log.contains(sign), "{words}: {sign}: {log}");
