@@ -101,7 +101,7 @@ impl ReferenceKind {
 /// What is known of the rights of who writes an object.
 #[derive(Clone, Copy, Debug)]
 pub enum Authority<'a> {
-    /// They may use these of the references that [`Review::references`] names, and no others.
+    /// They may use these of the references that [`Review::references`](super::Review::references) names, and no others.
     Holds(&'a [Reference<'a>]),
     /// There is nobody to ask, so references are not judged.
     Unasked,
