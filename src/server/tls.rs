@@ -134,13 +134,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::server::certificates::issue::Authority;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn names() -> Vec<String> {
-        vec!["webhook.test".to_owned(), "127.0.0.1".to_owned()]
-    }
+    use crate::server::certificates::{
+        issue::Authority,
+        pair::tests::{HOUR, names},
+    };
 
     #[test]
     fn readiness_follows_the_pair() {

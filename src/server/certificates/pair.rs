@@ -226,15 +226,16 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, P
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::server::certificates::issue::Authority;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-    fn names() -> Vec<String> {
+    /// The names that certificates of tests carry.
+    pub(crate) fn names() -> Vec<String> {
         vec!["webhook.test".to_owned(), "127.0.0.1".to_owned()]
     }
 
