@@ -14,11 +14,11 @@ use crate::api::EXCLUDED_NAMESPACES;
 /// A policy with what puts it into force.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdmissionPolicy {
-    /// What is asked.
+    /// The questions.
     pub policy: ValidatingAdmissionPolicy,
-    /// That a no is a refusal. It has the name of the policy.
+    /// Makes a no a refusal. It has the name of the policy.
     pub binding: ValidatingAdmissionPolicyBinding,
-    /// What is not held where the policy is missing: `so that …`.
+    /// The consequence of its absence: `so that …`.
     pub without: &'static str,
 }
 
@@ -63,11 +63,7 @@ pub(super) fn matches(
     MatchResources {
         match_policy: Some("Equivalent".to_owned()),
         namespace_selector: Some(LabelSelector {
-            match_expressions: Some(vec![LabelSelectorRequirement {
-                key: "kubernetes.io/metadata.name".to_owned(),
-                operator: "NotIn".to_owned(),
-                values: Some(texts(&EXCLUDED_NAMESPACES)),
-            }]),
+            match_expressions: Some(vec![is_served()]),
             ..LabelSelector::default()
         }),
         resource_rules: Some(vec![NamedRuleWithOperations {
@@ -79,6 +75,15 @@ pub(super) fn matches(
             ..NamedRuleWithOperations::default()
         }]),
         ..MatchResources::default()
+    }
+}
+
+/// A namespace that is not left out.
+pub(super) fn is_served() -> LabelSelectorRequirement {
+    LabelSelectorRequirement {
+        key: "kubernetes.io/metadata.name".to_owned(),
+        operator: "NotIn".to_owned(),
+        values: Some(texts(&EXCLUDED_NAMESPACES)),
     }
 }
 

@@ -32,11 +32,7 @@ pub(super) fn judge(agent: &Change<AgentView>, policy: &Policy) -> Findings {
     let spec = &agent.new.spec;
     let old = agent.old.as_ref().map(|old| &old.spec);
     judge_size(spec, old, &mut findings);
-    let is_unchanged = agent
-        .old
-        .as_ref()
-        .is_some_and(|old| spec.is_judged_as(&old.spec));
-    if is_unchanged {
+    if agent.is_settled(|new, old| new.spec.is_judged_as(&old.spec)) {
         return findings;
     }
     let runtime = judge_runtime(spec, &mut findings);
@@ -48,15 +44,10 @@ pub(super) fn judge(agent: &Change<AgentView>, policy: &Policy) -> Findings {
 
 /// The objects that its pod would use. Empty if an update changes nothing that steers what runs.
 pub(super) fn references(agent: &Change<AgentView>) -> Vec<Reference<'_>> {
-    let spec = &agent.new.spec;
-    let is_unchanged = agent
-        .old
-        .as_ref()
-        .is_some_and(|old| spec.steers_the_same_as(&old.spec));
-    if is_unchanged {
+    if agent.is_settled(AgentView::steers_the_same_as) {
         return Vec::new();
     }
-    references::references(Subject::Agent, spec)
+    references::references(Subject::Agent, &agent.new.spec)
 }
 
 fn judge_runtime(spec: &Spec, findings: &mut Findings) -> Option<Runtime> {

@@ -40,7 +40,7 @@ impl Decision {
         }
     }
 
-    /// What was decided, without the details.
+    /// The decision without its details.
     #[must_use]
     pub fn kind(&self) -> DecisionKind {
         match &self.outcome {

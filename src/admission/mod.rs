@@ -61,3 +61,12 @@ pub use registries::AllowedRegistries;
 pub use review::{Author, Review, Unreadable, UnreadableRequest};
 pub use settings::{SETTINGS, Setting, SettingValue};
 pub use webhook::{AdmissionPhase, Webhook};
+
+/// Every policy that the API server follows by itself: that of the ownership of pods first.
+#[must_use]
+pub fn admission_policies() -> Vec<AdmissionPolicy> {
+    [ownership_policy()]
+        .into_iter()
+        .chain(reference_policies())
+        .collect()
+}

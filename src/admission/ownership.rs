@@ -9,7 +9,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, ValidatingAdmissionPolicySpec, Validation,
 };
 
-use super::{AdmissionPolicy, admission_policy::matches};
+use super::{AdmissionPolicy, admission_policy::matches, registrations::loses_label};
 use crate::api::{AGENT_LABEL, TOOL_LABEL};
 
 /// The name of the policy, and of its binding.
@@ -37,10 +37,7 @@ pub fn ownership_policy() -> AdmissionPolicy {
         ..Validation::default()
     };
     let stays = invalid(
-        format!(
-            "{labels}.all(l, !{had}\n\
-             || {has} && object.metadata.labels[l] == oldObject.metadata.labels[l])"
-        ),
+        format!("!({})", loses_label()),
         format!(
             "metadata.labels: Invalid value: {AGENT_LABEL} and {TOOL_LABEL} of a pod are immutable \
              (hint: delete the pod, and create another one)"

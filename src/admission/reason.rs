@@ -44,7 +44,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// What is wrong, in a sentence.
+            /// The sentence that says what is wrong.
             #[must_use]
             pub fn help(self) -> &'static str {
                 match self {

@@ -17,11 +17,14 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
-use super::{AdmissionPhase, Placeholder, Webhook, admission_policy::texts};
+use super::{
+    AdmissionPhase, Placeholder, Webhook,
+    admission_policy::{is_served, texts},
+};
 use crate::{
     api::{
-        AGENT_LABEL, EXCLUDED_NAMESPACES, GROUP, MANAGER, MANAGER_NAMESPACE, MIRROR_POD_ANNOTATION,
-        PodSlotKind, REWRITE_DEFAULTS_LABEL, TOOL_LABEL, VERSION,
+        AGENT_LABEL, GROUP, MANAGER, MANAGER_NAMESPACE, MIRROR_POD_ANNOTATION, PodSlotKind,
+        REWRITE_DEFAULTS_LABEL, TOOL_LABEL, VERSION,
     },
     images::rows,
 };
@@ -232,16 +235,11 @@ impl Objects {
             operator: "In".to_owned(),
             values: Some(texts(&["enabled"])),
         });
-        let not_excluded = LabelSelectorRequirement {
-            key: "kubernetes.io/metadata.name".to_owned(),
-            operator: "NotIn".to_owned(),
-            values: Some(texts(&EXCLUDED_NAMESPACES)),
-        };
         LabelSelector {
             match_expressions: Some(
                 asked_for
                     .into_iter()
-                    .chain([not_excluded])
+                    .chain([is_served()])
                     .collect(),
             ),
             match_labels: None,

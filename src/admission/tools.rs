@@ -34,11 +34,7 @@ pub(super) fn judge(tool: &Change<ToolView>, policy: &Policy) -> Findings {
     let spec = &tool.new.spec;
     let old = tool.old.as_ref().map(|old| &old.spec);
     judge_size(spec, old, &mut findings);
-    let is_unchanged = tool
-        .old
-        .as_ref()
-        .is_some_and(|old| spec.is_judged_as(&old.spec));
-    if is_unchanged {
+    if tool.is_settled(|new, old| new.spec.is_judged_as(&old.spec)) {
         return findings;
     }
     judge_type(spec, &mut findings);
@@ -75,15 +71,10 @@ fn judge_probe(probe: &Value, findings: &mut Findings) {
 
 /// The Secret that its pod would use. Empty if an update changes nothing that steers what runs.
 pub(super) fn references(tool: &Change<ToolView>) -> Vec<Reference<'_>> {
-    let spec = &tool.new.spec;
-    let is_unchanged = tool
-        .old
-        .as_ref()
-        .is_some_and(|old| spec.steers_the_same_as(&old.spec));
-    if is_unchanged {
+    if tool.is_settled(ToolView::steers_the_same_as) {
         return Vec::new();
     }
-    references::references(Subject::Tool, spec)
+    references::references(Subject::Tool, &tool.new.spec)
 }
 
 fn judge_type(spec: &Spec, findings: &mut Findings) {

@@ -6,12 +6,10 @@ use super::{
     subject::{Subject, managers},
 };
 use crate::{
-    api::{MANAGER, Readable},
+    api::{GROUP, MANAGER, Readable},
     server::certificates::ca_bundle::{MutatingRegistration, Registration, ValidatingRegistration},
     telemetry::CheckKind,
 };
-
-const GROUP: &str = "agentkube.io";
 
 /// Whether somebody else answers for our resources: another registration, a manager in another
 /// namespace, or one that leads in ours and is no pod of it. Only who may list them all, as an

@@ -9,7 +9,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 
 use super::{Finding, Subject, read};
 use crate::{
-    admission::{AdmissionPolicy, ownership_policy, reference_policies},
+    admission::{AdmissionPolicy, admission_policies, reference_policies},
     api::Readable,
     scan::AskedSince,
     telemetry::CheckKind,
@@ -27,10 +27,7 @@ const APPLY: &str = "`agentkube policies | kubectl apply --server-side -f -`";
 /// RBAC: `get` on the policies and their bindings.
 pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
     let mut live = Vec::new();
-    for shipped in [ownership_policy()]
-        .into_iter()
-        .chain(reference_policies())
-    {
+    for shipped in admission_policies() {
         match Live::read(client, &shipped).await {
             Ok(found) => live.push((shipped, found)),
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
@@ -260,9 +257,8 @@ mod tests {
                 .map(move |name| (kind, name))
         }) {
             let path = format!("/{kind}/agentkube-{name}");
-            let shipped = [ownership_policy()]
+            let shipped = admission_policies()
                 .into_iter()
-                .chain(reference_policies())
                 .find(|shipped| path.ends_with(&shipped.policy.name_any()))
                 .unwrap();
             let object = if kind.ends_with("bindings") {

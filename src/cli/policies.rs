@@ -1,8 +1,5 @@
 use super::output;
-use crate::{
-    admission::{ownership_policy, reference_policies},
-    api,
-};
+use crate::{admission::admission_policies, api};
 
 /// Print the validating admission policies as YAML.
 ///
@@ -15,10 +12,7 @@ pub(super) struct Args {}
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let Args {} = args;
     let mut documents = Vec::new();
-    for admission in [ownership_policy()]
-        .into_iter()
-        .chain(reference_policies())
-    {
+    for admission in admission_policies() {
         documents.extend([
             api::to_yaml(&admission.policy)?,
             api::to_yaml(&admission.binding)?,

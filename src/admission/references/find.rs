@@ -1,4 +1,4 @@
-//! What a spec names, read by the table.
+//! The references of a spec, read by the table.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::admission::{names, spec::Spec};
 
-/// What a spec names, in the order of the table.
+/// The references of a spec, in the order of the table.
 pub(in crate::admission) fn references(subject: Subject, spec: &Spec) -> Vec<Reference<'_>> {
     rows(subject)
         .flat_map(|row| row.references(spec))
