@@ -216,8 +216,14 @@ proptest! {
         for (resource, object) in [("agents", agent(&spec)), ("tools", tool(&spec))] {
             let review = review(resource, "CREATE", &object, None);
             let answer = world.answer(Webhook::Mutate, review.to_string().as_bytes());
-            prop_assert_eq!(&answer, &world.answer(Webhook::Validate, review.to_string().as_bytes()));
-            let answer = String::from_utf8_lossy(&answer);
+            let validated = world.answer(Webhook::Validate, review.to_string().as_bytes());
+            let (answer, validated) = (String::from_utf8_lossy(&answer), String::from_utf8_lossy(&validated));
+            // The schema speaks between the two, so only validation refuses what cannot be read.
+            if validated.contains(r#""reason":"Unreadable""#) {
+                prop_assert!(answer.contains(r#""allowed":true"#), "{} then {}", answer, validated);
+            } else {
+                prop_assert_eq!(&answer, &validated);
+            }
             prop_assert!(!answer.contains("ghp_"), "{}", answer);
             let shuffled = shuffled(&review, seed);
             let shuffled = world.answer(Webhook::Mutate, shuffled.as_bytes());
