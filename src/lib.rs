@@ -5,17 +5,17 @@
 
 pub mod admission;
 pub mod api;
-pub mod audit;
-pub mod authority;
+pub mod author_rights;
 pub mod checks;
 pub mod cli;
 pub mod images;
 pub mod index;
 pub mod leader;
 pub mod mirroring;
+pub mod offline;
 pub mod reconciler;
 pub mod registry;
-pub mod review;
+pub mod rejections;
 pub mod scan;
 pub mod server;
 pub mod telemetry;

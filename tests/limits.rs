@@ -11,8 +11,8 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 use agentkube::{
     admission::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES},
     api::{self, LONGEST_GOAL_BYTES, LONGEST_SPEC_BYTES, MOST_PULL_SECRETS},
-    audit::{LONGEST_REJECTION, NEW_REJECTIONS, Retention, WRITTEN_BYTES},
-    review::LONGEST_DOCUMENT,
+    offline::LONGEST_DOCUMENT,
+    rejections::{LONGEST_REJECTION, NEW_REJECTIONS, Retention, WRITTEN_BYTES},
     server::{
         Limits, body,
         connection::{HEAD_LIMIT_BYTES, MOST_HEADERS, UNREAD_LIMIT_BYTES},

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use agentkube::{
     admission::Policy,
     api::{Agent, Tool},
-    review::{Document, Reviewer, Verdict},
+    offline::{Document, Reviewer, Verdict},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -11,7 +11,7 @@ mod reviews;
 use std::hint::black_box;
 
 use agentkube::{
-    admission::{AgentFacts, Authority, Owners, Policy, Review, Webhook, answer, decide},
+    admission::{AgentFacts, AuthorRights, Owners, Policy, Review, Webhook, answer, decide},
     images::ImageReference,
 };
 
@@ -82,7 +82,7 @@ fn decision(
             tool: None,
         };
         let references = review.references();
-        let authority = Authority::Holds(&references);
+        let authority = AuthorRights::Holds(&references);
         let decision = decide(webhook, &review, owners, authority, &policy);
         answer(review.uid(), &decision)
     };

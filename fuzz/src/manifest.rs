@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentkube::review::{self, Document, Format, Problem, Reviewer, parse};
+use agentkube::offline::{self, Document, DocumentFormat, DocumentProblem, Reviewer, parse};
 use serde_json::Value;
 
 use crate::{credentials, world::MIRRORED};
@@ -13,7 +13,7 @@ pub fn check(data: &[u8]) {
         return;
     };
     let file: Arc<str> = Arc::from("f");
-    for format in [Format::Yaml, Format::Json] {
+    for format in [DocumentFormat::Yaml, DocumentFormat::Json] {
         let mut documents = Vec::new();
         for document in parse(&file, text, format, |document| document) {
             match document {
@@ -36,7 +36,7 @@ fn stands_in(text: &str, line: u64, column: u64) {
     assert!(column >= 1);
 }
 
-fn is_told(text: &str, problem: &Problem) {
+fn is_told(text: &str, problem: &DocumentProblem) {
     assert!(!problem.message.is_empty());
     let told = problem.to_string();
     assert!(told.chars().all(is_printable), "{told:?}");
@@ -53,9 +53,9 @@ fn is_judged(documents: &[Document]) {
         .collect();
     let verdicts = reviewer.verdicts(seen);
     assert!(verdicts.len() <= documents.len());
-    let text = review::text(&verdicts, &[], false);
+    let text = offline::text(&verdicts, &[], false);
     assert!(text.chars().all(is_printable), "{text:?}");
-    let junit = review::junit(&verdicts, &[]);
+    let junit = offline::junit(&verdicts, &[]);
     assert!(junit.chars().all(is_printable), "{junit:?}");
     for verdict in &verdicts {
         let document = documents

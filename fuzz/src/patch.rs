@@ -5,7 +5,7 @@
 //! - A second pass over its result answers no patch, and validation admits it.
 //! - With a mirror set, no placeholder becomes an image from elsewhere.
 
-use agentkube::admission::{Authority, Decision, Outcome, Placeholder, Review, Webhook, decide};
+use agentkube::admission::{AuthorRights, Decision, Outcome, Placeholder, Review, Webhook, decide};
 use json_patch::PatchOperation;
 use serde_json::Value;
 
@@ -72,7 +72,7 @@ fn ask(webhook: Webhook, body: &[u8], world: &World) -> Option<Outcome> {
         webhook,
         &review,
         found.owners(),
-        Authority::Unasked,
+        AuthorRights::Unasked,
         &world.policy,
     );
     Some(outcome)

@@ -1,7 +1,7 @@
 //! The body of a review in, the bytes of an answer out.
 
 use agentkube::admission::{
-    AdmissionPhase, Authority, Decision, Reason, Review, Unreadable, Webhook, answer, decide,
+    AdmissionPhase, AuthorRights, Decision, Reason, Review, Unreadable, Webhook, answer, decide,
 };
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ fn answer_one(webhook: Webhook, body: &[u8], world: &World) {
                 webhook,
                 &review,
                 found.owners(),
-                Authority::Unasked,
+                AuthorRights::Unasked,
                 &world.policy,
             );
             (review.uid().to_owned(), decision)

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use agentkube::{
     admission::{Placeholder, Policy},
-    images::{DEFAULT_REGISTRY, ImageReference, Problem, Source, resolve, rewrite_default, rows},
+    images::{
+        DEFAULT_REGISTRY, ImageReference, SettingProblem, Source, resolve, rewrite_default, rows,
+    },
 };
 
 use crate::credentials;
@@ -108,7 +110,7 @@ fn rewriting_ends(image: &str, policy: &Policy) {
     }
 }
 
-fn problems_are_told(problems: &[Problem], variables: &BTreeMap<&str, &str>) {
+fn problems_are_told(problems: &[SettingProblem], variables: &BTreeMap<&str, &str>) {
     assert!(!problems.is_empty());
     let told: Vec<_> = problems
         .iter()

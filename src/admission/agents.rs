@@ -6,7 +6,7 @@ use super::{
     change::Change,
     denial::Cause,
     fields::{Findings, judge_image, judge_key_ref, judge_pull_secrets, judge_size, quote, text},
-    references::{self, Reference, Subject},
+    references::{self, Reference, ReferenceSubject},
     spec::{Judged, Spec},
 };
 use crate::images::{Runtime, UnknownRuntime, runtimes};
@@ -47,7 +47,7 @@ pub(super) fn references(agent: &Change<AgentView>) -> Vec<Reference<'_>> {
     if agent.is_settled(AgentView::steers_the_same_as) {
         return Vec::new();
     }
-    references::references(Subject::Agent, &agent.new.spec)
+    references::references(ReferenceSubject::Agent, &agent.new.spec)
 }
 
 fn judge_runtime(spec: &Spec, findings: &mut Findings) -> Option<Runtime> {

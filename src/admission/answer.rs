@@ -118,7 +118,7 @@ fn details(subject: &Subject) -> Details<'_> {
 }
 
 fn write(response: Response<'_>) -> Vec<u8> {
-    let review = Envelope {
+    let review = AnswerEnvelope {
         api_version: API_VERSION,
         kind: "AdmissionReview",
         response,
@@ -129,7 +129,7 @@ fn write(response: Response<'_>) -> Vec<u8> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
+struct AnswerEnvelope<'a> {
     api_version: &'static str,
     kind: &'static str,
     response: Response<'a>,

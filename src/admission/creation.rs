@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     denial::Cause,
-    request::{Kind, Object, Request, Resource, UserInfo},
+    request::{Request, RequestKind, RequestObject, Resource, UserInfo},
     target::Target,
     text::Text,
 };
@@ -27,11 +27,11 @@ pub struct Creation<'a> {
 }
 
 impl<'a> Creation<'a> {
-    pub(super) fn request(self, object: Object<'a>) -> Request<'a> {
+    pub(super) fn request(self, object: RequestObject<'a>) -> Request<'a> {
         let text = |text: &'a str| Text(Cow::Borrowed(text));
         Request {
             uid: Text::default(),
-            kind: Kind {
+            kind: RequestKind {
                 group: text(self.group),
                 kind: text(self.kind),
             },
@@ -54,7 +54,7 @@ impl<'a> Creation<'a> {
     pub(super) fn locate_error(self) -> Option<Cause> {
         let text = self.object.to_string();
         let object = serde_json::from_str(&text)
-            .map(Object::Written)
+            .map(RequestObject::Written)
             .ok()?;
         Target::parse(&self.request(object)).err()
     }

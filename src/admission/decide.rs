@@ -1,9 +1,9 @@
 use super::{
-    Authority, Cause, Denial, Enforcement, ObjectState, Owners, Patch, Policy, Review, Subject,
+    AuthorRights, Cause, Denial, Enforcement, ObjectState, Owners, Patch, Policy, Review, Subject,
     Webhook, agents, credential,
     fields::Findings,
     names,
-    pods::{self, OwnerKind, Place, PodOwner},
+    pods::{self, ImageSlot, OwnerKind, PodOwner},
     target::Target,
     tools,
 };
@@ -215,7 +215,7 @@ pub fn decide(
     webhook: Webhook,
     review: &Review<'_>,
     owners: Owners<'_>,
-    authority: Authority<'_>,
+    authority: AuthorRights<'_>,
     policy: &Policy,
 ) -> Decision {
     let places = match &review.target {
@@ -225,7 +225,9 @@ pub fn decide(
         _ => Vec::new(),
     };
     if webhook == Webhook::Mutate
-        && let Some(change) = places.iter().find_map(Place::outdated)
+        && let Some(change) = places
+            .iter()
+            .find_map(ImageSlot::outdated)
     {
         return Decision::conflict(Conflict {
             subject: review.subject(),
@@ -274,7 +276,7 @@ pub fn decide(
 fn judge(
     webhook: Webhook,
     review: &Review<'_>,
-    places: &[Place<'_>],
+    places: &[ImageSlot<'_>],
     owners: Owners<'_>,
     policy: &Policy,
 ) -> Findings {
@@ -293,7 +295,7 @@ fn judge(
 fn mutate(
     webhook: Webhook,
     review: &Review<'_>,
-    places: &[Place<'_>],
+    places: &[ImageSlot<'_>],
     owners: Owners<'_>,
     policy: &Policy,
 ) -> pods::Mutation {

@@ -1,6 +1,6 @@
 //! A review in, a decision out. Pure: no clock, no network, no environment.
 //!
-//! `[ body ] -> [ Review ] -> + [ Owners ] + [ Authority ] + [ Policy ] -> [ Decision ] -> [ answer ]`
+//! `[ body ] -> [ Review ] -> + [ Owners ] + [ AuthorRights ] + [ Policy ] -> [ Decision ] -> [ answer ]`
 //!
 //! A pod's decision depends on the Agent and the Tool that it is labelled with. [`Review::wants`]
 //! says which those are; whoever calls looks them up, and hands them to [`decide`]. That of an Agent
@@ -54,7 +54,8 @@ pub use placeholder::Placeholder;
 pub use policy::{Enforcement, Policy};
 pub use reason::Reason;
 pub use references::{
-    AGENT_POLICY, Authority, Reference, ReferenceKind, Right, TOOL_POLICY, reference_policies,
+    AGENT_POLICY, AuthorRight, AuthorRights, Reference, ReferenceKind, TOOL_POLICY,
+    reference_policies,
 };
 pub use registrations::{Condition, REGISTRATION, registrations};
 pub use registries::AllowedRegistries;

@@ -14,7 +14,7 @@ use crate::api::unreadable_field;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Envelope<'a> {
+pub(super) struct ReviewEnvelope<'a> {
     #[serde(borrow, default)]
     pub(super) api_version: Text<'a>,
     #[serde(borrow, default)]
@@ -29,7 +29,7 @@ pub(super) struct Request<'a> {
     #[serde(borrow)]
     pub(super) uid: Text<'a>,
     #[serde(borrow)]
-    pub(super) kind: Kind<'a>,
+    pub(super) kind: RequestKind<'a>,
     #[serde(borrow)]
     pub(super) resource: Resource<'a>,
     #[serde(borrow, default)]
@@ -43,23 +43,23 @@ pub(super) struct Request<'a> {
     #[serde(borrow, default)]
     pub(super) user_info: UserInfo<'a>,
     #[serde(borrow, default)]
-    pub(super) object: Option<Object<'a>>,
+    pub(super) object: Option<RequestObject<'a>>,
     #[serde(borrow, default)]
-    pub(super) old_object: Option<Object<'a>>,
+    pub(super) old_object: Option<RequestObject<'a>>,
     #[serde(default)]
     pub(super) dry_run: Option<bool>,
 }
 
 /// An object that is yet to be read into the fields that decisions look at.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Object<'a> {
+pub(super) enum RequestObject<'a> {
     /// As it is in the memory of whoever asks.
     Held(&'a Value),
     /// As it stands in a body.
     Written(&'a RawValue),
 }
 
-impl Object<'_> {
+impl RequestObject<'_> {
     /// The first field that keeps the object from being read as a `T`.
     pub(super) fn unreadable_field<T: DeserializeOwned>(self) -> Option<String> {
         match self {
@@ -73,14 +73,14 @@ impl Object<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for RequestObject<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         <&RawValue>::deserialize(deserializer).map(Self::Written)
     }
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Kind<'a> {
+pub(super) struct RequestKind<'a> {
     #[serde(borrow, default)]
     pub(super) group: Text<'a>,
     #[serde(borrow, default)]
@@ -120,8 +120,8 @@ impl Request<'_> {
 
 impl<'a, T: Deserialize<'a>> Change<T> {
     pub(super) fn parse(
-        object: Option<Object<'a>>,
-        old: Option<Object<'a>>,
+        object: Option<RequestObject<'a>>,
+        old: Option<RequestObject<'a>>,
     ) -> Result<Self, Cause> {
         let object = object.ok_or_else(|| malformed("request.object", "the object is missing"))?;
         Ok(Self {
@@ -133,10 +133,10 @@ impl<'a, T: Deserialize<'a>> Change<T> {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(field: &str, object: Object<'a>) -> Result<T, Cause> {
+fn read<'a, T: Deserialize<'a>>(field: &str, object: RequestObject<'a>) -> Result<T, Cause> {
     let read = match object {
-        Object::Held(object) => T::deserialize(object),
-        Object::Written(object) => serde_json::from_str(object.get()),
+        RequestObject::Held(object) => T::deserialize(object),
+        RequestObject::Written(object) => serde_json::from_str(object.get()),
     };
     read.map_err(|error| {
         malformed(

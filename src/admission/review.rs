@@ -8,7 +8,7 @@ use super::{
     agents::AgentView,
     credential,
     denial::Cause,
-    request::{Envelope, Object, Request, position},
+    request::{Request, RequestObject, ReviewEnvelope, position},
     target::Target,
     tools::ToolView,
 };
@@ -81,7 +81,7 @@ impl<'a> Review<'a> {
     /// [`Unreadable::Body`] where there is no request to answer, [`Unreadable::Request`] where
     /// there is one that is not served.
     pub fn parse(body: &'a [u8]) -> Result<Self, Unreadable> {
-        let envelope: Envelope<'a> = serde_json::from_slice(body).map_err(|error| {
+        let envelope: ReviewEnvelope<'a> = serde_json::from_slice(body).map_err(|error| {
             Unreadable::Body(format!(
                 "the body is not an AdmissionReview: {}",
                 position(&error)
@@ -127,7 +127,7 @@ impl<'a> Review<'a> {
     ///
     /// The denial of an object that cannot be read.
     pub fn of(creation: Creation<'a>) -> Result<Self, Denial> {
-        let request = creation.request(Object::Held(creation.object));
+        let request = creation.request(RequestObject::Held(creation.object));
         match Target::parse(&request) {
             Ok(target) => Ok(Self { request, target }),
             Err(cause) => Err(Denial {
@@ -189,8 +189,8 @@ impl<'a> Review<'a> {
     #[must_use]
     pub fn object(&self) -> Option<&RawValue> {
         match self.request.object {
-            Some(Object::Written(object)) => Some(object),
-            Some(Object::Held(_)) | None => None,
+            Some(RequestObject::Written(object)) => Some(object),
+            Some(RequestObject::Held(_)) | None => None,
         }
     }
 

@@ -2,7 +2,7 @@ use super::{
     agents::AgentView,
     change::Change,
     denial::Cause,
-    pods::{self, PodView, Scope},
+    pods::{self, PodScope, PodView},
     request::{Request, malformed},
     tools::ToolView,
 };
@@ -15,7 +15,7 @@ pub(super) enum Target<'a> {
     /// Nothing that is judged: an operation that neither creates nor updates.
     Nothing,
     /// A pod, on UPDATE what it was before, and which part of it the request may change.
-    Pod(Box<Change<PodView<'a>>>, Scope),
+    Pod(Box<Change<PodView<'a>>>, PodScope),
     /// A pod that is admitted without a look.
     SettledPod,
     /// A Tool, and on UPDATE what it was before.
@@ -43,11 +43,11 @@ impl<'a> Target<'a> {
             (crate::api::GROUP, "tools", _) => Ok(Self::Tool(Change::parse(request.object, old)?)),
             ("", "pods", "") => Ok(Self::pod(
                 Change::parse(request.object, old)?,
-                Scope::of_update(update),
+                PodScope::of_update(update),
             )),
             ("", "pods", "ephemeralcontainers") => Ok(Self::pod(
                 Change::parse(request.object, old)?,
-                Scope::Ephemeral,
+                PodScope::Ephemeral,
             )),
             (_, _, sub_resource) => {
                 let mut asked = format!("{resource}.{group}")
@@ -62,7 +62,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn pod(pod: Change<PodView<'a>>, scope: Scope) -> Self {
+    fn pod(pod: Change<PodView<'a>>, scope: PodScope) -> Self {
         if pods::is_settled(&pod, scope) {
             Self::SettledPod
         } else {

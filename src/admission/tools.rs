@@ -6,7 +6,7 @@ use super::{
     change::Change,
     denial::Cause,
     fields::{Findings, judge_image, judge_key_ref, judge_size, quote, text},
-    references::{self, Reference, Subject},
+    references::{self, Reference, ReferenceSubject},
     spec::{Judged, PROBE_ACTIONS, Spec},
 };
 use crate::{api::ToolType, images::nearest};
@@ -74,7 +74,7 @@ pub(super) fn references(tool: &Change<ToolView>) -> Vec<Reference<'_>> {
     if tool.is_settled(ToolView::steers_the_same_as) {
         return Vec::new();
     }
-    references::references(Subject::Tool, &tool.new.spec)
+    references::references(ReferenceSubject::Tool, &tool.new.spec)
 }
 
 fn judge_type(spec: &Spec, findings: &mut Findings) {

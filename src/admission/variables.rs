@@ -7,7 +7,7 @@ use super::{
     policy::Policy,
     settings::{self, ALLOWED_REGISTRIES},
 };
-use crate::images::{ImageReference, Problem, WrongValue, resolve, rows};
+use crate::images::{ImageReference, SettingProblem, WrongValue, resolve, rows};
 
 impl Policy {
     /// Reads the settings from `AGENTKUBE_*` variables; others are not looked at. A blank value is as
@@ -18,7 +18,7 @@ impl Policy {
     /// Every problem at once, ordered by variable: a value that is not what the variable takes, and any
     /// name that agentkube does not know, because a setting that is ignored in silence fails open. What
     /// contradicts each other comes last.
-    pub fn parse<'a, I>(variables: I) -> Result<Self, Vec<Problem>>
+    pub fn parse<'a, I>(variables: I) -> Result<Self, Vec<SettingProblem>>
     where
         I: IntoIterator<Item = (&'a str, &'a str)>,
     {
@@ -46,7 +46,7 @@ impl Policy {
 }
 
 /// A lever that points at a placeholder: what it serves would have to be replaced again.
-fn unresolvable(policy: &Policy) -> Vec<Problem> {
+fn unresolvable(policy: &Policy) -> Vec<SettingProblem> {
     levers(policy, |image| {
         let image = image.as_str();
         Placeholder::parse(image)?;
@@ -61,7 +61,7 @@ fn unresolvable(policy: &Policy) -> Vec<Problem> {
 }
 
 /// A lever that points outside the allowed registries: nothing that it serves could ever run.
-fn contradictions(policy: &Policy) -> Vec<Problem> {
+fn contradictions(policy: &Policy) -> Vec<SettingProblem> {
     let allowed = &policy.allowed_registries;
     levers(policy, |image| {
         (!allowed.allow(image)).then(|| WrongValue {
@@ -80,8 +80,8 @@ fn contradictions(policy: &Policy) -> Vec<Problem> {
 fn levers(
     policy: &Policy,
     problem: impl Fn(&ImageReference) -> Option<WrongValue>,
-) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = Vec::new();
+) -> Vec<SettingProblem> {
+    let mut problems: Vec<SettingProblem> = Vec::new();
     for row in rows() {
         let Some(resolution) = resolve(row.component, None, &policy.images) else {
             continue;

@@ -1,6 +1,6 @@
 use kube::Client;
 
-use super::Finding;
+use super::CheckFinding;
 use crate::telemetry::CheckKind;
 
 /// The first minor release with everything that the registrations and CRDs use: matchConditions are
@@ -11,10 +11,10 @@ const OLDEST: u32 = 30;
 const TESTED: u32 = 33;
 
 /// Whether the API server answers, and is new enough.
-pub(super) async fn look(client: &Client) -> Finding {
+pub(super) async fn look(client: &Client) -> CheckFinding {
     match client.apiserver_version().await {
         Ok(version) => judge(&version.major, &version.minor, &version.git_version),
-        Err(error) => Finding::error(
+        Err(error) => CheckFinding::error(
             CheckKind::ApiServer,
             format!(
                 "it does not answer: {error} (hint: look at the kubeconfig, and at the network)"
@@ -23,21 +23,21 @@ pub(super) async fn look(client: &Client) -> Finding {
     }
 }
 
-fn judge(major: &str, minor: &str, version: &str) -> Finding {
+fn judge(major: &str, minor: &str, version: &str) -> CheckFinding {
     let digits: String = minor
         .chars()
         .take_while(char::is_ascii_digit)
         .collect();
     match (major, digits.parse::<u32>()) {
-        ("1", Ok(minor)) if minor < OLDEST => Finding::error(
+        ("1", Ok(minor)) if minor < OLDEST => CheckFinding::error(
             CheckKind::ApiServer,
             format!("{version} is too old (hint: matchConditions of webhooks need 1.{OLDEST})"),
         ),
-        ("1", Ok(minor)) if minor < TESTED => Finding::warning(
+        ("1", Ok(minor)) if minor < TESTED => CheckFinding::warning(
             CheckKind::ApiServer,
             format!("{version} is older than what was tested (hint: 1.{TESTED} and later are)"),
         ),
-        _ => Finding::ok(CheckKind::ApiServer, version),
+        _ => CheckFinding::ok(CheckKind::ApiServer, version),
     }
 }
 

@@ -1,6 +1,6 @@
 use kube::Client;
 
-use super::Finding;
+use super::CheckFinding;
 use crate::telemetry::CheckKind;
 
 const VERSION: &str = "agentkube.io/v1alpha1";
@@ -15,7 +15,7 @@ const RESOURCES: [&str; 5] = [
 ];
 
 /// Whether our resources are served in our version. Everybody who is authenticated may ask.
-pub(super) async fn look(client: &Client) -> Finding {
+pub(super) async fn look(client: &Client) -> CheckFinding {
     let hint = "(hint: `agentkube crds | kubectl apply --server-side -f -`)";
     let served = match client
         .list_api_group_resources(VERSION)
@@ -24,7 +24,7 @@ pub(super) async fn look(client: &Client) -> Finding {
         Ok(served) => served.resources,
         Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
         Err(error) => {
-            return Finding::error(
+            return CheckFinding::error(
                 CheckKind::Crds,
                 format!("it cannot be asked what is served of {VERSION}: {error}"),
             );
@@ -39,9 +39,9 @@ pub(super) async fn look(client: &Client) -> Finding {
         })
         .collect();
     if missing.is_empty() {
-        return Finding::ok(CheckKind::Crds, format!("{VERSION} is served"));
+        return CheckFinding::ok(CheckKind::Crds, format!("{VERSION} is served"));
     }
-    Finding::error(
+    CheckFinding::error(
         CheckKind::Crds,
         format!("{VERSION} is served without {} {hint}", missing.join(", ")),
     )

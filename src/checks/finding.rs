@@ -4,7 +4,7 @@ use crate::telemetry::CheckKind;
 
 /// What a check found
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Finding {
+pub struct CheckFinding {
     /// Which check
     pub check: CheckKind,
     /// How bad it is
@@ -28,7 +28,7 @@ pub enum Level {
     Error,
 }
 
-impl Finding {
+impl CheckFinding {
     pub(super) fn ok(check: CheckKind, text: impl Into<String>) -> Self {
         Self::new(check, Level::Ok, text)
     }
@@ -80,7 +80,7 @@ impl fmt::Display for Level {
 }
 
 /// A line: `error    crds           …`
-impl fmt::Display for Finding {
+impl fmt::Display for CheckFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             check, level, text, ..

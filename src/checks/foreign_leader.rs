@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     read,
-    subject::{Subject, managers},
+    subject::{Installation, managers},
 };
 use crate::{
     api::Readable,
@@ -24,7 +24,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// somebody does is told by the Lease that changes, not by the times in it.
 pub(super) async fn find(
     client: &Client,
-    subject: &Subject,
+    subject: &Installation,
 ) -> Result<Option<String>, kube::Error> {
     let leases: Api<Readable<HeldLease>> = Api::namespaced(client.clone(), &subject.namespace);
     let end = Instant::now() + PATIENCE;
@@ -61,7 +61,7 @@ pub(super) async fn find(
     }
 }
 
-async fn pods(client: &Client, subject: &Subject) -> Result<Vec<String>, kube::Error> {
+async fn pods(client: &Client, subject: &Installation) -> Result<Vec<String>, kube::Error> {
     let pods: Api<Readable<Pod>> = Api::namespaced(client.clone(), &subject.namespace);
     let list = pods.list(&managers()).await?;
     Ok(list

@@ -2,8 +2,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::{
-    Finding, foreign_leader,
-    subject::{Subject, managers},
+    CheckFinding, foreign_leader,
+    subject::{Installation, managers},
 };
 use crate::{
     api::{GROUP, MANAGER, Readable},
@@ -15,30 +15,30 @@ use crate::{
 /// namespace, or one that leads in ours and is no pod of it. Only who may list them all, as an
 /// administrator may, can see that; what the manager itself sees of a second installation is that
 /// the registrations point elsewhere.
-pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
+pub(super) async fn look(client: &Client, subject: &Installation) -> CheckFinding {
     match others(client, subject).await {
         Ok(others) if others.is_empty() => {
-            Finding::ok(CheckKind::Installations, "there is no other one")
+            CheckFinding::ok(CheckKind::Installations, "there is no other one")
         }
-        Ok(others) => Finding::error(
+        Ok(others) => CheckFinding::error(
             CheckKind::Installations,
             format!(
                 "there is another one: {} (hint: there can be only one in a cluster; end the other, its registrations first)",
                 others.join(", ")
             ),
         ),
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Finding::skipped(
+        Err(kube::Error::Api(status)) if status.is_forbidden() => CheckFinding::skipped(
             CheckKind::Installations,
             "others are only seen by who may list all registrations and Deployments",
         ),
-        Err(error) => Finding::skipped(
+        Err(error) => CheckFinding::skipped(
             CheckKind::Installations,
             format!("others cannot be looked for: {error}"),
         ),
     }
 }
 
-async fn others(client: &Client, subject: &Subject) -> Result<Vec<String>, kube::Error> {
+async fn others(client: &Client, subject: &Installation) -> Result<Vec<String>, kube::Error> {
     let mut others = foreign::<MutatingRegistration>(client).await?;
     others.extend(foreign::<ValidatingRegistration>(client).await?);
     let deployments: Api<Readable<Deployment>> = Api::all(client.clone());

@@ -2,7 +2,7 @@
 //! and while it runs.
 //!
 //! ```text
-//! [ Subject ] -> each check -> [ Finding ] -> lines on the terminal
+//! [ Installation ] -> each check -> [ CheckFinding ] -> lines on the terminal
 //!                                          -> a word in the log, and a metric
 //! ```
 //!
@@ -25,9 +25,9 @@ use kube::Client;
 
 use self::registrations::Registrations;
 pub use self::{
-    finding::{Finding, Level},
+    finding::{CheckFinding, Level},
     policies::asked_since,
-    subject::Subject,
+    subject::Installation,
     watch::watch,
 };
 use crate::{api::Readable, watch::why_unreadable};
@@ -36,7 +36,7 @@ use crate::{api::Readable, watch::why_unreadable};
 ///
 /// Needs RBAC: what the manager has. With more, as an administrator has, it sees more: whether there
 /// is a second installation, and what the manager's account may do.
-pub async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
+pub async fn look(client: &Client, subject: &Installation) -> Vec<CheckFinding> {
     let mut findings = vec![api_server::look(client).await];
     if findings
         .iter()

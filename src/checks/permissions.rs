@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::PostParams};
 
-use super::{Finding, Subject};
+use super::{CheckFinding, Installation};
 use crate::{
     admission::{AGENT_POLICY, OWNERSHIP_POLICY, TOOL_POLICY},
     api::MANAGER,
@@ -24,17 +24,17 @@ const AT_A_TIME: usize = 8;
 const TOKEN_REVIEWS: &str = "tokenreviews";
 
 /// What a manager needs: group, resource, verbs, the object's name, and for what.
-struct Right {
+struct Permission {
     group: &'static str,
     resource: &'static str,
     verbs: &'static [&'static str],
     name: &'static str,
-    scope: Scope,
+    scope: PermissionScope,
     need: Need,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Scope {
+enum PermissionScope {
     Cluster,
     Own,
 }
@@ -47,7 +47,7 @@ enum Need {
     References,
 }
 
-const RIGHTS: [Right; 21] = [
+const RIGHTS: [Permission; 21] = [
     everywhere("agentkube.io", "agents", &["get", "list", "watch"]),
     everywhere("agentkube.io", "tools", &["get", "list", "watch"]),
     everywhere("agentkube.io", "agents/status", &["patch"]),
@@ -59,11 +59,11 @@ const RIGHTS: [Right; 21] = [
     ),
     everywhere("", "pods", &["get", "list", "watch", "create"]),
     everywhere("events.k8s.io", "events", &["create", "patch"]),
-    Right {
+    Permission {
         need: Need::References,
         ..everywhere("authorization.k8s.io", "subjectaccessreviews", &["create"])
     },
-    Right {
+    Permission {
         need: Need::MetricsAuthorization,
         ..everywhere("authentication.k8s.io", TOKEN_REVIEWS, &["create"])
     },
@@ -75,23 +75,23 @@ const RIGHTS: [Right; 21] = [
     policy("validatingadmissionpolicybindings", AGENT_POLICY),
     policy("validatingadmissionpolicybindings", TOOL_POLICY),
     policy("validatingadmissionpolicybindings", OWNERSHIP_POLICY),
-    Right {
-        scope: Scope::Own,
+    Permission {
+        scope: PermissionScope::Own,
         need: Need::OwnCertificates,
         ..everywhere("", "secrets", &["create"])
     },
-    Right {
-        scope: Scope::Own,
+    Permission {
+        scope: PermissionScope::Own,
         name: secret::NAME,
         need: Need::OwnCertificates,
         ..everywhere("", "secrets", &["get", "list", "watch", "update"])
     },
-    Right {
-        scope: Scope::Own,
+    Permission {
+        scope: PermissionScope::Own,
         ..everywhere("coordination.k8s.io", "leases", &["create"])
     },
-    Right {
-        scope: Scope::Own,
+    Permission {
+        scope: PermissionScope::Own,
         name: LEASE,
         ..everywhere("coordination.k8s.io", "leases", &["get", "update"])
     },
@@ -101,19 +101,19 @@ const fn everywhere(
     group: &'static str,
     resource: &'static str,
     verbs: &'static [&'static str],
-) -> Right {
-    Right {
+) -> Permission {
+    Permission {
         group,
         resource,
         verbs,
         name: "",
-        scope: Scope::Cluster,
+        scope: PermissionScope::Cluster,
         need: Need::Always,
     }
 }
 
-const fn registrations(resource: &'static str) -> Right {
-    Right {
+const fn registrations(resource: &'static str) -> Permission {
+    Permission {
         name: MANAGER,
         need: Need::OwnCertificates,
         ..everywhere(
@@ -124,8 +124,8 @@ const fn registrations(resource: &'static str) -> Right {
     }
 }
 
-const fn policy(resource: &'static str, name: &'static str) -> Right {
-    Right {
+const fn policy(resource: &'static str, name: &'static str) -> Permission {
+    Permission {
         name,
         ..everywhere("admissionregistration.k8s.io", resource, &["get"])
     }
@@ -133,13 +133,13 @@ const fn policy(resource: &'static str, name: &'static str) -> Right {
 
 /// Whether the manager may do what it has to. Asked for the user that asks, if that is an account of
 /// a pod; a person asks for the manager's account.
-pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
+pub(super) async fn look(client: &Client, subject: &Installation) -> CheckFinding {
     match missing(client, subject).await {
-        Ok((user, missing)) if missing.is_empty() => Finding::ok(
+        Ok((user, missing)) if missing.is_empty() => CheckFinding::ok(
             CheckKind::Permissions,
             format!("`{user}` has all that are needed"),
         ),
-        Ok((user, missing)) => Finding::error(
+        Ok((user, missing)) => CheckFinding::error(
             CheckKind::Permissions,
             format!(
                 "`{user}` may not {} (hint: {})",
@@ -147,7 +147,7 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Finding {
                 hint(&missing)
             ),
         ),
-        Err(error) => Finding::skipped(
+        Err(error) => CheckFinding::skipped(
             CheckKind::Permissions,
             format!("they cannot be asked for: {error}"),
         ),
@@ -177,7 +177,10 @@ fn hint(missing: &[String]) -> String {
     }
 }
 
-async fn missing(client: &Client, subject: &Subject) -> Result<(String, Vec<String>), kube::Error> {
+async fn missing(
+    client: &Client,
+    subject: &Installation,
+) -> Result<(String, Vec<String>), kube::Error> {
     let me = Api::<SelfSubjectReview>::all(client.clone())
         .create(&PostParams::default(), &SelfSubjectReview::default())
         .await?
@@ -261,8 +264,8 @@ async fn may_account(
         .is_some_and(|status| status.allowed))
 }
 
-impl Right {
-    fn is_needed(&self, subject: &Subject) -> bool {
+impl Permission {
+    fn is_needed(&self, subject: &Installation) -> bool {
         match self.need {
             Need::Always => true,
             Need::MetricsAuthorization => subject.authorizes_metrics,
@@ -280,7 +283,7 @@ impl Right {
         ResourceAttributes {
             group: some(self.group),
             name: some(self.name),
-            namespace: some(namespace).filter(|_| self.scope == Scope::Own),
+            namespace: some(namespace).filter(|_| self.scope == PermissionScope::Own),
             resource: some(resource),
             subresource: some(subresource),
             verb: some(verb),

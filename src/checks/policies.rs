@@ -7,7 +7,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, Resource, ResourceExt};
 
-use super::{Finding, Subject, read};
+use super::{CheckFinding, Installation, read};
 use crate::{
     admission::{AdmissionPolicy, admission_policies, reference_policies},
     api::Readable,
@@ -25,18 +25,18 @@ const APPLY: &str = "`agentkube policies | kubectl apply --server-side -f -`";
 /// would have it do.
 ///
 /// RBAC: `get` on the policies and their bindings.
-pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
+pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFinding> {
     let mut live = Vec::new();
     for shipped in admission_policies() {
-        match Live::read(client, &shipped).await {
+        match LivePolicies::read(client, &shipped).await {
             Ok(found) => live.push((shipped, found)),
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
                 let text = format!("they may not be read: {}", status.message);
-                return vec![Finding::skipped(CheckKind::Policies, text)];
+                return vec![CheckFinding::skipped(CheckKind::Policies, text)];
             }
             Err(error) => {
                 let text = format!("they cannot be read: {error}");
-                return vec![Finding::skipped(CheckKind::Policies, text)];
+                return vec![CheckFinding::skipped(CheckKind::Policies, text)];
             }
         }
     }
@@ -47,7 +47,7 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
         let text = format!(
             "the API server does not serve {RESOURCE} of {GROUP_VERSION}, {NOTHING_HELD} (hint: Kubernetes 1.30 and later do)"
         );
-        return vec![Finding::warning(CheckKind::Policies, text)];
+        return vec![CheckFinding::warning(CheckKind::Policies, text)];
     }
     let (ownership, references) = live.split_at(1);
     let expected = if subject.authorizes_references {
@@ -58,7 +58,7 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
     let mut findings: Vec<_> = expected
         .iter()
         .filter_map(|(shipped, live)| live.judge(shipped))
-        .map(|text| Finding::error(CheckKind::Policies, text))
+        .map(|text| CheckFinding::error(CheckKind::Policies, text))
         .collect();
     if !subject.authorizes_references {
         findings.extend(against_the_setting(references));
@@ -69,7 +69,7 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
         } else {
             "the API server keeps whose a pod is, and asks nobody about references, as AGENTKUBE_AUTHORIZE_REFERENCES=false has it"
         };
-        findings.push(Finding::ok(CheckKind::Policies, text));
+        findings.push(CheckFinding::ok(CheckKind::Policies, text));
     }
     findings
 }
@@ -93,7 +93,7 @@ async fn since(
     client: &Client,
     shipped: &AdmissionPolicy,
 ) -> Result<Option<Timestamp>, kube::Error> {
-    let live = Live::read(client, shipped).await?;
+    let live = LivePolicies::read(client, shipped).await?;
     if live.judge(shipped).is_some() {
         return Ok(None);
     }
@@ -108,12 +108,12 @@ async fn since(
 }
 
 /// A policy and its binding, as they are in the cluster.
-struct Live {
+struct LivePolicies {
     policy: Option<ValidatingAdmissionPolicy>,
     binding: Option<ValidatingAdmissionPolicyBinding>,
 }
 
-impl Live {
+impl LivePolicies {
     async fn read(client: &Client, shipped: &AdmissionPolicy) -> Result<Self, kube::Error> {
         let policies: Api<Readable<ValidatingAdmissionPolicy>> = Api::all(client.clone());
         let bindings: Api<Readable<ValidatingAdmissionPolicyBinding>> = Api::all(client.clone());
@@ -175,12 +175,12 @@ fn is_as_shipped(live: &ValidatingAdmissionPolicy, shipped: &ValidatingAdmission
 }
 
 /// Whether somebody asks although the manager is told not to.
-fn against_the_setting(live: &[(AdmissionPolicy, Live)]) -> Option<Finding> {
+fn against_the_setting(live: &[(AdmissionPolicy, LivePolicies)]) -> Option<CheckFinding> {
     let (shipped, _) = live
         .iter()
         .find(|(_, live)| live.policy.is_some() && live.binding.is_some())?;
     let name = shipped.policy.name_any();
-    Some(Finding::warning(
+    Some(CheckFinding::warning(
         CheckKind::Policies,
         format!(
             "ValidatingAdmissionPolicy `{name}` is followed although AGENTKUBE_AUTHORIZE_REFERENCES is false: the API server refuses what the manager permits (hint: `kubectl delete validatingadmissionpolicybinding {name}`, or leave the variable out)"
@@ -287,7 +287,7 @@ mod tests {
     }
 
     async fn said(api: &FakeApi, authorizes_references: bool) -> (Level, String) {
-        let subject = Subject {
+        let subject = Installation {
             namespace: "agentkube-system".to_owned(),
             names: Vec::new(),
             tls_dir: None,

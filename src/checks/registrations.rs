@@ -1,7 +1,7 @@
 use k8s_openapi::api::admissionregistration::v1::WebhookClientConfig;
 use kube::{Api, Client, api::ListParams};
 
-use super::{finding::Finding, subject::Subject};
+use super::{finding::CheckFinding, subject::Installation};
 use crate::{
     admission::{AdmissionPhase, REGISTRATION, Webhook},
     api::{MANAGER, Readable},
@@ -36,7 +36,7 @@ impl Registrations {
         bundles(&self.mutating).chain(bundles(&self.validating))
     }
 
-    pub(super) fn look(&self, subject: &Subject) -> Vec<Finding> {
+    pub(super) fn look(&self, subject: &Installation) -> Vec<CheckFinding> {
         let mut findings = Vec::new();
         judge(
             &self.mutating,
@@ -61,7 +61,7 @@ impl Registrations {
                 .iter()
                 .any(|finding| finding.check == check)
             {
-                findings.push(Finding::ok(check, text));
+                findings.push(CheckFinding::ok(check, text));
             }
         }
         findings
@@ -101,8 +101,8 @@ async fn one<K: Registration>(client: &Client) -> Result<Option<Readable<K>>, ku
 fn judge<K: Registration>(
     registration: &Result<Option<Readable<K>>, kube::Error>,
     phase: AdmissionPhase,
-    subject: &Subject,
-    findings: &mut Vec<Finding>,
+    subject: &Installation,
+    findings: &mut Vec<CheckFinding>,
 ) {
     let kind = K::kind(&());
     let registration = match registration {
@@ -110,7 +110,7 @@ fn judge<K: Registration>(
         Ok(Some(Readable::Unread(unread))) => {
             let why = why_unreadable(&unread.field);
             let text = format!("{kind} `{NAME}` is left as it is: {why}");
-            let finding = Finding::error(CheckKind::Registrations, text);
+            let finding = CheckFinding::error(CheckKind::Registrations, text);
             findings.push(if subject.tls_dir.is_none() {
                 finding.told()
             } else {
@@ -121,12 +121,12 @@ fn judge<K: Registration>(
         Ok(None) => {
             let text =
                 format!("{kind} `{REGISTRATION}` does not exist (hint: apply the manifests)");
-            findings.push(Finding::error(CheckKind::Registrations, text).told());
+            findings.push(CheckFinding::error(CheckKind::Registrations, text).told());
             return;
         }
         Err(error) => {
             let text = format!("{kind} `{REGISTRATION}` cannot be read: {error}");
-            findings.push(Finding::error(CheckKind::Registrations, text));
+            findings.push(CheckFinding::error(CheckKind::Registrations, text));
             return;
         }
     };
@@ -140,7 +140,7 @@ fn judge<K: Registration>(
         });
     if let Some((webhook, why)) = misdirected {
         let text = format!("`{webhook}` of {kind} `{REGISTRATION}` {why}");
-        findings.push(Finding::error(CheckKind::Registrations, text));
+        findings.push(CheckFinding::error(CheckKind::Registrations, text));
     }
     findings.extend(dispute(registration, subject));
 }
@@ -149,7 +149,7 @@ fn judge<K: Registration>(
 fn misdirection(
     config: &WebhookClientConfig,
     phase: AdmissionPhase,
-    subject: &Subject,
+    subject: &Installation,
 ) -> Option<String> {
     if let Some(service) = &config.service {
         let namespace = &subject.namespace;
@@ -211,7 +211,7 @@ fn misses(path: &str, phase: AdmissionPhase) -> Option<String> {
 }
 
 /// Who else looks after caBundle, where that is not as it should be.
-fn dispute<K: Registration>(registration: &K, subject: &Subject) -> Option<Finding> {
+fn dispute<K: Registration>(registration: &K, subject: &Installation) -> Option<CheckFinding> {
     let kind = K::kind(&());
     let meta = registration.meta();
     let injector = Injector::of(meta);
@@ -227,7 +227,7 @@ fn dispute<K: Registration>(registration: &K, subject: &Subject) -> Option<Findi
         });
     if subject.tls_dir.is_some() {
         return is_blank.then(|| {
-            Finding::error(
+            CheckFinding::error(
                 CheckKind::CaBundle,
                 format!("{kind} `{REGISTRATION}` has none, and with --tls-dir somebody else has to write it (hint: see whoever issues the certificate)"),
             )
@@ -238,13 +238,13 @@ fn dispute<K: Registration>(registration: &K, subject: &Subject) -> Option<Findi
             "that of {kind} `{REGISTRATION}` is kept by {}, because of the annotation `{}`, and is left to it (hint: mount the certificate that belongs to it and set --tls-dir, or remove the annotation)",
             injector.program, injector.annotation
         );
-        return Some(Finding::error(CheckKind::CaBundle, text).told());
+        return Some(CheckFinding::error(CheckKind::CaBundle, text).told());
     }
     let owner = owner_of_bundles(meta).filter(|owner| owner != NAME && !is_blank)?;
     let text = format!(
         "that of {kind} `{REGISTRATION}` was written by `{owner}` (hint: if that is a program, stop it from writing caBundle: it is ours to keep)"
     );
-    Some(Finding::warning(CheckKind::CaBundle, text).told())
+    Some(CheckFinding::warning(CheckKind::CaBundle, text).told())
 }
 
 #[cfg(test)]

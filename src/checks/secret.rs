@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
-use super::{Finding, Subject, registrations::Registrations};
+use super::{CheckFinding, Installation, registrations::Registrations};
 use crate::{
     api::Readable,
     server::certificates::{directory, secret},
@@ -15,7 +15,7 @@ use crate::{
 const TYPE: &str = "kubernetes.io/tls";
 
 /// Whether the Secret of the certificate can be used, and for how long what is in it.
-pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
+pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFinding> {
     let name = secret::NAME;
     let secrets: Api<Readable<Secret>> = Api::namespaced(client.clone(), &subject.namespace);
     let found = match secrets.get_opt(name).await {
@@ -25,17 +25,17 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
                 "`{name}` is left as it is: {}",
                 why_unreadable(&unread.field)
             );
-            return vec![Finding::error(CheckKind::Secret, text).told()];
+            return vec![CheckFinding::error(CheckKind::Secret, text).told()];
         }
         Ok(None) => {
             let text = format!("`{name}` is not there yet, and will be made");
-            return vec![Finding::ok(CheckKind::Secret, text)];
+            return vec![CheckFinding::ok(CheckKind::Secret, text)];
         }
         Err(error) => {
             let text = format!(
                 "`{name}` cannot be read: {error} (hint: `kubectl apply -k manifests/` restores the permission)"
             );
-            return vec![Finding::error(CheckKind::Secret, text)];
+            return vec![CheckFinding::error(CheckKind::Secret, text)];
         }
     };
     let kind = found
@@ -44,12 +44,12 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
         .unwrap_or("Opaque");
     let mut findings = Vec::new();
     match secret::not_after(&found, &subject.names, Timestamp::now()) {
-        Ok(not_after) => findings.push(Finding::ok(
+        Ok(not_after) => findings.push(CheckFinding::ok(
             CheckKind::Certificate,
             format!("`{name}` holds one that is valid until {not_after}, and is renewed before"),
         )),
         Err(flaw) => findings.push(
-            Finding::warning(
+            CheckFinding::warning(
                 CheckKind::Certificate,
                 format!("`{name}` holds none that can be served, and is mended: {flaw}"),
             )
@@ -59,10 +59,10 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
     findings.insert(
         0,
         if kind == TYPE {
-            Finding::ok(CheckKind::Secret, format!("`{name}` is a Secret of type {TYPE}"))
+            CheckFinding::ok(CheckKind::Secret, format!("`{name}` is a Secret of type {TYPE}"))
         } else {
             let namespace = &subject.namespace;
-            Finding::warning(
+            CheckFinding::warning(
                 CheckKind::Secret,
                 format!(
                     "`{name}` is a Secret of type {kind} and not {TYPE}: somebody else made it (hint: `kubectl delete secret {name} --namespace {namespace}`, and it is made anew)"
@@ -76,23 +76,23 @@ pub(super) async fn look(client: &Client, subject: &Subject) -> Vec<Finding> {
 /// Whether the certificate of a directory can be served, and whether the API server takes it.
 pub(super) async fn look_at_directory(
     path: &Path,
-    subject: &Subject,
+    subject: &Installation,
     registrations: &Registrations,
-) -> Finding {
+) -> CheckFinding {
     let pair = match directory::load(path).await {
         Ok(pair) => pair,
-        Err(error) => return Finding::error(CheckKind::Certificate, error.to_string()).told(),
+        Err(error) => return CheckFinding::error(CheckKind::Certificate, error.to_string()).told(),
     };
     let now = Timestamp::now();
     if let Err(error) = pair.validity().check(now) {
-        return Finding::error(
+        return CheckFinding::error(
             CheckKind::Certificate,
             format!("`{}`: {error}", path.display()),
         );
     }
     for bundle in registrations.bundles() {
         if let Err(error) = pair.verify(bundle, &subject.names, now) {
-            return Finding::error(
+            return CheckFinding::error(
                 CheckKind::Certificate,
                 format!(
                     "the API server does not take the one in `{}`: {error} (hint: caBundle has to hold the authority that issued it)",
@@ -101,7 +101,7 @@ pub(super) async fn look_at_directory(
             );
         }
     }
-    Finding::ok(
+    CheckFinding::ok(
         CheckKind::Certificate,
         format!(
             "`{}` holds one that is valid until {}",

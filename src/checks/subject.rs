@@ -6,7 +6,7 @@ use crate::api::MANAGER;
 
 /// The installation that is looked at
 #[derive(Clone, Debug)]
-pub struct Subject {
+pub struct Installation {
     /// The manager's namespace
     pub namespace: String,
     /// The names that the certificate has to carry
@@ -19,7 +19,7 @@ pub struct Subject {
     pub authorizes_metrics: bool,
 }
 
-impl Subject {
+impl Installation {
     /// The user that a manager of this installation is
     pub(super) fn account(&self) -> String {
         format!("system:serviceaccount:{}:{MANAGER}", self.namespace)

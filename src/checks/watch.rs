@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 use kube::Client;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::{Finding, Subject, look};
+use super::{CheckFinding, Installation, look};
 use crate::{
     server::Shutdown,
     telemetry::{CheckKind, Metrics, Problem},
@@ -16,7 +16,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// keeps the metric
 pub async fn watch(
     client: Client,
-    subject: Subject,
+    subject: Installation,
     every: Duration,
     metrics: Metrics,
     shutdown: Shutdown,
@@ -49,9 +49,9 @@ struct Watch {
 }
 
 impl Watch {
-    fn tell(&mut self, findings: &[Finding]) {
+    fn tell(&mut self, findings: &[CheckFinding]) {
         for (name, problem) in &mut self.problems {
-            let is_of = |finding: &&Finding| finding.check.as_str() == *name;
+            let is_of = |finding: &&CheckFinding| finding.check.as_str() == *name;
             // What could not be looked at is as it was.
             if !findings
                 .iter()

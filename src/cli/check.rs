@@ -4,7 +4,7 @@ use kube::Client;
 
 use super::output;
 use crate::{
-    checks::{self, Finding, Level, Subject},
+    checks::{self, CheckFinding, Installation, Level},
     telemetry::CheckKind,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 pub(super) async fn run(
     settings: &[anyhow::Error],
     client: anyhow::Result<Client>,
-    subject: &Subject,
+    subject: &Installation,
 ) -> anyhow::Result<ExitCode> {
     let mut findings: Vec<_> = settings
         .iter()
@@ -50,8 +50,8 @@ pub(super) async fn run(
     })
 }
 
-fn finding(check: CheckKind, level: Level, text: String) -> Finding {
-    Finding {
+fn finding(check: CheckKind, level: Level, text: String) -> CheckFinding {
+    CheckFinding {
         check,
         level,
         text,

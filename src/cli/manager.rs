@@ -16,11 +16,11 @@ use super::{
 use crate::{
     admission::{Policy, SETTINGS, SettingValue},
     api::{MANAGER, MANAGER_NAMESPACE},
-    audit::{Recorder, Retention, retain},
-    checks::{self, Subject},
+    checks::{self, Installation},
     index::Index,
     leader::Candidate,
     reconciler,
+    rejections::{Recorder, Retention, retain},
     server::{
         Health, Limits, ServingCertificate, Shutdown, bind,
         certificates::{
@@ -200,10 +200,10 @@ fn lifetimes(args: &Args) -> anyhow::Result<Lifetimes> {
 }
 
 /// The installation that this manager is of.
-fn subject(args: &Args, authorizes_references: bool) -> Subject {
+fn subject(args: &Args, authorizes_references: bool) -> Installation {
     let mut names = service_names(MANAGER, &args.namespace);
     names.extend(args.serving_name.iter().cloned());
-    Subject {
+    Installation {
         namespace: args.namespace.clone(),
         names,
         tls_dir: args.tls_dir.clone(),
@@ -328,7 +328,7 @@ impl Replica {
             self.certificate.clone(),
             trust.subscribe(),
         );
-        let mut report = |name| ca_bundle::Report {
+        let mut report = |name| ca_bundle::CaBundleReport {
             flag: self
                 .health
                 .flag(name, CA_BUNDLE_MISSING),
@@ -338,7 +338,7 @@ impl Replica {
         };
         let [mutating, validating] =
             ["mutating-registration", "validating-registration"].map(&mut report);
-        let keeper = ca_bundle::Keepers {
+        let keeper = ca_bundle::CaBundleKeepers {
             client: self.client.clone(),
             namespace: namespace.to_owned(),
             authorities: certificates.authorities(),
@@ -371,7 +371,7 @@ impl Replica {
     }
 
     /// Looks for what is wrong around this replica.
-    fn look_for_problems(&mut self, subject: Subject, every: Duration) {
+    fn look_for_problems(&mut self, subject: Installation, every: Duration) {
         let watch = checks::watch(
             self.client.clone(),
             subject,

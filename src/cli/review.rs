@@ -11,7 +11,7 @@ use anyhow::bail;
 use super::{output, settings::SettingsArgs};
 use crate::{
     admission::Policy,
-    review::{self, Format, Problem, Reviewer, Seen, Verdict},
+    offline::{self, DocumentFormat, DocumentProblem, PartialVerdict, Reviewer, Verdict},
 };
 
 /// The largest file that is read, in bytes.
@@ -81,8 +81,8 @@ fn review(args: &Args) -> anyhow::Result<u8> {
     } = args;
     let policy: Policy = settings.policy()?;
     let reviewer = Reviewer::new(&policy, *pods);
-    let mut documents: Vec<Seen> = Vec::new();
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut documents: Vec<PartialVerdict> = Vec::new();
+    let mut problems: Vec<DocumentProblem> = Vec::new();
     for path in paths {
         for document in read(path, &reviewer) {
             match document {
@@ -98,13 +98,13 @@ fn review(args: &Args) -> anyhow::Result<u8> {
     }
     if *pods {
         output::data(&yaml(&verdicts)?)?;
-        let text = review::text(&verdicts, &problems, colour(io::stderr().is_terminal()));
+        let text = offline::text(&verdicts, &problems, colour(io::stderr().is_terminal()));
         let _ = io::stderr().write_all(text.as_bytes());
     } else {
         output::data(&match output {
-            Output::Text => review::text(&verdicts, &problems, colour(io::stdout().is_terminal())),
+            Output::Text => offline::text(&verdicts, &problems, colour(io::stdout().is_terminal())),
             Output::Json => serde_json::to_string_pretty(&verdicts)? + "\n",
-            Output::Junit => review::junit(&verdicts, &problems),
+            Output::Junit => offline::junit(&verdicts, &problems),
         })?;
     }
     Ok(if !problems.is_empty() {
@@ -135,7 +135,7 @@ fn yaml(verdicts: &[Verdict]) -> anyhow::Result<String> {
 }
 
 /// Reads what is named on the command line.
-fn read(path: &Path, reviewer: &Reviewer<'_>) -> Vec<Result<Seen, Problem>> {
+fn read(path: &Path, reviewer: &Reviewer<'_>) -> Vec<Result<PartialVerdict, DocumentProblem>> {
     let shown = path.display().to_string();
     if shown == "-" {
         return some(&shown, text(&shown, io::stdin().lock(), None, reviewer));
@@ -164,14 +164,17 @@ fn read(path: &Path, reviewer: &Reviewer<'_>) -> Vec<Result<Seen, Problem>> {
 }
 
 /// A file that was named by a person has something in it.
-fn some(shown: &str, documents: Vec<Result<Seen, Problem>>) -> Vec<Result<Seen, Problem>> {
+fn some(
+    shown: &str,
+    documents: Vec<Result<PartialVerdict, DocumentProblem>>,
+) -> Vec<Result<PartialVerdict, DocumentProblem>> {
     if documents.is_empty() {
         return vec![Err(problem(shown, "no manifests in it"))];
     }
     documents
 }
 
-fn file(path: &Path, reviewer: &Reviewer<'_>) -> Vec<Result<Seen, Problem>> {
+fn file(path: &Path, reviewer: &Reviewer<'_>) -> Vec<Result<PartialVerdict, DocumentProblem>> {
     let shown = path.display().to_string();
     match fs::File::open(path) {
         Ok(file) => text(
@@ -190,7 +193,7 @@ fn text(
     source: impl Read,
     extension: Option<&str>,
     reviewer: &Reviewer<'_>,
-) -> Vec<Result<Seen, Problem>> {
+) -> Vec<Result<PartialVerdict, DocumentProblem>> {
     let mut bytes = Vec::new();
     if let Err(error) = source
         .take(LARGEST_FILE + 1)
@@ -213,7 +216,7 @@ fn text(
             let line = good.matches('\n').count() as u64 + 1;
             let last = good.rsplit('\n').next();
             let column = last.map_or(0, |last| last.chars().count()) as u64 + 1;
-            return vec![Err(Problem {
+            return vec![Err(DocumentProblem {
                 file: Arc::from(shown),
                 at: Some((line, column)),
                 message: "not UTF-8 (hint: save the file as UTF-8)".to_owned(),
@@ -222,8 +225,12 @@ fn text(
     };
     let is_json = extension.is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
         || extension.is_none() && is_json(&text);
-    let format = if is_json { Format::Json } else { Format::Yaml };
-    review::parse(&Arc::from(shown), &text, format, |document| {
+    let format = if is_json {
+        DocumentFormat::Json
+    } else {
+        DocumentFormat::Yaml
+    };
+    offline::parse(&Arc::from(shown), &text, format, |document| {
         reviewer.see(document)
     })
 }
@@ -272,8 +279,8 @@ fn cannot_read(error: &io::Error) -> String {
     format!("cannot be read: {error}")
 }
 
-fn problem(shown: &str, message: &str) -> Problem {
-    Problem {
+fn problem(shown: &str, message: &str) -> DocumentProblem {
+    DocumentProblem {
         file: Arc::from(shown),
         at: None,
         message: message.to_owned(),

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
-use crate::{admission::Policy, images::Problem};
+use crate::{admission::Policy, images::SettingProblem};
 
 /// The container of the manager's Deployment whose environment holds the settings.
 const CONTAINER: &str = "manager";
@@ -127,7 +127,7 @@ pub(super) fn parse(variables: &Variables) -> anyhow::Result<Policy> {
     Policy::parse(variables).map_err(|problems| anyhow!(refusal(&problems)))
 }
 
-fn refusal(problems: &[Problem]) -> String {
+fn refusal(problems: &[SettingProblem]) -> String {
     let mut text = "these settings cannot be used:".to_owned();
     for problem in problems {
         // Writing to a String cannot fail.

@@ -16,7 +16,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::Manager,
         name: "Manager",
-        kind: Kind::Infrastructure,
+        kind: ComponentKind::Infrastructure,
         repository: Some("adaptivelive/agentkube-manager"),
         tag: "v0.3.0",
         placeholder: Some("manager"),
@@ -26,7 +26,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::Agentlet,
         name: "Agentlet",
-        kind: Kind::Infrastructure,
+        kind: ComponentKind::Infrastructure,
         repository: Some("adaptivelive/agentkube-agentlet"),
         tag: "v0.3.0",
         placeholder: Some("agentlet"),
@@ -36,7 +36,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::SessionRecorder,
         name: "SessionRecorder",
-        kind: Kind::Infrastructure,
+        kind: ComponentKind::Infrastructure,
         repository: Some("adaptivelive/agentkube-session-recorder"),
         tag: "v0.3.0",
         placeholder: Some("session-recorder"),
@@ -46,7 +46,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::ClaudeCode,
         name: "ClaudeCode",
-        kind: Kind::Runtime,
+        kind: ComponentKind::Runtime,
         repository: Some("adaptivelive/claudecode"),
         tag: "v0.3.0",
         placeholder: Some("claudecode"),
@@ -56,7 +56,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::Codex,
         name: "Codex",
-        kind: Kind::Runtime,
+        kind: ComponentKind::Runtime,
         repository: Some("adaptivelive/codex"),
         tag: "v0.3.0",
         placeholder: Some("codex"),
@@ -66,7 +66,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::OpenCode,
         name: "OpenCode",
-        kind: Kind::Runtime,
+        kind: ComponentKind::Runtime,
         repository: Some("adaptivelive/opencode"),
         tag: "v0.3.0",
         placeholder: Some("opencode"),
@@ -76,7 +76,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::Aider,
         name: "Aider",
-        kind: Kind::Runtime,
+        kind: ComponentKind::Runtime,
         repository: Some("adaptivelive/aider"),
         tag: "v0.3.0",
         placeholder: Some("aider"),
@@ -86,7 +86,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::Cline,
         name: "Cline",
-        kind: Kind::Runtime,
+        kind: ComponentKind::Runtime,
         repository: Some("adaptivelive/cline"),
         tag: "v0.3.0",
         placeholder: Some("cline"),
@@ -96,7 +96,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::Goose,
         name: "Goose",
-        kind: Kind::Runtime,
+        kind: ComponentKind::Runtime,
         repository: Some("adaptivelive/goose"),
         tag: "v0.3.0",
         placeholder: Some("goose"),
@@ -106,7 +106,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::Cursor,
         name: "Cursor",
-        kind: Kind::Runtime,
+        kind: ComponentKind::Runtime,
         repository: Some("adaptivelive/cursor"),
         tag: "v0.3.0",
         placeholder: Some("cursor"),
@@ -116,7 +116,7 @@ pub static MATRIX: &[Row] = &[
     Row {
         component: Component::Custom,
         name: "Custom",
-        kind: Kind::Runtime,
+        kind: ComponentKind::Runtime,
         repository: None,
         tag: "",
         placeholder: None,
@@ -185,7 +185,7 @@ impl fmt::Display for Component {
 
 /// What a row is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ComponentKind {
     /// Part of agentkube's own machinery.
     Infrastructure,
     /// A coding agent, selectable as `spec.runtime`.
@@ -200,7 +200,7 @@ pub struct Row {
     /// The component's name as people write it.
     pub name: &'static str,
     /// What the component is for.
-    pub kind: Kind,
+    pub kind: ComponentKind,
     /// The repository below [`DEFAULT_REGISTRY`], such as `adaptivelive/claudecode`; `None` where
     /// there is no default image.
     pub repository: Option<&'static str>,

@@ -20,12 +20,12 @@ mod rewrite;
 mod runtime;
 mod settings;
 
-pub use matrix::{Component, Kind, MATRIX, Row, rows};
+pub use matrix::{Component, ComponentKind, MATRIX, Row, rows};
 pub use mirror::{Mirror, MirrorLayout, MirrorPrefix, PrefixError, UnknownLayout};
 pub use nearest::nearest;
 pub use reference::{DEFAULT_REGISTRY, ImageReference, ReferenceError, normalized};
 pub use resolve::{Resolution, Source, candidates, own_image, resolve};
 pub use rewrite::rewrite_default;
 pub use runtime::{Runtime, UnknownRuntime, runtimes};
-pub use settings::{ImageSettings, Problem, REGISTRY_VARIABLE};
+pub use settings::{ImageSettings, REGISTRY_VARIABLE, SettingProblem};
 pub(crate) use settings::{OVERRIDE_PREFIX, WrongValue};

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-use crate::images::{Component, Kind, Row, nearest, rows};
+use crate::images::{Component, ComponentKind, Row, nearest, rows};
 
 /// A component that an Agent may name as its runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,7 +96,7 @@ pub struct UnknownRuntime {
 /// The rows that an Agent's `spec.runtime` may name, in the order of the CRD's enum.
 pub fn runtimes() -> impl Iterator<Item = Runtime> {
     rows()
-        .filter(|row| row.kind == Kind::Runtime)
+        .filter(|row| row.kind == ComponentKind::Runtime)
         .map(|row| Runtime(row.component))
 }
 

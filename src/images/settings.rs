@@ -95,7 +95,7 @@ impl ImageSettings {
 /// A variable that the manager cannot start with. Values are never repeated: people paste
 /// credentials into the wrong place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct SettingProblem {
     /// The variable's name as it was given.
     pub variable: String,
     /// What is wrong with it.
@@ -104,7 +104,7 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for SettingProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.variable, self.message)?;
         match &self.hint {
@@ -114,7 +114,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A [`Problem`] of a variable that the caller knows.
+/// A [`SettingProblem`] of a variable that the caller knows.
 #[derive(Debug)]
 pub(crate) struct WrongValue {
     /// What is wrong with the value.
@@ -124,8 +124,8 @@ pub(crate) struct WrongValue {
 }
 
 impl WrongValue {
-    pub(crate) fn of(self, variable: &str) -> Problem {
-        Problem {
+    pub(crate) fn of(self, variable: &str) -> SettingProblem {
+        SettingProblem {
             variable: variable.to_owned(),
             message: self.message,
             hint: self.hint,

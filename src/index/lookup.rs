@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Index, Store,
-    store::Entry,
+    store::IndexEntry,
     watch::{Indexed, entry},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 
 /// The objects that a decision depends on, as far as they exist.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct FoundOwners {
     agent: Option<Arc<AgentFacts>>,
     tool: Option<Arc<ToolFacts>>,
 }
@@ -57,7 +57,7 @@ pub enum LookupError {
     },
 }
 
-impl Found {
+impl FoundOwners {
     /// The same, borrowed, as a decision takes it.
     #[must_use]
     pub fn owners(&self) -> Owners<'_> {
@@ -84,13 +84,13 @@ impl Index {
         namespace: &str,
         wants: Wants<'_>,
         deadline: Instant,
-    ) -> Result<Found, LookupError> {
+    ) -> Result<FoundOwners, LookupError> {
         let find = Finder {
             client,
             namespace,
             deadline,
         };
-        Ok(Found {
+        Ok(FoundOwners {
             agent: find
                 .one(&self.agents, wants.agent, "Agent")
                 .await?,
@@ -118,7 +118,7 @@ impl Finder<'_> {
             return Ok(None);
         };
         // One that could not be read may have been mended since.
-        if let Some(Entry::Facts(facts)) = store.look(self.namespace, wanted.name)
+        if let Some(IndexEntry::Facts(facts)) = store.look(self.namespace, wanted.name)
             && wanted
                 .state
                 .is_none_or(|state| facts.state() == state)
@@ -130,8 +130,8 @@ impl Finder<'_> {
             .in_time(api.get_opt(wanted.name), kind, wanted.name)
             .await?;
         match object.as_ref().map(entry) {
-            Some(Entry::Facts(facts)) => Ok(Some(facts)),
-            Some(Entry::Unreadable(field)) => Err(LookupError::Unreadable {
+            Some(IndexEntry::Facts(facts)) => Ok(Some(facts)),
+            Some(IndexEntry::Unreadable(field)) => Err(LookupError::Unreadable {
                 kind,
                 name: wanted.name.to_owned(),
                 field: (*field).to_owned(),

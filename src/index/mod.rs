@@ -12,7 +12,7 @@ mod lookup;
 mod store;
 mod watch;
 
-pub use lookup::{Found, LookupError};
+pub use lookup::{FoundOwners, LookupError};
 pub use store::Store;
 
 pub use crate::watch::UnreadableObjects;

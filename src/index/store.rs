@@ -11,20 +11,20 @@ use papaya::{Equivalent, HashMap};
 /// Facts by namespace and name, read without a lock.
 #[derive(Debug)]
 pub struct Store<F> {
-    facts: HashMap<Key, Entry<F>>,
+    facts: HashMap<ObjectKey, IndexEntry<F>>,
     is_synced: AtomicBool,
 }
 
 /// What is known of an object.
 #[derive(Debug)]
-pub(super) enum Entry<F> {
+pub(super) enum IndexEntry<F> {
     /// What was read of it.
     Facts(Arc<F>),
     /// This version cannot read this field of it.
     Unreadable(Arc<str>),
 }
 
-impl<F> Clone for Entry<F> {
+impl<F> Clone for IndexEntry<F> {
     fn clone(&self) -> Self {
         match self {
             Self::Facts(facts) => Self::Facts(facts.clone()),
@@ -35,12 +35,12 @@ impl<F> Clone for Entry<F> {
 
 /// Namespace and name of an object. Field order and types hash like those of [`Lookup`].
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Key {
+pub(super) struct ObjectKey {
     pub(super) namespace: Box<str>,
     pub(super) name: Box<str>,
 }
 
-/// A [`Key`] that is only borrowed.
+/// A [`ObjectKey`] that is only borrowed.
 #[derive(Hash)]
 struct Lookup<'a> {
     namespace: &'a str,
@@ -61,13 +61,13 @@ impl<F> Store<F> {
     #[must_use]
     pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<F>> {
         match self.look(namespace, name)? {
-            Entry::Facts(facts) => Some(facts),
-            Entry::Unreadable(_) => None,
+            IndexEntry::Facts(facts) => Some(facts),
+            IndexEntry::Unreadable(_) => None,
         }
     }
 
     /// What is known of one object, as last seen.
-    pub(super) fn look(&self, namespace: &str, name: &str) -> Option<Entry<F>> {
+    pub(super) fn look(&self, namespace: &str, name: &str) -> Option<IndexEntry<F>> {
         self.facts
             .pin()
             .get(&Lookup { namespace, name })
@@ -92,16 +92,16 @@ impl<F> Store<F> {
         self.is_synced.load(Ordering::Acquire)
     }
 
-    pub(super) fn insert(&self, key: Key, entry: Entry<F>) {
+    pub(super) fn insert(&self, key: ObjectKey, entry: IndexEntry<F>) {
         self.facts.pin().insert(key, entry);
     }
 
-    pub(super) fn remove(&self, key: &Key) {
+    pub(super) fn remove(&self, key: &ObjectKey) {
         self.facts.pin().remove(key);
     }
 
     /// Ends a list: drops what was not in it.
-    pub(super) fn finish_list(&self, listed: &std::collections::HashSet<Key>) {
+    pub(super) fn finish_list(&self, listed: &std::collections::HashSet<ObjectKey>) {
         self.facts
             .pin()
             .retain(|key, _| listed.contains(key));
@@ -110,8 +110,8 @@ impl<F> Store<F> {
     }
 }
 
-impl Equivalent<Key> for Lookup<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
+impl Equivalent<ObjectKey> for Lookup<'_> {
+    fn equivalent(&self, key: &ObjectKey) -> bool {
         *self.namespace == *key.namespace && *self.name == *key.name
     }
 }
@@ -120,12 +120,12 @@ impl Equivalent<Key> for Lookup<'_> {
 mod tests {
     use super::*;
 
-    fn facts(facts: i32) -> Entry<i32> {
-        Entry::Facts(Arc::new(facts))
+    fn facts(facts: i32) -> IndexEntry<i32> {
+        IndexEntry::Facts(Arc::new(facts))
     }
 
-    fn key(namespace: &str, name: &str) -> Key {
-        Key {
+    fn key(namespace: &str, name: &str) -> ObjectKey {
+        ObjectKey {
             namespace: namespace.into(),
             name: name.into(),
         }
@@ -164,7 +164,7 @@ mod tests {
                     let name = format!("bot-{round}-{index}");
                     store.insert(
                         key("team", &name),
-                        Entry::Facts(Arc::new(vec![version; 100])),
+                        IndexEntry::Facts(Arc::new(vec![version; 100])),
                     );
                 }
             }

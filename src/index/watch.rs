@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Store,
-    store::{Entry, Key},
+    store::{IndexEntry, ObjectKey},
 };
 use crate::{
     admission::{AgentFacts, ObjectState, ToolFacts},
@@ -75,7 +75,7 @@ pub(super) async fn watch<F: Indexed>(
 fn apply<F: Indexed>(
     event: Event<Readable<F::Object>>,
     store: &Store<F>,
-    listed: &mut HashSet<Key>,
+    listed: &mut HashSet<ObjectKey>,
 ) {
     match event {
         Event::Init => listed.clear(),
@@ -91,15 +91,15 @@ fn apply<F: Indexed>(
 }
 
 /// What is kept of an object.
-pub(super) fn entry<F: Indexed>(object: &Readable<F::Object>) -> Entry<F> {
+pub(super) fn entry<F: Indexed>(object: &Readable<F::Object>) -> IndexEntry<F> {
     match object {
-        Readable::Read(object) => Entry::Facts(Arc::new(F::of(object))),
-        Readable::Unread(unread) => Entry::Unreadable(unread.field.as_str().into()),
+        Readable::Read(object) => IndexEntry::Facts(Arc::new(F::of(object))),
+        Readable::Unread(unread) => IndexEntry::Unreadable(unread.field.as_str().into()),
     }
 }
 
-fn key<K: Resource>(object: &K) -> Key {
-    Key {
+fn key<K: Resource>(object: &K) -> ObjectKey {
+    ObjectKey {
         namespace: object
             .namespace()
             .unwrap_or_default()

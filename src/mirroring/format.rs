@@ -2,7 +2,7 @@ use super::{FormatError, Plan, scripts};
 
 /// The tool that a plan is written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum PlanFormat {
     /// A shell script of `crane copy`.
     Crane,
     /// The `hosts.toml` with which containerd itself looks on the mirror.
@@ -15,7 +15,7 @@ pub enum Format {
     Skopeo,
 }
 
-impl Format {
+impl PlanFormat {
     /// Every tool.
     pub const ALL: [Self; 5] = [
         Self::Crane,

@@ -16,5 +16,5 @@ mod plan;
 mod scripts;
 
 pub use error::FormatError;
-pub use format::Format;
+pub use format::PlanFormat;
 pub use plan::{Origin, Plan, PlanError, Transfer};

@@ -309,7 +309,7 @@ mod tests {
     use super::*;
     use crate::{
         images::ImageSettings,
-        mirroring::{Format, Origin},
+        mirroring::{Origin, PlanFormat},
     };
 
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -335,7 +335,7 @@ mod tests {
         plan
     }
 
-    fn refusal(format: Format, plan: &Plan) -> String {
+    fn refusal(format: PlanFormat, plan: &Plan) -> String {
         format
             .write(plan, &[])
             .unwrap_err()
@@ -365,14 +365,14 @@ mod tests {
             "repository",
             &["ghcr.io/acme/agent:v1"],
         );
-        assert_snapshot!(refusal(Format::Skopeo, &plan));
+        assert_snapshot!(refusal(PlanFormat::Skopeo, &plan));
     }
 
     #[test]
     fn skopeo_would_skip_a_tag_with_a_digest() {
         let image = format!("adaptivelive/agent:v1@{DIGEST}");
         let plan = plan("registry.example.com/exo", "repository", &[&image]);
-        assert_snapshot!(refusal(Format::Skopeo, &plan));
+        assert_snapshot!(refusal(PlanFormat::Skopeo, &plan));
     }
 
     #[test]
@@ -401,8 +401,8 @@ mod tests {
     #[test]
     fn oc_mirror_and_containerd_keep_paths() {
         let plan = plan("registry.example.com/exo", "name", &[]);
-        assert_snapshot!(refusal(Format::OcMirror, &plan));
-        assert_snapshot!(refusal(Format::Hosts, &plan));
+        assert_snapshot!(refusal(PlanFormat::OcMirror, &plan));
+        assert_snapshot!(refusal(PlanFormat::Hosts, &plan));
     }
 
     #[test]
@@ -421,13 +421,13 @@ mod tests {
             "repository",
             &["ghcr.io/acme/agent:v1"],
         );
-        assert_snapshot!(refusal(Format::Hosts, &two));
+        assert_snapshot!(refusal(PlanFormat::Hosts, &two));
     }
 
     #[test]
     fn nothing_to_copy_is_an_error() {
         let mut empty = plan("registry.example.com", "repository", &[]);
         empty.transfers.clear();
-        assert_snapshot!(refusal(Format::Crane, &empty), @"no image would come from the mirror, because every one has an override");
+        assert_snapshot!(refusal(PlanFormat::Crane, &empty), @"no image would come from the mirror, because every one has an override");
     }
 }

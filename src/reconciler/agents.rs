@@ -1,11 +1,11 @@
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{owner::Owner, subject::Subject};
+use super::{owner::Owner, reconciled::Reconciled};
 use crate::{admission::Policy, api::Agent, workload::agent_pod};
 
 impl Owner for Agent {
-    fn subject(&self, policy: &Policy, _is_listed: impl FnOnce() -> bool) -> Subject<'_> {
-        Subject::of_agent(self, policy)
+    fn subject(&self, policy: &Policy, _is_listed: impl FnOnce() -> bool) -> Reconciled<'_> {
+        Reconciled::of_agent(self, policy)
     }
 
     fn pod(&self) -> Pod {

@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// How long after it was said of one object a trouble is not said of another. An API server that is
 /// away is one trouble, and not one for each object.
 const QUIET: Duration = Duration::from_secs(60);
-/// How many troubles are told apart meanwhile. Where there are more, they are many objects', and
+/// How many failures are reported one by one meanwhile. Where there are more, they are many objects', and
 /// their statuses say each.
 const MOST_SAID: usize = 1024;
 

@@ -1,4 +1,4 @@
-//! When many pods are missing at once: creating them comes first, and what is told of them later.
+//! When many pods are missing at once: creating them comes first, reporting them later.
 
 use std::{
     sync::{Mutex, PoisonError},

@@ -11,10 +11,10 @@ const MOST: usize = 256;
 
 /// Publishes Events.
 ///
-/// kube's own recorder remembers every object that it told of for minutes, and then until there is
+/// kube's own recorder remembers every object that it reported for minutes, and then until there is
 /// another Event. Here one that knows enough of them is replaced. All that is lost with it is that a
 /// repeat counts as a new Event.
-pub(super) struct Recorder {
+pub(super) struct EventRecorder {
     client: Client,
     reporter: Reporter,
     current: Mutex<Current>,
@@ -25,7 +25,7 @@ struct Current {
     published: usize,
 }
 
-impl Recorder {
+impl EventRecorder {
     pub(super) fn new(client: Client, reporter: Reporter) -> Self {
         Self {
             current: Mutex::new(Current {
@@ -80,7 +80,7 @@ mod tests {
         let taken = Reply::ok(json!({"metadata": {}, "eventTime": null}));
         api.on("POST", "/events", taken.clone());
         api.on("PATCH", "/events", taken);
-        let recorder = Recorder::new(api.client(), "agentkube-manager".into());
+        let recorder = EventRecorder::new(api.client(), "agentkube-manager".into());
         let publish = async |name: &str| {
             let event = Event {
                 type_: EventType::Warning,

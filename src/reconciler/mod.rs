@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! [ Agent ] ─┐                        ┌─ create ─> [ Pod ]
-//! [ Tool  ] ─┼─ watch ─> [ Subject ] ─┤
+//! [ Tool  ] ─┼─ watch ─> [ Reconciled ] ─┤
 //! [ Pod   ] ─┘                        └─ patch ──> [ Status ]
 //! ```
 //!
@@ -15,7 +15,6 @@
 
 mod agents;
 mod backoff;
-mod brief;
 mod burst;
 mod events;
 mod observed;
@@ -23,13 +22,14 @@ mod owner;
 mod packed;
 mod queue;
 mod reconcile;
+mod reconciled;
+mod state;
 mod status;
-mod subject;
-mod told;
+mod summary;
 mod tools;
 mod users;
-mod verdict;
 mod watch;
+mod written_status;
 
 #[cfg(test)]
 mod fixtures;
@@ -60,7 +60,7 @@ pub async fn run(
     instance: String,
     unreadable: &UnreadableObjects,
 ) {
-    let watch::Watched {
+    let watch::LeaderWatches {
         stores,
         agents,
         tools,
@@ -70,7 +70,7 @@ pub async fn run(
         controller: MANAGER.to_owned(),
         instance: Some(instance),
     };
-    let recorder = events::Recorder::new(client.clone(), reporter);
+    let recorder = events::EventRecorder::new(client.clone(), reporter);
     let leader = Arc::new(reconcile::Leader {
         client,
         policy,

@@ -58,7 +58,7 @@ pub(super) struct ContainerStatus {
 #[serde(default)]
 pub(super) struct ContainerState {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) waiting: Option<Waiting>,
+    pub(super) waiting: Option<WaitingContainer>,
 }
 
 /// How a container ended before it was started again.
@@ -79,7 +79,7 @@ struct Terminated {
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct Waiting {
+pub(super) struct WaitingContainer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,11 +111,11 @@ pub(super) enum Ownership {
 impl Pack for ObservedPod {
     const IS_ALWAYS_KEPT: bool = true;
 
-    type Brief = ();
+    type Summary = ();
 
-    fn brief(&self) {}
+    fn summary(&self) {}
 
-    fn brief_of_unreadable(_: &UnreadableObject) {}
+    fn summary_of_unreadable(_: &UnreadableObject) {}
 
     fn trim(&mut self) {
         let metadata = &mut self.metadata;
@@ -212,7 +212,7 @@ impl ObservedPod {
     }
 
     /// The first container that waits for something that may never come.
-    pub(super) fn stuck(&self) -> Option<(&str, &Waiting)> {
+    pub(super) fn stuck(&self) -> Option<(&str, &WaitingContainer)> {
         let status = &self.status;
         status
             .init_container_statuses

@@ -7,7 +7,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::subject::Subject;
+use super::reconciled::Reconciled;
 use crate::{admission::Policy, api::Status};
 
 /// A kind of object that has a pod.
@@ -25,7 +25,7 @@ pub(super) trait Owner:
     /// The facts that status and Events tell of it.
     ///
     /// `is_listed` answers whether an armed Agent lists it, which only a Tool depends on.
-    fn subject(&self, policy: &Policy, is_listed: impl FnOnce() -> bool) -> Subject<'_>;
+    fn subject(&self, policy: &Policy, is_listed: impl FnOnce() -> bool) -> Reconciled<'_>;
     /// The pod that it should have.
     fn pod(&self) -> Pod;
     /// The names of the Tools that it lists.

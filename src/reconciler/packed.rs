@@ -21,12 +21,12 @@ pub(super) trait Pack: Resource<DynamicType = ()> + DeserializeOwned + Serialize
     const IS_ALWAYS_KEPT: bool;
 
     /// What is wanted of it without unpacking it.
-    type Brief: Clone + Debug + Default;
+    type Summary: Clone + Debug + Default;
 
-    fn brief(&self) -> Self::Brief;
+    fn summary(&self) -> Self::Summary;
 
     /// What is known in brief of an object that cannot be read.
-    fn brief_of_unreadable(unread: &UnreadableObject) -> Self::Brief;
+    fn summary_of_unreadable(unread: &UnreadableObject) -> Self::Summary;
 
     /// Drops what is not read; a brief has been taken before.
     fn trim(&mut self);
@@ -40,7 +40,7 @@ pub(super) struct Packed<T: Pack> {
     /// The rest as JSON: maps, lists and strings of their own would take three times as much. Empty where
     /// it would be longer than [`LONGEST_KEPT_BYTES`].
     json: Box<[u8]>,
-    pub(super) brief: T::Brief,
+    pub(super) summary: T::Summary,
     /// The field that keeps it from being read; there is no JSON then.
     unreadable: Option<Box<str>>,
 }
@@ -74,7 +74,7 @@ impl<T: Pack> Packed<T> {
 
 impl<T: Pack> From<T> for Packed<T> {
     fn from(mut object: T) -> Self {
-        let brief = object.brief();
+        let summary = object.summary();
         object.trim();
         let metadata = object.meta_mut();
         let mut all = std::mem::take(metadata);
@@ -87,7 +87,7 @@ impl<T: Pack> From<T> for Packed<T> {
         Self {
             metadata: all,
             json: json.unwrap_or_default().into(),
-            brief,
+            summary,
             unreadable: None,
         }
     }
@@ -105,7 +105,7 @@ impl<'de, T: Pack> Deserialize<'de> for Packed<T> {
 
 impl<T: Pack> From<UnreadableObject> for Packed<T> {
     fn from(unread: UnreadableObject) -> Self {
-        let brief = T::brief_of_unreadable(&unread);
+        let summary = T::summary_of_unreadable(&unread);
         let UnreadableObject {
             metadata,
             status: _,
@@ -114,7 +114,7 @@ impl<T: Pack> From<UnreadableObject> for Packed<T> {
         Self {
             metadata,
             json: Box::default(),
-            brief,
+            summary,
             unreadable: Some(field.into()),
         }
     }

@@ -17,9 +17,9 @@ use kube::{
 use tokio::task::yield_now;
 
 /// Where objects are put that are to be looked at.
-pub(super) struct Queue<K: Resource<DynamicType = ()>>(UnboundedSender<Entry<K>>);
+pub(super) struct Queue<K: Resource<DynamicType = ()>>(UnboundedSender<Requeue<K>>);
 
-enum Entry<K: Resource<DynamicType = ()>> {
+enum Requeue<K: Resource<DynamicType = ()>> {
     All,
     One(ObjectRef<K>),
 }
@@ -32,8 +32,8 @@ where
     let (sender, entries) = unbounded();
     let names = entries
         .flat_map(move |entry| match entry {
-            Entry::One(name) => Either::Left(stream::iter([name])),
-            Entry::All => {
+            Requeue::One(name) => Either::Left(stream::iter([name])),
+            Requeue::All => {
                 let objects = store.state().into_iter();
                 Either::Right(stream::iter(objects.map(|object| name_of(&*object))))
             }
@@ -47,15 +47,15 @@ where
 
 impl<K: Resource<DynamicType = ()>> Queue<K> {
     pub(super) fn push(&self, name: ObjectRef<K>) {
-        self.send(Entry::One(name));
+        self.send(Requeue::One(name));
     }
 
     /// Every object that is in the store by the time that it is its turn.
     pub(super) fn push_all(&self) {
-        self.send(Entry::All);
+        self.send(Requeue::All);
     }
 
-    fn send(&self, entry: Entry<K>) {
+    fn send(&self, entry: Requeue<K>) {
         // The receiver goes only together with the watches.
         let _ = self.0.unbounded_send(entry);
     }

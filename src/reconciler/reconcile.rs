@@ -24,15 +24,15 @@ use tracing::{debug, info, warn};
 use super::{
     backoff::{Backoff, Key},
     burst::{Burst, Pressure},
-    events::Recorder,
+    events::EventRecorder,
     observed::{ObservedPod, Ownership},
     owner::Owner,
     packed::Packed,
+    reconciled::Reconciled,
+    state::PodObservation,
     status::{is_just_starting, patch, problem, status},
-    subject::Subject,
-    told::Told,
-    verdict::Seen,
     watch::Stores,
+    written_status::WrittenStatus,
 };
 use crate::{
     admission::{Policy, hide_credentials},
@@ -56,7 +56,7 @@ const START_GRACE: Duration = Duration::from_secs(2);
 /// The same while many pods are created at once, whatever there is to tell: pods come before words,
 /// and most of them run by then.
 const BURST_GRACE: Duration = Duration::from_secs(5 * 60);
-/// When to look again at a pod that something is told of later.
+/// When to look again at a pod that is reported later.
 const BURST_RECHECK: Duration = Duration::from_secs(15);
 /// The API server refuses longer notes of Events; in bytes.
 const LONGEST_NOTE: usize = 1000;
@@ -65,7 +65,7 @@ const LONGEST_NOTE: usize = 1000;
 pub(super) struct Leader {
     pub(super) client: Client,
     pub(super) policy: Arc<Policy>,
-    pub(super) recorder: Recorder,
+    pub(super) recorder: EventRecorder,
     pub(super) stores: Stores,
 }
 
@@ -137,7 +137,7 @@ enum ReconcileError {
 }
 
 /// What stands under the name of the pod, and who says so.
-enum Found {
+enum FoundPod {
     /// The API server has the object's own pod; the watch is about to show it.
     AheadOfWatch,
     CreateFailed {
@@ -164,7 +164,7 @@ enum Found {
 enum WhenOutdated {
     /// The pod is built anew.
     Rebuild,
-    /// It is a failure like any other, told and tried again later.
+    /// It is a failure like any other, reported and tried again later.
     Report,
 }
 
@@ -186,10 +186,10 @@ impl Context {
         let Some(mut object) = self.whole(packed).await? else {
             return Ok(Action::await_change());
         };
-        let told = packed.brief.told.as_ref();
+        let written = packed.summary.written.as_ref();
         for _ in 0..MOST_REBUILDS {
             if let Some(action) = self
-                .attempt(&object, told, WhenOutdated::Rebuild)
+                .attempt(&object, written, WhenOutdated::Rebuild)
                 .await?
             {
                 return Ok(action);
@@ -204,7 +204,7 @@ impl Context {
             }
         }
         let action = self
-            .attempt(&object, told, WhenOutdated::Report)
+            .attempt(&object, written, WhenOutdated::Report)
             .await?;
         Ok(action.unwrap_or_else(Action::await_change))
     }
@@ -233,9 +233,9 @@ impl Context {
         packed: &Packed<K>,
         field: &str,
     ) -> Result<Action, ReconcileError> {
-        let subject = Subject {
-            told: packed.brief.told.as_ref(),
-            ..Subject::of_unreadable(packed, field)
+        let subject = Reconciled {
+            written: packed.summary.written.as_ref(),
+            ..Reconciled::of_unreadable(packed, field)
         };
         let name = ObjectRef::new(&subject.pod).within(&subject.namespace);
         let found = self
@@ -247,9 +247,9 @@ impl Context {
             .map(|pod| own_pod(&pod))
             .transpose()?;
         let seen = match &found {
-            Some(Found::Pod(pod)) => Seen::Pod(pod),
-            Some(Found::UnreadablePod { field }) => Seen::UnreadablePod { field },
-            _ => Seen::Nothing,
+            Some(FoundPod::Pod(pod)) => PodObservation::Pod(pod),
+            Some(FoundPod::UnreadablePod { field }) => PodObservation::UnreadablePod { field },
+            _ => PodObservation::Nothing,
         };
         let status = status(&subject, seen, now());
         self.report(packed, &subject, status)
@@ -275,36 +275,38 @@ impl Context {
     async fn attempt<K: Owner>(
         &self,
         object: &K,
-        told: Option<&Told>,
+        written: Option<&WrittenStatus>,
         when_outdated: WhenOutdated,
     ) -> Result<Option<Action>, ReconcileError> {
         let Leader { policy, stores, .. } = &*self.leader;
         let is_listed = || stores.users.has(object, &stores.agents);
-        let subject = Subject {
-            told,
+        let subject = Reconciled {
+            written,
             ..object.subject(policy, is_listed)
         };
         let found = self
             .find(object, &subject, when_outdated)
             .await?;
         let (seen, action) = match &found {
-            Found::AheadOfWatch => return Ok(Some(Action::requeue(RECHECK))),
-            Found::Outdated => return Ok(None),
-            Found::TooSoon(wait) => return Ok(Some(Action::requeue(*wait))),
-            Found::CreateFailed { message, retry_in } => {
-                (Seen::CreateFailed(message), Action::requeue(*retry_in))
-            }
-            Found::Leftover => (Seen::Leftover, Action::requeue(RECHECK)),
-            Found::NameTaken => (Seen::NameTaken, Action::requeue(NAME_TAKEN_RETRY)),
-            Found::Nothing => (Seen::Nothing, Action::await_change()),
-            Found::Pod(pod) => (Seen::Pod(pod), Action::await_change()),
-            Found::UnreadablePod { field } => {
-                (Seen::UnreadablePod { field }, Action::await_change())
-            }
+            FoundPod::AheadOfWatch => return Ok(Some(Action::requeue(RECHECK))),
+            FoundPod::Outdated => return Ok(None),
+            FoundPod::TooSoon(wait) => return Ok(Some(Action::requeue(*wait))),
+            FoundPod::CreateFailed { message, retry_in } => (
+                PodObservation::CreateFailed(message),
+                Action::requeue(*retry_in),
+            ),
+            FoundPod::Leftover => (PodObservation::Leftover, Action::requeue(RECHECK)),
+            FoundPod::NameTaken => (PodObservation::NameTaken, Action::requeue(NAME_TAKEN_RETRY)),
+            FoundPod::Nothing => (PodObservation::Nothing, Action::await_change()),
+            FoundPod::Pod(pod) => (PodObservation::Pod(pod), Action::await_change()),
+            FoundPod::UnreadablePod { field } => (
+                PodObservation::UnreadablePod { field },
+                Action::await_change(),
+            ),
         };
         let status = status(&subject, seen, now());
-        if let Found::Pod(pod) = &found {
-            let is_starting = is_just_starting(&status, subject.told);
+        if let FoundPod::Pod(pod) = &found {
+            let is_starting = is_just_starting(&status, subject.written);
             let grace = grace(is_starting, self.burst.pressure(Instant::now()));
             if let Some(wait) = remaining(grace, pod, Timestamp::now()) {
                 return Ok(Some(Action::requeue(wait)));
@@ -313,7 +315,7 @@ impl Context {
         self.report(object, &subject, status)
             .await?;
         self.reports.forget(&key(object));
-        if !matches!(found, Found::CreateFailed { .. }) {
+        if !matches!(found, FoundPod::CreateFailed { .. }) {
             self.pods.forget(&key(object));
         }
         Ok(Some(action))
@@ -329,32 +331,32 @@ impl Context {
     async fn find<K: Owner>(
         &self,
         object: &K,
-        subject: &Subject<'_>,
+        subject: &Reconciled<'_>,
         when_outdated: WhenOutdated,
-    ) -> Result<Found, ReconcileError> {
+    ) -> Result<FoundPod, ReconcileError> {
         let name = ObjectRef::new(&subject.pod).within(&subject.namespace);
         if let Some(pod) = self.leader.stores.pods.get(&name) {
             return Ok(match Ownership::of(pod.meta(), object) {
-                Ownership::Foreign => Found::NameTaken,
-                Ownership::Leftover => Found::Leftover,
+                Ownership::Foreign => FoundPod::NameTaken,
+                Ownership::Leftover => FoundPod::Leftover,
                 Ownership::Ours => own_pod(&pod)?,
             });
         }
         if !subject.wants_pod() {
-            return Ok(Found::Nothing);
+            return Ok(FoundPod::Nothing);
         }
         if let Some(wait) = self
             .pods
             .remaining(&key(object), subject.generation)
         {
-            return Ok(Found::TooSoon(wait));
+            return Ok(FoundPod::TooSoon(wait));
         }
         Ok(match self.create(object, subject).await {
             Ok(found) => found,
             Err(kube::Error::Api(error))
                 if error.is_conflict() && when_outdated == WhenOutdated::Rebuild =>
             {
-                Found::Outdated
+                FoundPod::Outdated
             }
             Err(error) => {
                 let message = message(&error);
@@ -370,7 +372,7 @@ impl Context {
                         "the pod could not be created, trying again"
                     );
                 }
-                Found::CreateFailed {
+                FoundPod::CreateFailed {
                     message,
                     retry_in: noted.retry_in,
                 }
@@ -382,8 +384,8 @@ impl Context {
     async fn create<K: Owner>(
         &self,
         object: &K,
-        subject: &Subject<'_>,
-    ) -> Result<Found, kube::Error> {
+        subject: &Reconciled<'_>,
+    ) -> Result<FoundPod, kube::Error> {
         let pods: Api<Pod> = Api::namespaced(self.leader.client.clone(), &subject.namespace);
         let params = PostParams {
             field_manager: Some(MANAGER.to_owned()),
@@ -403,7 +405,7 @@ impl Context {
                     pod = subject.pod,
                     "the pod was created"
                 );
-                Ok(Found::AheadOfWatch)
+                Ok(FoundPod::AheadOfWatch)
             }
             Err(kube::Error::Api(error)) if error.is_already_exists() => {
                 // Not with our label, or not seen yet: only a live look can tell.
@@ -412,12 +414,12 @@ impl Context {
                     &subject.namespace,
                 );
                 let Some(pod) = pods.get_opt(&subject.pod).await? else {
-                    return Ok(Found::AheadOfWatch);
+                    return Ok(FoundPod::AheadOfWatch);
                 };
                 Ok(match Ownership::of(pod.meta(), object) {
-                    Ownership::Foreign => Found::NameTaken,
-                    Ownership::Leftover => Found::Leftover,
-                    Ownership::Ours => Found::AheadOfWatch,
+                    Ownership::Foreign => FoundPod::NameTaken,
+                    Ownership::Leftover => FoundPod::Leftover,
+                    Ownership::Ours => FoundPod::AheadOfWatch,
                 })
             }
             Err(error) => Err(error),
@@ -428,12 +430,12 @@ impl Context {
     async fn report<K: Reported>(
         &self,
         object: &K,
-        subject: &Subject<'_>,
+        subject: &Reconciled<'_>,
         status: Status,
     ) -> Result<(), ReconcileError> {
         if subject
-            .told
-            .is_some_and(|told| told.is(&status))
+            .written
+            .is_some_and(|written| written.is(&status))
         {
             return Ok(());
         }
@@ -451,7 +453,7 @@ impl Context {
             Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(ReconcileError::Status(Box::new(error))),
         }
-        if let Some(problem) = problem(&status, subject.told) {
+        if let Some(problem) = problem(&status, subject.written) {
             self.warn(object, &problem.reason, &problem.message)
                 .await;
         }
@@ -494,12 +496,12 @@ impl Context {
 }
 
 /// The object's own pod, as the watch has shown it.
-fn own_pod(pod: &Packed<ObservedPod>) -> serde_json::Result<Found> {
+fn own_pod(pod: &Packed<ObservedPod>) -> serde_json::Result<FoundPod> {
     Ok(match pod.unreadable() {
-        Some(field) => Found::UnreadablePod {
+        Some(field) => FoundPod::UnreadablePod {
             field: field.into(),
         },
-        None => Found::Pod(Box::new(pod.unpack()?)),
+        None => FoundPod::Pod(Box::new(pod.unpack()?)),
     })
 }
 
@@ -532,7 +534,7 @@ fn message(error: &kube::Error) -> String {
     }
 }
 
-/// Up to which age of its pod nothing is told of an object.
+/// An object whose pod is younger than this is not reported.
 fn grace(is_starting: bool, pressure: Pressure) -> Duration {
     match (is_starting, pressure) {
         (_, Pressure::Burst) | (true, Pressure::Aftermath) => BURST_GRACE,

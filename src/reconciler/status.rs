@@ -5,25 +5,25 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
 use super::{
-    subject::{Rest, Subject},
-    told::Told,
-    verdict::{Seen, Verdict, unreadable_pod},
+    reconciled::{NoPodReason, Reconciled},
+    state::{AgentState, PodObservation, unreadable_pod},
+    written_status::WrittenStatus,
 };
 use crate::{
     admission::{Reason, hide_credentials},
     api::{ConditionType, ImageDecision, LONGEST_CONDITION_MESSAGE, Status},
-    workload::{Refusal, changes},
+    workload::{PlanRefusal, changes},
 };
 
 /// The status as it should be. `now` is for the conditions that change.
-pub(super) fn status(subject: &Subject<'_>, seen: Seen<'_>, now: Timestamp) -> Status {
-    let verdict = Verdict::of(subject, seen);
+pub(super) fn status(subject: &Reconciled<'_>, seen: PodObservation<'_>, now: Timestamp) -> Status {
+    let verdict = AgentState::of(subject, seen);
     let record = Record::of(seen);
     let mut conditions = vec![accepted(subject)];
     let has_pod = !matches!(record, Record::NoPod);
     // A Tool that needs no pod is never ready or current, and it would look like a fault.
-    if has_pod || subject.rest != Some(Rest::External) {
-        conditions.push(Finding {
+    if has_pod || subject.no_pod_reason != Some(NoPodReason::External) {
+        conditions.push(ConditionDraft {
             type_: ConditionType::Ready,
             status: match verdict.is_ready {
                 Some(true) => "True",
@@ -70,10 +70,13 @@ pub(super) fn patch(status: &Status) -> Value {
 }
 
 /// The condition `Ready`, if it tells of a problem that it did not tell of before.
-pub(super) fn problem<'s>(status: &'s Status, told: Option<&Told>) -> Option<&'s Condition> {
+pub(super) fn problem<'s>(
+    status: &'s Status,
+    written: Option<&WrittenStatus>,
+) -> Option<&'s Condition> {
     let ready = ready(status)?;
-    let known = told
-        .and_then(Told::ready_reason)
+    let known = written
+        .and_then(WrittenStatus::ready_reason)
         .unwrap_or_default();
     let is_problem = ready.status != "True" && !CALM.contains(&ready.reason.as_str());
     (is_problem && ready.reason != known).then_some(ready)
@@ -81,9 +84,9 @@ pub(super) fn problem<'s>(status: &'s Status, told: Option<&Told>) -> Option<&'s
 
 /// Whether there is nothing to tell but that the pod is starting. Who was ready before has lost
 /// that, which is worth telling.
-pub(super) fn is_just_starting(status: &Status, told: Option<&Told>) -> bool {
+pub(super) fn is_just_starting(status: &Status, written: Option<&WrittenStatus>) -> bool {
     let is_pending = ready(status).is_some_and(|ready| ready.reason == "PodPending");
-    is_pending && !told.is_some_and(Told::was_ready)
+    is_pending && !written.is_some_and(WrittenStatus::was_ready)
 }
 
 /// Reasons not to be ready that are nobody's fault.
@@ -117,30 +120,33 @@ enum Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    fn of(seen: Seen<'a>) -> Self {
+    fn of(seen: PodObservation<'a>) -> Self {
         match seen {
-            Seen::Pod(pod) => pod
+            PodObservation::Pod(pod) => pod
                 .images()
                 .map_or(Self::NeverAdmitted, Self::Images),
-            Seen::UnreadablePod { field } => Self::Unreadable { field },
-            Seen::CreateFailed(_) | Seen::Leftover | Seen::NameTaken | Seen::Nothing => Self::NoPod,
+            PodObservation::UnreadablePod { field } => Self::Unreadable { field },
+            PodObservation::CreateFailed(_)
+            | PodObservation::Leftover
+            | PodObservation::NameTaken
+            | PodObservation::Nothing => Self::NoPod,
         }
     }
 }
 
 /// A condition without its time.
-struct Finding {
+struct ConditionDraft {
     type_: ConditionType,
     status: &'static str,
     reason: String,
     message: String,
 }
 
-impl Finding {
-    fn into_condition(self, subject: &Subject<'_>, now: Timestamp) -> Condition {
+impl ConditionDraft {
+    fn into_condition(self, subject: &Reconciled<'_>, now: Timestamp) -> Condition {
         let since = subject
-            .told
-            .and_then(|told| told.since(self.type_, self.status));
+            .written
+            .and_then(|written| written.since(self.type_, self.status));
         Condition {
             last_transition_time: Time(since.unwrap_or(now)),
             // The kubelet and the API server repeat what they cannot make sense of.
@@ -156,16 +162,16 @@ impl Finding {
     }
 }
 
-fn accepted(subject: &Subject<'_>) -> Finding {
+fn accepted(subject: &Reconciled<'_>) -> ConditionDraft {
     let (status, reason, message) = match &subject.plan {
         Ok(_) => (
             "True",
             "Accepted",
             "the rules can serve the spec".to_owned(),
         ),
-        Err(Refusal { reason, message }) => ("False", reason.as_str(), message.clone()),
+        Err(PlanRefusal { reason, message }) => ("False", reason.as_str(), message.clone()),
     };
-    Finding {
+    ConditionDraft {
         type_: ConditionType::Accepted,
         status,
         reason: reason.to_owned(),
@@ -175,8 +181,8 @@ fn accepted(subject: &Subject<'_>) -> Finding {
 
 /// Compares what admission recorded with what the rules choose now; never the image that the pod
 /// carries, which other webhooks may rewrite for good reason.
-fn images_current(subject: &Subject<'_>, record: &Record<'_>) -> Finding {
-    let finding = |status, reason: &str, message| Finding {
+fn images_current(subject: &Reconciled<'_>, record: &Record<'_>) -> ConditionDraft {
+    let finding = |status, reason: &str, message| ConditionDraft {
         type_: ConditionType::ImagesCurrent,
         status,
         reason: reason.to_owned(),
@@ -255,8 +261,8 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn of(agent: &Agent, seen: Seen<'_>, policy: &Policy) -> Status {
-        status(&Subject::of_agent(agent, policy), seen, at(1_000))
+    fn of(agent: &Agent, seen: PodObservation<'_>, policy: &Policy) -> Status {
+        status(&Reconciled::of_agent(agent, policy), seen, at(1_000))
     }
 
     fn armed() -> Agent {
@@ -278,7 +284,7 @@ mod tests {
 
     /// What admission records for an Agent under a policy.
     fn recorded(agent: &Agent, policy: &Policy) -> Value {
-        let plan = Subject::of_agent(agent, policy)
+        let plan = Reconciled::of_agent(agent, policy)
             .plan
             .unwrap();
         json!({"agentkube.io/images": serde_json::to_string(&plan).unwrap()})
@@ -319,7 +325,7 @@ mod tests {
                 "registry.example.com/agentlet:v9",
             ),
         ]);
-        insta::assert_yaml_snapshot!(of(&agent, Seen::Nothing, &policy));
+        insta::assert_yaml_snapshot!(of(&agent, PodObservation::Nothing, &policy));
     }
 
     #[test]
@@ -330,7 +336,7 @@ mod tests {
             recorded(&agent, &Policy::default()),
             json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
         );
-        insta::assert_yaml_snapshot!(of(&agent, Seen::Pod(&pod), &Policy::default()));
+        insta::assert_yaml_snapshot!(of(&agent, PodObservation::Pod(&pod), &Policy::default()));
     }
 
     #[test]
@@ -344,7 +350,7 @@ mod tests {
         }))
         .unwrap();
         let mut lines = Vec::new();
-        let mut show = |seen: Seen<'_>| {
+        let mut show = |seen: PodObservation<'_>| {
             let status = of(&agent, seen, &none);
             lines.push(format!(
                 "{:?} {} {}",
@@ -353,33 +359,41 @@ mod tests {
                 condition(&status, "Ready")
             ));
         };
-        show(Seen::Nothing);
-        show(Seen::CreateFailed("exceeded quota: compute"));
-        show(Seen::NameTaken);
-        show(Seen::Leftover);
-        show(Seen::Pod(&terminating));
-        show(Seen::Pod(&pod(json!({}))));
-        show(Seen::Pod(&pod(json!({"phase": "Pending"}))));
-        show(Seen::Pod(&pod(json!({"phase": "Running"}))));
-        show(Seen::Pod(&pod(json!({"phase": "Pending", "conditions": [{
-            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
-            "message": "0/3 nodes are available: 3 Insufficient cpu.",
-        }]}))));
-        show(Seen::Pod(&pod(
+        show(PodObservation::Nothing);
+        show(PodObservation::CreateFailed("exceeded quota: compute"));
+        show(PodObservation::NameTaken);
+        show(PodObservation::Leftover);
+        show(PodObservation::Pod(&terminating));
+        show(PodObservation::Pod(&pod(json!({}))));
+        show(PodObservation::Pod(&pod(json!({"phase": "Pending"}))));
+        show(PodObservation::Pod(&pod(json!({"phase": "Running"}))));
+        show(PodObservation::Pod(&pod(
+            json!({"phase": "Pending", "conditions": [{
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                "message": "0/3 nodes are available: 3 Insufficient cpu.",
+            }]}),
+        )));
+        show(PodObservation::Pod(&pod(
             json!({"phase": "Failed", "reason": "Evicted",
             "message": "The node was low on resource: memory."}),
         )));
-        show(Seen::Pod(&pod(json!({"phase": "Succeeded"}))));
-        show(Seen::Pod(&waiting("agent", "ErrImagePull")));
-        show(Seen::Pod(&waiting("agent", "InvalidImageName")));
-        show(Seen::Pod(&waiting("agentlet", "ImagePullBackOff")));
-        show(Seen::Pod(&waiting("agent", "CreateContainerConfigError")));
-        show(Seen::Pod(&waiting(
+        show(PodObservation::Pod(&pod(json!({"phase": "Succeeded"}))));
+        show(PodObservation::Pod(&waiting("agent", "ErrImagePull")));
+        show(PodObservation::Pod(&waiting("agent", "InvalidImageName")));
+        show(PodObservation::Pod(&waiting(
+            "agentlet",
+            "ImagePullBackOff",
+        )));
+        show(PodObservation::Pod(&waiting(
+            "agent",
+            "CreateContainerConfigError",
+        )));
+        show(PodObservation::Pod(&waiting(
             "agentlet",
             "CreateContainerConfigError",
         )));
-        show(Seen::Pod(&waiting("agent", "CrashLoopBackOff")));
-        show(Seen::Pod(&observed(
+        show(PodObservation::Pod(&waiting("agent", "CrashLoopBackOff")));
+        show(PodObservation::Pod(&observed(
             "bot",
             json!({}),
             json!({"phase": "Pending",
@@ -407,7 +421,8 @@ mod tests {
             )
         };
         let none = Policy::default();
-        let ready = |pod: &ObservedPod| condition(&of(&agent, Seen::Pod(pod), &none), "Ready");
+        let ready =
+            |pod: &ObservedPod| condition(&of(&agent, PodObservation::Pod(pod), &none), "Ready");
         let kernel = "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
                       runc create failed: unable to start container process: error during container init: \
                       exec: \"/agentlet\": argument list too long: unknown";
@@ -424,7 +439,7 @@ mod tests {
         }
         assert!(ready(&pod("session-recorder", kernel, "")).contains("for each Service"));
         assert!(!ready(&pod("agentlet", "another trouble", "")).contains("goals"));
-        // Where the runtime says it in the log alone, people are told to look for it.
+        // Where the runtime says it in the log alone, the message says to look there.
         let crashing = json!({"phase": "Pending", "initContainerStatuses": [
             {"name": "agentlet", "state": {"waiting": {"reason": "CrashLoopBackOff"}}},
         ]});
@@ -438,7 +453,7 @@ mod tests {
     #[test]
     fn a_pod_that_cannot_be_read_is_named_and_nothing_else_is_claimed_of_it() {
         let mut agent = armed();
-        let seen = Seen::UnreadablePod {
+        let seen = PodObservation::UnreadablePod {
             field: "status.phase",
         };
         let status = of(&agent, seen, &Policy::default());
@@ -448,9 +463,9 @@ mod tests {
         assert_eq!(condition(&status, "Ready"), said);
         assert_eq!(condition(&status, "ImagesCurrent"), said);
         assert!(condition(&status, "Accepted").starts_with("True "));
-        // People are told of it by an Event, once.
+        // An Event reports it, once.
         assert_eq!(problem(&status, None).unwrap().reason, "Unreadable");
-        assert!(problem(&status, Some(&Told::of(&status))).is_none());
+        assert!(problem(&status, Some(&WrittenStatus::of(&status))).is_none());
 
         agent.spec.paused = true;
         let status = of(&agent, seen, &Policy::default());
@@ -460,7 +475,7 @@ mod tests {
         );
         // A Tool that needs no pod has one that it once had.
         let redis = tool(json!({"type": "redis"}));
-        let redis = Subject::of_tool(&redis, true, &Policy::default());
+        let redis = Reconciled::of_tool(&redis, true, &Policy::default());
         assert_eq!(
             super::status(&redis, seen, at(1_000))
                 .conditions
@@ -478,7 +493,7 @@ mod tests {
             json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
         );
         agent.spec.paused = true;
-        let status = of(&agent, Seen::Pod(&pod), &Policy::default());
+        let status = of(&agent, PodObservation::Pod(&pod), &Policy::default());
         assert_eq!(status.phase, Some(Phase::Running));
         assert_eq!(status.ready.as_deref(), Some("1/1"));
         assert_eq!(
@@ -491,7 +506,7 @@ mod tests {
     #[test]
     fn a_spec_that_entered_while_admission_was_away_is_not_accepted() {
         let agent = agent(json!({"runtime": "Custom", "paused": false}));
-        let status = of(&agent, Seen::Nothing, &Policy::default());
+        let status = of(&agent, PodObservation::Nothing, &Policy::default());
         assert_eq!(status.phase, Some(Phase::Failed));
         assert!(status.images.is_empty());
         assert_eq!(
@@ -507,7 +522,10 @@ mod tests {
         let now = policy(&[("AGENTKUBE_IMAGE_CODEX", "registry.example.com/codex:v9")]);
         let current = |annotations: Value, policy: &Policy| {
             let pod = observed("bot", annotations, json!({"phase": "Running"}));
-            condition(&of(&agent, Seen::Pod(&pod), policy), "ImagesCurrent")
+            condition(
+                &of(&agent, PodObservation::Pod(&pod), policy),
+                "ImagesCurrent",
+            )
         };
         let hint =
             "(hint: delete it, and a new one is created: `kubectl delete pod -n adaptive bot`)";
@@ -520,7 +538,7 @@ mod tests {
             )
         );
         assert!(current(json!({}), &now).starts_with("Unknown NotRecorded: "));
-        let status = of(&agent, Seen::Nothing, &now);
+        let status = of(&agent, PodObservation::Nothing, &now);
         assert!(condition(&status, "ImagesCurrent").starts_with("Unknown NoPod: "));
     }
 
@@ -532,7 +550,7 @@ mod tests {
             "docker.io/adaptivelive/codex:v0.3.0",
         )]);
         let pod = observed("bot", recorded(&agent, &Policy::default()), json!({}));
-        let status = of(&agent, Seen::Pod(&pod), &same);
+        let status = of(&agent, PodObservation::Pod(&pod), &same);
         assert!(condition(&status, "ImagesCurrent").starts_with("True "));
     }
 
@@ -545,7 +563,10 @@ mod tests {
         let with = recorded(&agent, &none);
         let current = |agent: &Agent, annotations: &Value| {
             let pod = observed("bot", annotations.clone(), json!({}));
-            condition(&of(agent, Seen::Pod(&pod), &none), "ImagesCurrent")
+            condition(
+                &of(agent, PodObservation::Pod(&pod), &none),
+                "ImagesCurrent",
+            )
         };
         assert!(current(&agent, &without).contains("`session-recorder` is missing from the pod"));
         agent.spec.session_recording = None;
@@ -558,14 +579,14 @@ mod tests {
     #[test]
     fn the_recorded_images_are_shown_with_the_agent_first() {
         let agent = armed();
-        let mut plan = Subject::of_agent(&agent, &Policy::default())
+        let mut plan = Reconciled::of_agent(&agent, &Policy::default())
             .plan
             .unwrap();
         plan.reverse();
         let annotations = json!({"agentkube.io/images": serde_json::to_string(&plan).unwrap()});
         let pod = observed("bot", annotations, json!({"phase": "Running"}));
         let moved = policy(&[("AGENTKUBE_IMAGE_REGISTRY", "mirror.example.com")]);
-        let images = of(&agent, Seen::Pod(&pod), &moved).images;
+        let images = of(&agent, PodObservation::Pod(&pod), &moved).images;
         assert_eq!(images[0].container, "agent");
         assert_eq!(images[0].image, "docker.io/adaptivelive/codex:v0.3.0");
     }
@@ -574,17 +595,17 @@ mod tests {
     fn a_condition_keeps_its_time_until_its_status_changes() {
         let agent = armed();
         let none = Policy::default();
-        let told = Told::of(&of(&agent, Seen::Nothing, &none));
+        let written = WrittenStatus::of(&of(&agent, PodObservation::Nothing, &none));
         let pod = observed(
             "bot",
             recorded(&agent, &none),
             json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
         );
-        let subject = Subject {
-            told: Some(&told),
-            ..Subject::of_agent(&agent, &none)
+        let subject = Reconciled {
+            written: Some(&written),
+            ..Reconciled::of_agent(&agent, &none)
         };
-        let later = status(&subject, Seen::Pod(&pod), at(LATER));
+        let later = status(&subject, PodObservation::Pod(&pod), at(LATER));
         let since = |type_: &str| {
             later
                 .conditions
@@ -615,24 +636,24 @@ mod tests {
     fn a_problem_is_told_once() {
         let agent = armed();
         let none = Policy::default();
-        let failed = of(&agent, Seen::CreateFailed("quota"), &none);
-        let fine = of(&agent, Seen::Nothing, &none);
+        let failed = of(&agent, PodObservation::CreateFailed("quota"), &none);
+        let fine = of(&agent, PodObservation::Nothing, &none);
         assert_eq!(
-            problem(&failed, Some(&Told::of(&fine)))
+            problem(&failed, Some(&WrittenStatus::of(&fine)))
                 .unwrap()
                 .reason,
             "PodCreateFailed"
         );
         assert_eq!(problem(&failed, None).unwrap().reason, "PodCreateFailed");
-        assert!(problem(&failed, Some(&Told::of(&failed))).is_none());
-        assert!(problem(&fine, Some(&Told::of(&failed))).is_none());
+        assert!(problem(&failed, Some(&WrittenStatus::of(&failed))).is_none());
+        assert!(problem(&fine, Some(&WrittenStatus::of(&failed))).is_none());
     }
 
     #[test]
     fn a_tool_that_is_no_custom_one_is_only_accepted() {
         let redis = tool(json!({"type": "redis"}));
-        let subject = Subject::of_tool(&redis, true, &Policy::default());
-        let status = status(&subject, Seen::Nothing, at(1_000));
+        let subject = Reconciled::of_tool(&redis, true, &Policy::default());
+        let status = status(&subject, PodObservation::Nothing, at(1_000));
         assert_eq!(status.phase, None);
         assert_eq!(status.conditions.len(), 1);
         assert!(condition(&status, "Accepted").starts_with("True "));
@@ -641,8 +662,8 @@ mod tests {
     #[test]
     fn a_custom_tool_waits_for_an_armed_agent() {
         let custom = tool(json!({"type": "custom", "image": "registry.example.com/t:v1"}));
-        let subject = Subject::of_tool(&custom, false, &Policy::default());
-        let status = status(&subject, Seen::Nothing, at(1_000));
+        let subject = Reconciled::of_tool(&custom, false, &Policy::default());
+        let status = status(&subject, PodObservation::Nothing, at(1_000));
         assert_eq!(status.phase, Some(Phase::Paused));
         assert_eq!(status.images[0].image, "registry.example.com/t:v1");
         assert!(condition(&status, "Ready").starts_with("False Unused: no armed Agent"));

@@ -32,8 +32,8 @@ impl Users {
             else {
                 return;
             };
-            for tool in &former.brief.tools {
-                if !now.is_some_and(|now| now.brief.tools.contains(tool)) {
+            for tool in &former.summary.tools {
+                if !now.is_some_and(|now| now.summary.tools.contains(tool)) {
                     remove(users, (namespace.into(), tool.clone()), name);
                 }
             }
@@ -68,8 +68,8 @@ impl Users {
                         // The store may be ahead of us.
                         let agent = agents.get(&ObjectRef::new(name).within(namespace));
                         agent.is_some_and(|agent| {
-                            agent.brief.tools.contains(&key.1)
-                                && agent.brief.is_armed
+                            agent.summary.tools.contains(&key.1)
+                                && agent.summary.is_armed
                                 && agent
                                     .meta()
                                     .deletion_timestamp
@@ -100,7 +100,7 @@ fn add(users: &mut ByTool, agent: &Packed<Agent>) {
     let Some((namespace, name)) = name_of(agent) else {
         return;
     };
-    for tool in &agent.brief.tools {
+    for tool in &agent.summary.tools {
         users
             .entry((namespace.into(), tool.clone()))
             .or_default()

@@ -37,7 +37,7 @@ pub(super) struct Stores {
 }
 
 /// The stores, what keeps them up to date, and the objects to look at, as they come up.
-pub(super) struct Watched<W> {
+pub(super) struct LeaderWatches<W> {
     pub(super) stores: Stores,
     pub(super) agents: BoxStream<'static, ObjectRef<Packed<Agent>>>,
     pub(super) tools: BoxStream<'static, ObjectRef<Packed<Tool>>>,
@@ -49,7 +49,7 @@ pub(super) struct Watched<W> {
 pub(super) fn watch(
     client: &Client,
     mut unreadable: Unreadable,
-) -> Watched<impl Future<Output = ()> + use<>> {
+) -> LeaderWatches<impl Future<Output = ()> + use<>> {
     let (agents, agents_writer) = store();
     let (tools, tools_writer) = store();
     let (pods, pods_writer) = store();
@@ -61,7 +61,7 @@ pub(super) fn watch(
         pods,
         users: Arc::default(),
     };
-    let looks = Looks {
+    let requeuer = Requeuer {
         stores: stores.clone(),
         agents: agent_queue,
         tools: tool_queue,
@@ -75,19 +75,19 @@ pub(super) fn watch(
             all.clone(),
             agents_writer,
             |event, former| {
-                looks.agent_event(event, former);
+                requeuer.agent_event(event, former);
             },
         );
         let tools = keep(Api::all(client.clone()), all, tools_writer, |event, _| {
-            looks.tool_event(event);
+            requeuer.tool_event(event);
         });
         let pods = keep(Api::all(client), ours, pods_writer, |event, _| {
             unreadable.see(event);
-            looks.pod_event(event);
+            requeuer.pod_event(event);
         });
         futures::join!(agents, tools, pods);
     };
-    Watched {
+    LeaderWatches {
         stores,
         agents: agent_names.boxed(),
         tools: tool_names.boxed(),
@@ -106,13 +106,13 @@ impl Stores {
 }
 
 /// Says which Agents and Tools are to be looked at again.
-struct Looks {
+struct Requeuer {
     stores: Stores,
     agents: Queue<Packed<Agent>>,
     tools: Queue<Packed<Tool>>,
 }
 
-impl Looks {
+impl Requeuer {
     /// Arming an Agent brings up the Tools that it lists; pausing or deleting it, or taking them off
     /// its list, leaves them without use, which they say.
     fn agent_event(&self, event: &Event<Packed<Agent>>, former: Option<&Packed<Agent>>) {
@@ -141,7 +141,7 @@ impl Looks {
                 .namespace
                 .as_deref()
                 .unwrap_or_default();
-            for tool in &agent.brief.tools {
+            for tool in &agent.summary.tools {
                 let tool = ObjectRef::new(tool).within(namespace);
                 // One that is not there has an event of its own when it comes.
                 if self.stores.tools.get(&tool).is_some() {

@@ -69,14 +69,14 @@ impl Credentials {
 
     /// Where the secret for a repository is: with the helper of its host; or else in the longest
     /// entry that covers it, as the kubelet has it; or else with the helper for all the others.
-    pub(super) fn find(&self, host: &str, path: &str) -> Place<'_> {
+    pub(super) fn find(&self, host: &str, path: &str) -> CredentialPlace<'_> {
         let host = key(host);
         let server = || match host.as_str() {
             DEFAULT_REGISTRY => HUB_SERVER.to_owned(),
             host => host.to_owned(),
         };
         if let Some(helper) = self.helpers.get(&host) {
-            return Place::Helper(helper, server());
+            return CredentialPlace::Helper(helper, server());
         }
         let repository = format!("{host}/{path}");
         let covers = |entry: &str| {
@@ -90,15 +90,15 @@ impl Credentials {
             .filter(|(entry, _)| covers(entry))
             .max_by_key(|(entry, _)| entry.len());
         match (entry, &self.store) {
-            (Some((_, secret)), _) => Place::Here(secret),
-            (None, Some(store)) => Place::Helper(store, server()),
-            (None, None) => Place::Nowhere,
+            (Some((_, secret)), _) => CredentialPlace::Here(secret),
+            (None, Some(store)) => CredentialPlace::Helper(store, server()),
+            (None, None) => CredentialPlace::Nowhere,
         }
     }
 }
 
 /// Where a secret is.
-pub(super) enum Place<'a> {
+pub(super) enum CredentialPlace<'a> {
     Here(&'a Secret),
     /// With a helper, which knows the registry by this name.
     Helper(&'a Helper, String),
@@ -126,14 +126,14 @@ pub enum CredentialsError {
 #[serde(rename_all = "camelCase")]
 struct Config {
     #[serde(default)]
-    auths: BTreeMap<String, Entry>,
+    auths: BTreeMap<String, StoredCredential>,
     creds_store: Option<String>,
     #[serde(default)]
     cred_helpers: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct StoredCredential {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -141,7 +141,7 @@ struct Entry {
     identity_token: Option<String>,
 }
 
-impl Entry {
+impl StoredCredential {
     /// Docker writes an empty entry for each registry whose secret a helper keeps.
     fn secret(self) -> Option<Secret> {
         let Self {
@@ -186,10 +186,10 @@ mod tests {
     /// Where the secret for a repository is, in words.
     fn place(credentials: &Credentials, host: &str, path: &str) -> String {
         match credentials.find(host, path) {
-            Place::Here(Secret::Basic(encoded)) => encoded.clone(),
-            Place::Here(Secret::Identity(token)) => format!("token {token}"),
-            Place::Helper(helper, server) => format!("{helper:?} for {server}"),
-            Place::Nowhere => "nowhere".to_owned(),
+            CredentialPlace::Here(Secret::Basic(encoded)) => encoded.clone(),
+            CredentialPlace::Here(Secret::Identity(token)) => format!("token {token}"),
+            CredentialPlace::Helper(helper, server) => format!("{helper:?} for {server}"),
+            CredentialPlace::Nowhere => "nowhere".to_owned(),
         }
     }
 

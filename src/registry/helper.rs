@@ -98,13 +98,13 @@ impl Helper {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperAnswer {
     username: String,
     secret: String,
 }
 
-fn secret(answer: Answer) -> Secret {
-    let Answer { username, secret } = answer;
+fn secret(answer: HelperAnswer) -> Secret {
+    let HelperAnswer { username, secret } = answer;
     if username == TOKEN_USER {
         Secret::Identity(secret)
     } else {

@@ -61,7 +61,7 @@ pub struct Blob {
 
 /// An index or a manifest, as far as we read it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Document {
+pub(super) struct ManifestDocument {
     pub(super) manifests: Option<Vec<Child>>,
     pub(super) config: Option<Blob>,
     pub(super) layers: Option<Vec<Blob>>,

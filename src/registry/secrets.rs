@@ -2,7 +2,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::sync::Mutex;
 
-use super::{AskError, Credentials, credentials::Place, secret::Secret};
+use super::{AskError, Credentials, credentials::CredentialPlace, secret::Secret};
 use crate::images::ImageReference;
 
 /// Credentials, and what the helpers said that keep some of them: each is asked once a registry.
@@ -29,9 +29,9 @@ impl Secrets {
             .credentials
             .find(reference.host(), reference.path())
         {
-            Place::Here(secret) => return Ok(Some(secret.clone())),
-            Place::Helper(helper, server) => (helper, server),
-            Place::Nowhere => return Ok(None),
+            CredentialPlace::Here(secret) => return Ok(Some(secret.clone())),
+            CredentialPlace::Helper(helper, server) => (helper, server),
+            CredentialPlace::Nowhere => return Ok(None),
         };
         let mut told = self.told.lock().await;
         if let Some(known) = told.get(&server) {

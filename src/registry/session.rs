@@ -5,9 +5,9 @@ use super::{
     AskError, Blob, Image, PlatformImage,
     access::Access,
     challenge::{Challenge, token_form, token_url},
-    manifest::{self, ACCEPTED, Document, Platform},
+    manifest::{self, ACCEPTED, ManifestDocument, Platform},
     secret::Secret,
-    transport::Answer,
+    transport::RegistryAnswer,
 };
 use crate::images::ImageReference;
 
@@ -103,7 +103,7 @@ impl<'a> Session<'a> {
         &mut self,
         version: &str,
         is_digest: bool,
-    ) -> Result<(bytes::Bytes, Document), AskError> {
+    ) -> Result<(bytes::Bytes, ManifestDocument), AskError> {
         let url = format!("{}/manifests/{version}", self.base);
         let body = self.fetch(url, ACCEPTED).await?.body;
         if is_digest {
@@ -114,7 +114,7 @@ impl<'a> Session<'a> {
     }
 
     /// Gets an address of the registry, with a token where it wants one, and wherever it sends us.
-    async fn fetch(&mut self, url: String, accept: &str) -> Result<Answer, AskError> {
+    async fn fetch(&mut self, url: String, accept: &str) -> Result<RegistryAnswer, AskError> {
         let host = host_of(&url)?;
         let mut url = url;
         let mut asked_for_token = false;
@@ -152,7 +152,7 @@ impl<'a> Session<'a> {
     }
 
     /// Gets what a registry asks for in its challenge.
-    async fn authorize(&mut self, answer: &Answer) -> Result<(), AskError> {
+    async fn authorize(&mut self, answer: &RegistryAnswer) -> Result<(), AskError> {
         let headers = answer
             .headers
             .get_all(header::WWW_AUTHENTICATE)
@@ -234,7 +234,7 @@ impl<'a> Session<'a> {
         )
     }
 
-    fn redirected(&self, from: &str, answer: &Answer) -> Result<String, AskError> {
+    fn redirected(&self, from: &str, answer: &RegistryAnswer) -> Result<String, AskError> {
         let strange =
             || AskError::Answer("the registry sends us to an address that is none".to_owned());
         let location = answer
@@ -262,7 +262,7 @@ struct Token {
 }
 
 /// The configuration is the last of the blobs.
-fn platform_image(platform: String, document: Document) -> Result<PlatformImage, AskError> {
+fn platform_image(platform: String, document: ManifestDocument) -> Result<PlatformImage, AskError> {
     let (Some(config), Some(layers)) = (document.config, document.layers) else {
         return Err(AskError::Answer(
             "the registry answered with a manifest that names no layers".to_owned(),

@@ -38,7 +38,7 @@ pub(super) struct Transport {
 }
 
 /// A whole answer.
-pub(super) struct Answer {
+pub(super) struct RegistryAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -103,7 +103,7 @@ impl Transport {
         url: &str,
         accept: &str,
         authorization: Option<&str>,
-    ) -> Result<Answer, AskError> {
+    ) -> Result<RegistryAnswer, AskError> {
         let mut request = Request::get(url).header(header::ACCEPT, accept);
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
@@ -112,14 +112,18 @@ impl Transport {
     }
 
     /// Posts a form to an address that answers with JSON.
-    pub(super) async fn post(&self, url: &str, form: String) -> Result<Answer, AskError> {
+    pub(super) async fn post(&self, url: &str, form: String) -> Result<RegistryAnswer, AskError> {
         let request = Request::post(url)
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         self.send(request, form.into()).await
     }
 
-    async fn send(&self, request: http::request::Builder, body: Bytes) -> Result<Answer, AskError> {
+    async fn send(
+        &self,
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Result<RegistryAnswer, AskError> {
         let request = request
             .header(
                 header::USER_AGENT,
@@ -150,7 +154,7 @@ impl Transport {
                         failure(&*error)
                     }
                 })?;
-            Ok(Answer {
+            Ok(RegistryAnswer {
                 status: head.status,
                 headers: head.headers,
                 body: body.to_bytes(),

@@ -2,19 +2,19 @@ use std::{cmp::Ordering, fmt};
 
 use serde::{Serialize, Serializer};
 
-use super::object::{Kind, Object};
+use super::object::{ScannedKind, ScannedObject};
 use crate::admission::{Cause, Reason};
 
 /// Something that is not as today's configuration would have it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Finding {
+pub struct ScanFinding {
     /// What is wrong, in one word.
     pub category: Category,
     /// How much it matters.
     pub severity: Severity,
     /// Kind of the object.
-    pub kind: Kind,
+    pub kind: ScannedKind,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -130,9 +130,9 @@ impl Severity {
     }
 }
 
-impl Finding {
+impl ScanFinding {
     pub(super) fn new(
-        object: &Object<'_>,
+        object: &ScannedObject<'_>,
         category: Category,
         severity: Severity,
         field: impl Into<String>,
@@ -152,7 +152,7 @@ impl Finding {
     }
 
     pub(super) fn of_cause(
-        object: &Object<'_>,
+        object: &ScannedObject<'_>,
         category: Category,
         severity: Severity,
         cause: Cause,
@@ -187,13 +187,13 @@ impl Finding {
     }
 }
 
-impl Ord for Finding {
+impl Ord for ScanFinding {
     fn cmp(&self, other: &Self) -> Ordering {
         self.place().cmp(&other.place())
     }
 }
 
-impl PartialOrd for Finding {
+impl PartialOrd for ScanFinding {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }

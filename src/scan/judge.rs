@@ -1,13 +1,13 @@
-use super::{finding::Severity, object::Object};
+use super::{finding::Severity, object::ScannedObject};
 use crate::admission::{
-    Authority, Cause, Creation, Decision, Denial, Outcome, Owners, Policy, Review, Wants, Webhook,
-    decide,
+    AuthorRights, Cause, Creation, Decision, Denial, Outcome, Owners, Policy, Review, Wants,
+    Webhook, decide,
 };
 
 /// What admission would find wrong with an object if it were created now, and how much it matters. What
 /// is only warned of matters less.
 pub(super) fn judge<'o>(
-    object: &Object<'_>,
+    object: &ScannedObject<'_>,
     find: impl FnOnce(Wants<'_>) -> Owners<'o>,
     policy: &Policy,
 ) -> Vec<(Severity, Cause)> {
@@ -31,7 +31,7 @@ pub(super) fn judge<'o>(
                 Webhook::Validate,
                 &review,
                 owners,
-                Authority::Unasked,
+                AuthorRights::Unasked,
                 policy,
             )
         }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! [ Agent ] ─┐
-//! [ Tool  ] ─┼─> Scan ─> [ Finding ]
+//! [ Tool  ] ─┼─> Scan ─> [ ScanFinding ]
 //! [ Pod   ] ─┘
 //! ```
 //!
@@ -25,8 +25,8 @@ mod owners;
 mod pods;
 mod references;
 
-pub use finding::{Category, Finding, Severity};
-pub use object::Kind;
+pub use finding::{Category, ScanFinding, Severity};
+pub use object::ScannedKind;
 pub use openreports::reports;
 pub use owners::Owner;
 pub use references::AskedSince;
@@ -34,7 +34,7 @@ pub use references::AskedSince;
 use serde::Serialize;
 use serde_json::Value;
 
-use self::{object::Object, owners::Known};
+use self::{object::ScannedObject, owners::KnownOwners};
 use crate::{
     admission::{Author, Owners, Policy, Reference, Review},
     api::EXCLUDED_NAMESPACES,
@@ -46,9 +46,9 @@ pub struct Scan<'p> {
     policy: &'p Policy,
     excluded: Excluded,
     asked_since: Option<AskedSince>,
-    known: Known,
+    known: KnownOwners,
     looked: Looked,
-    findings: Vec<Finding>,
+    findings: Vec<ScanFinding>,
 }
 
 /// What becomes of objects in the namespaces that the webhooks are not called for.
@@ -82,7 +82,7 @@ impl<'p> Scan<'p> {
             policy,
             excluded,
             asked_since: None,
-            known: Known::default(),
+            known: KnownOwners::default(),
             looked: Looked::default(),
             findings: Vec::new(),
         }
@@ -99,8 +99,8 @@ impl<'p> Scan<'p> {
 
     /// An Agent or a Tool that names something, as a review; `None` where it is left out.
     #[must_use]
-    pub fn named<'v>(&self, kind: Kind, object: &'v Value) -> Option<Review<'v>> {
-        let object = Object::new(kind, object);
+    pub fn named<'v>(&self, kind: ScannedKind, object: &'v Value) -> Option<Review<'v>> {
+        let object = ScannedObject::new(kind, object);
         references::review(&object)
             .filter(|review| !self.leaves_out(&object) && !review.references().is_empty())
     }
@@ -108,7 +108,7 @@ impl<'p> Scan<'p> {
     /// Takes what of an object's references an author may use, who may have written it.
     pub fn hold_against(
         &mut self,
-        kind: Kind,
+        kind: ScannedKind,
         object: &Value,
         review: &Review<'_>,
         author: &Author,
@@ -116,7 +116,7 @@ impl<'p> Scan<'p> {
     ) {
         self.findings
             .extend(references::not_permitted(
-                &Object::new(kind, object),
+                &ScannedObject::new(kind, object),
                 review,
                 author,
                 permitted,
@@ -125,19 +125,19 @@ impl<'p> Scan<'p> {
 
     /// Looks at an Agent.
     pub fn agent(&mut self, agent: &Value) {
-        self.resource(&Object::new(Kind::Agent, agent));
+        self.resource(&ScannedObject::new(ScannedKind::Agent, agent));
     }
 
     /// Looks at a Tool.
     pub fn tool(&mut self, tool: &Value) {
-        self.resource(&Object::new(Kind::Tool, tool));
+        self.resource(&ScannedObject::new(ScannedKind::Tool, tool));
     }
 
     /// The Agents and Tools that a pod is held against, and that were created or changed since they were
     /// listed. Whoever scans reads them, and tells them by [`Scan::learn`] before the pod is looked at.
     #[must_use]
     pub fn missing(&self, pod: &Value) -> Vec<Owner> {
-        let pod = Object::new(Kind::Pod, pod);
+        let pod = ScannedObject::new(ScannedKind::Pod, pod);
         if self.leaves_out(&pod) {
             return Vec::new();
         }
@@ -151,7 +151,7 @@ impl<'p> Scan<'p> {
 
     /// Looks at a pod.
     pub fn pod(&mut self, pod: &Value) {
-        let pod = Object::new(Kind::Pod, pod);
+        let pod = ScannedObject::new(ScannedKind::Pod, pod);
         if self.leaves_out(&pod) {
             self.looked.left_out += 1;
             return;
@@ -163,18 +163,18 @@ impl<'p> Scan<'p> {
 
     /// What was found, the gravest categories first, and how much was looked at.
     #[must_use]
-    pub fn finish(mut self) -> (Vec<Finding>, Looked) {
+    pub fn finish(mut self) -> (Vec<ScanFinding>, Looked) {
         self.findings.sort();
         (self.findings, self.looked)
     }
 
-    fn resource(&mut self, object: &Object<'_>) {
+    fn resource(&mut self, object: &ScannedObject<'_>) {
         self.known.learn(object);
         if self.leaves_out(object) {
             self.looked.left_out += 1;
             return;
         }
-        if object.kind == Kind::Agent {
+        if object.kind == ScannedKind::Agent {
             self.looked.agents += 1;
         } else {
             self.looked.tools += 1;
@@ -197,12 +197,12 @@ impl<'p> Scan<'p> {
                     } else {
                         Category::EnteredUnjudged
                     };
-                    Finding::of_cause(object, category, severity, cause)
+                    ScanFinding::of_cause(object, category, severity, cause)
                 }),
         );
     }
 
-    fn leaves_out(&self, object: &Object<'_>) -> bool {
+    fn leaves_out(&self, object: &ScannedObject<'_>) -> bool {
         let is_excluded =
             self.excluded == Excluded::LeaveOut && EXCLUDED_NAMESPACES.contains(&object.namespace);
         is_excluded || object.is_being_deleted() || object.has_ended()

@@ -5,7 +5,7 @@ use crate::api::{GROUP, MIRROR_POD_ANNOTATION};
 
 /// The kinds that are looked at.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum Kind {
+pub enum ScannedKind {
     /// An Agent.
     Agent,
     /// A pod.
@@ -14,7 +14,7 @@ pub enum Kind {
     Tool,
 }
 
-impl Kind {
+impl ScannedKind {
     /// The word as it stands in `kind`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -46,15 +46,15 @@ impl Kind {
 
 /// An object as the API server lists it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Object<'v> {
-    pub(super) kind: Kind,
+pub(super) struct ScannedObject<'v> {
+    pub(super) kind: ScannedKind,
     pub(super) namespace: &'v str,
     pub(super) name: &'v str,
     pub(super) value: &'v Value,
 }
 
-impl<'v> Object<'v> {
-    pub(super) fn new(kind: Kind, value: &'v Value) -> Self {
+impl<'v> ScannedObject<'v> {
+    pub(super) fn new(kind: ScannedKind, value: &'v Value) -> Self {
         let text = |member| text(value, member).unwrap_or_default();
         Self {
             kind,
@@ -99,7 +99,7 @@ impl<'v> Object<'v> {
 
     /// Whether it is a pod in which nothing will run any more.
     pub(super) fn has_ended(&self) -> bool {
-        self.kind == Kind::Pod
+        self.kind == ScannedKind::Pod
             && matches!(
                 text(self.value, "/status/phase"),
                 Some("Succeeded" | "Failed")

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::finding::{Finding, Severity};
+use super::finding::{ScanFinding, Severity};
 
 /// What the reports call the program that wrote them.
 const SOURCE: &str = "agentkube";
@@ -16,7 +16,7 @@ const SUBJECT: &str = "Runtime images";
 /// A report is named after the object's uid, and owned by the object, so that it is replaced by the next
 /// scan and goes with the object. `now` is the time of the results.
 #[must_use]
-pub fn reports(findings: &[Finding], now: Timestamp) -> Vec<Value> {
+pub fn reports(findings: &[ScanFinding], now: Timestamp) -> Vec<Value> {
     let mut objects = BTreeMap::<_, Vec<_>>::new();
     for finding in findings {
         objects
@@ -35,8 +35,8 @@ pub fn reports(findings: &[Finding], now: Timestamp) -> Vec<Value> {
         .collect()
 }
 
-fn report(object: &Finding, findings: &[&Finding], now: Timestamp) -> Value {
-    let Finding {
+fn report(object: &ScanFinding, findings: &[&ScanFinding], now: Timestamp) -> Value {
+    let ScanFinding {
         kind,
         namespace,
         name,
@@ -84,8 +84,8 @@ fn report(object: &Finding, findings: &[&Finding], now: Timestamp) -> Value {
     })
 }
 
-fn one(finding: &Finding, now: Timestamp) -> Value {
-    let Finding {
+fn one(finding: &ScanFinding, now: Timestamp) -> Value {
+    let ScanFinding {
         category,
         severity,
         reason,
@@ -110,7 +110,7 @@ fn one(finding: &Finding, now: Timestamp) -> Value {
 }
 
 /// What is only behind, or only warned of, fails nothing.
-fn result(finding: &Finding) -> &'static str {
+fn result(finding: &ScanFinding) -> &'static str {
     match finding.severity {
         Severity::High | Severity::Medium => "fail",
         Severity::Low => "warn",

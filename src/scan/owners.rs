@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::object::{Kind, Object};
+use super::object::{ScannedKind, ScannedObject};
 use crate::{
     admission::{AgentFacts, Owners, ToolFacts, Wants},
     api::{
@@ -15,8 +15,8 @@ use crate::{
 /// An Agent or a Tool that a pod is held against.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Owner {
-    /// [`Kind::Agent`] or [`Kind::Tool`].
-    pub kind: Kind,
+    /// [`ScannedKind::Agent`] or [`ScannedKind::Tool`].
+    pub kind: ScannedKind,
     /// The namespace that it has in common with the pod.
     pub namespace: String,
     /// Its name.
@@ -25,16 +25,16 @@ pub struct Owner {
 
 /// What is kept of Agents and Tools, by namespace and name.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct KnownOwners {
     agents: ByName<KnownAgent>,
     tools: ByName<KnownTool>,
 }
 
-type ByName<T> = HashMap<String, HashMap<String, Entry<T>>>;
+type ByName<T> = HashMap<String, HashMap<String, KnownOwner<T>>>;
 
 /// What is known of an Agent or a Tool.
 #[derive(Debug)]
-pub(super) enum Entry<T> {
+pub(super) enum KnownOwner<T> {
     /// It does not exist.
     Absent,
     /// It was listed, or read after that.
@@ -61,9 +61,9 @@ pub(super) struct KnownTool {
     pub(super) facts: ToolFacts,
 }
 
-impl Known {
+impl KnownOwners {
     /// Takes an Agent or a Tool from a list.
-    pub(super) fn learn(&mut self, object: &Object<'_>) {
+    pub(super) fn learn(&mut self, object: &ScannedObject<'_>) {
         self.insert(object, false);
     }
 
@@ -75,23 +75,23 @@ impl Known {
             name,
         } = owner;
         match object {
-            Some(object) => self.insert(&Object::new(*kind, object), true),
-            None if *kind == Kind::Agent => {
-                insert(&mut self.agents, namespace, name, Entry::Absent);
+            Some(object) => self.insert(&ScannedObject::new(*kind, object), true),
+            None if *kind == ScannedKind::Agent => {
+                insert(&mut self.agents, namespace, name, KnownOwner::Absent);
             }
-            None => insert(&mut self.tools, namespace, name, Entry::Absent),
+            None => insert(&mut self.tools, namespace, name, KnownOwner::Absent),
         }
     }
 
     /// The Agent that a pod is labelled with, if anything is known of it.
-    pub(super) fn agent(&self, pod: &Object<'_>) -> Option<&Entry<KnownAgent>> {
+    pub(super) fn agent(&self, pod: &ScannedObject<'_>) -> Option<&KnownOwner<KnownAgent>> {
         self.agents
             .get(pod.namespace)?
             .get(pod.label(AGENT_LABEL)?)
     }
 
     /// The Tool that a pod is labelled with, if anything is known of it.
-    pub(super) fn tool(&self, pod: &Object<'_>) -> Option<&Entry<KnownTool>> {
+    pub(super) fn tool(&self, pod: &ScannedObject<'_>) -> Option<&KnownOwner<KnownTool>> {
         self.tools
             .get(pod.namespace)?
             .get(pod.label(TOOL_LABEL)?)
@@ -118,7 +118,7 @@ impl Known {
     }
 
     /// The owners of a pod of which nothing is known, or nothing as new as the pod.
-    pub(super) fn missing(&self, pod: &Object<'_>) -> Vec<Owner> {
+    pub(super) fn missing(&self, pod: &ScannedObject<'_>) -> Vec<Owner> {
         let owner = |kind, name: &str| Owner {
             kind,
             namespace: pod.namespace.to_owned(),
@@ -146,42 +146,42 @@ impl Known {
             )
         });
         agent
-            .map(|name| owner(Kind::Agent, name))
+            .map(|name| owner(ScannedKind::Agent, name))
             .into_iter()
-            .chain(tool.map(|name| owner(Kind::Tool, name)))
+            .chain(tool.map(|name| owner(ScannedKind::Tool, name)))
             .collect()
     }
 
-    fn insert(&mut self, object: &Object<'_>, is_live: bool) {
+    fn insert(&mut self, object: &ScannedObject<'_>, is_live: bool) {
         let uid = || object.uid().to_owned();
-        let Object {
+        let ScannedObject {
             namespace, name, ..
         } = *object;
-        if object.kind == Kind::Agent {
-            let entry = Agent::deserialize(object.value).map_or(Entry::Unreadable, |agent| {
+        if object.kind == ScannedKind::Agent {
+            let entry = Agent::deserialize(object.value).map_or(KnownOwner::Unreadable, |agent| {
                 let known = KnownAgent {
                     uid: uid(),
                     facts: AgentFacts::from(&agent),
                     records: agent.spec.records(),
                     paused: agent.spec.paused,
                 };
-                Entry::Found { known, is_live }
+                KnownOwner::Found { known, is_live }
             });
             insert(&mut self.agents, namespace, name, entry);
         } else {
-            let entry = Tool::deserialize(object.value).map_or(Entry::Unreadable, |tool| {
+            let entry = Tool::deserialize(object.value).map_or(KnownOwner::Unreadable, |tool| {
                 let known = KnownTool {
                     uid: uid(),
                     facts: ToolFacts::from(&tool),
                 };
-                Entry::Found { known, is_live }
+                KnownOwner::Found { known, is_live }
             });
             insert(&mut self.tools, namespace, name, entry);
         }
     }
 }
 
-impl<T> Entry<T> {
+impl<T> KnownOwner<T> {
     pub(super) fn found(&self) -> Option<&T> {
         match self {
             Self::Found { known, .. } => Some(known),
@@ -190,16 +190,20 @@ impl<T> Entry<T> {
     }
 }
 
-fn insert<T>(map: &mut ByName<T>, namespace: &str, name: &str, entry: Entry<T>) {
+fn insert<T>(map: &mut ByName<T>, namespace: &str, name: &str, entry: KnownOwner<T>) {
     map.entry(namespace.to_owned())
         .or_default()
         .insert(name.to_owned(), entry);
 }
 
-fn is_behind<T>(entry: Option<&Entry<T>>, generation: impl Fn(&T) -> i64, wanted: i64) -> bool {
+fn is_behind<T>(
+    entry: Option<&KnownOwner<T>>,
+    generation: impl Fn(&T) -> i64,
+    wanted: i64,
+) -> bool {
     match entry {
         None => true,
-        Some(Entry::Absent | Entry::Unreadable) => false,
-        Some(Entry::Found { known, is_live }) => !is_live && generation(known) < wanted,
+        Some(KnownOwner::Absent | KnownOwner::Unreadable) => false,
+        Some(KnownOwner::Found { known, is_live }) => !is_live && generation(known) < wanted,
     }
 }

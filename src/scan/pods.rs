@@ -1,10 +1,10 @@
 use serde_json::Value;
 
 use super::{
-    finding::{Category, Finding, Severity},
+    finding::{Category, ScanFinding, Severity},
     judge::judge,
-    object::Object,
-    owners::{Entry, Known, KnownAgent, KnownTool},
+    object::ScannedObject,
+    owners::{KnownAgent, KnownOwner, KnownOwners, KnownTool},
 };
 use crate::{
     admission::{Placeholder, Policy, Reason, Wants, looks_like_credential},
@@ -16,11 +16,15 @@ use crate::{
         Component, ImageReference, MATRIX, Resolution, Source, normalized, own_image, resolve,
         rewrite_default,
     },
-    workload::{self, Refusal},
+    workload::{self, PlanRefusal},
 };
 
 /// Finds what is not as it should be with a pod that is looked at.
-pub(super) fn findings(pod: &Object<'_>, known: &Known, policy: &Policy) -> Vec<Finding> {
+pub(super) fn findings(
+    pod: &ScannedObject<'_>,
+    known: &KnownOwners,
+    policy: &Policy,
+) -> Vec<ScanFinding> {
     let pod = Pod::new(*pod, known);
     let mut findings: Vec<_> = pod
         .slots
@@ -52,16 +56,16 @@ pub(super) fn findings(pod: &Object<'_>, known: &Known, policy: &Policy) -> Vec<
 
 /// A pod, and what is known around it.
 struct Pod<'a> {
-    object: Object<'a>,
+    object: ScannedObject<'a>,
     slots: Vec<PodSlot<'a>>,
     /// What admission decided, where it left a record that can be read.
     record: Option<Vec<ImageDecision>>,
-    agent: Option<&'a Entry<KnownAgent>>,
-    tool: Option<&'a Entry<KnownTool>>,
+    agent: Option<&'a KnownOwner<KnownAgent>>,
+    tool: Option<&'a KnownOwner<KnownTool>>,
 }
 
 impl<'a> Pod<'a> {
-    fn new(object: Object<'a>, known: &'a Known) -> Self {
+    fn new(object: ScannedObject<'a>, known: &'a KnownOwners) -> Self {
         Self {
             slots: pod_slots(object.value).collect(),
             record: object
@@ -79,7 +83,7 @@ impl<'a> Pod<'a> {
             .any(|label| self.object.label(label).is_some())
     }
 
-    fn placeholder(&self, slot: &PodSlot<'_>) -> Option<Finding> {
+    fn placeholder(&self, slot: &PodSlot<'_>) -> Option<ScanFinding> {
         let placeholder = Placeholder::parse(slot.image)?;
         let hint = if self.object.is_mirror_pod() {
             "it is a static pod, which admission cannot change: write an image into its manifest on the node"
@@ -91,7 +95,7 @@ impl<'a> Pod<'a> {
                 Placeholder::Agent
                     if self
                         .agent
-                        .and_then(Entry::found)
+                        .and_then(KnownOwner::found)
                         .is_none() =>
                 {
                     format!(
@@ -101,7 +105,7 @@ impl<'a> Pod<'a> {
                 Placeholder::Tool
                     if self
                         .tool
-                        .and_then(Entry::found)
+                        .and_then(KnownOwner::found)
                         .is_none() =>
                 {
                     format!(
@@ -125,7 +129,7 @@ impl<'a> Pod<'a> {
                 Placeholder::Agent | Placeholder::Row(_) | Placeholder::Tool => self.replace(),
             }
         };
-        Some(Finding::new(
+        Some(ScanFinding::new(
             &self.object,
             Category::Placeholder,
             Severity::Medium,
@@ -138,7 +142,12 @@ impl<'a> Pod<'a> {
     }
 
     /// What admission would refuse, but for the placeholders, which are found anyway.
-    fn refusals(&self, known: &'a Known, policy: &Policy, has_placeholder: bool) -> Vec<Finding> {
+    fn refusals(
+        &self,
+        known: &'a KnownOwners,
+        policy: &Policy,
+        has_placeholder: bool,
+    ) -> Vec<ScanFinding> {
         let find = |wants: Wants<'_>| known.owners(self.object.namespace, wants);
         judge(&self.object, find, policy)
             .into_iter()
@@ -146,10 +155,10 @@ impl<'a> Pod<'a> {
                 let category = match cause.reason {
                     Reason::UnresolvedPlaceholder => return None,
                     // It exists, in a form that is not known here.
-                    Reason::UnknownAgent if matches!(self.agent, Some(Entry::Unreadable)) => {
+                    Reason::UnknownAgent if matches!(self.agent, Some(KnownOwner::Unreadable)) => {
                         return None;
                     }
-                    Reason::UnknownTool if matches!(self.tool, Some(Entry::Unreadable)) => {
+                    Reason::UnknownTool if matches!(self.tool, Some(KnownOwner::Unreadable)) => {
                         return None;
                     }
                     // The garbage collector is about to take it.
@@ -162,13 +171,18 @@ impl<'a> Pod<'a> {
                     }
                     _ => Category::Refused,
                 };
-                Some(Finding::of_cause(&self.object, category, severity, cause))
+                Some(ScanFinding::of_cause(
+                    &self.object,
+                    category,
+                    severity,
+                    cause,
+                ))
             })
             .collect()
     }
 
     /// Whether a container, or a volume, has what was decided for it.
-    fn difference(&self, decision: &ImageDecision) -> Option<Finding> {
+    fn difference(&self, decision: &ImageDecision) -> Option<ScanFinding> {
         let wanted = normalized(&decision.image);
         let mut slots = self
             .slots
@@ -181,7 +195,7 @@ impl<'a> Pod<'a> {
             return None;
         }
         let finding = |field, message| {
-            Finding::new(
+            ScanFinding::new(
                 &self.object,
                 Category::Differs,
                 Severity::High,
@@ -216,7 +230,7 @@ impl<'a> Pod<'a> {
     }
 
     /// Where the rules answer otherwise now.
-    fn outdated(&self, record: &[ImageDecision], policy: &Policy) -> Option<Finding> {
+    fn outdated(&self, record: &[ImageDecision], policy: &Policy) -> Option<ScanFinding> {
         let changes = match self.plan(policy) {
             Some(plan) => workload::changes(&plan.ok()?, record),
             None => record
@@ -232,7 +246,7 @@ impl<'a> Pod<'a> {
         if changes.is_empty() {
             return None;
         }
-        Some(Finding::new(
+        Some(ScanFinding::new(
             &self.object,
             Category::Outdated,
             Severity::Low,
@@ -242,7 +256,7 @@ impl<'a> Pod<'a> {
     }
 
     /// The plan of the Agent or the Tool whose own pod it is; `None` where it is somebody else's.
-    fn plan(&self, policy: &Policy) -> Option<Result<Vec<ImageDecision>, Refusal>> {
+    fn plan(&self, policy: &Policy) -> Option<Result<Vec<ImageDecision>, PlanRefusal>> {
         if let Some(agent) = self.own_agent() {
             let facts = &agent.facts;
             let image = facts.image.as_deref();
@@ -281,14 +295,14 @@ impl<'a> Pod<'a> {
     }
 
     /// A pod that says whose it is, and whose images nobody chose.
-    fn unrecorded(&self) -> Option<Finding> {
+    fn unrecorded(&self) -> Option<ScanFinding> {
         let is_agent = self
             .agent
-            .and_then(Entry::found)
+            .and_then(KnownOwner::found)
             .is_some();
         let is_tool = self
             .tool
-            .and_then(Entry::found)
+            .and_then(KnownOwner::found)
             .is_some();
         let (label, kind) = match (is_agent, is_tool) {
             (true, _) => (AGENT_LABEL, "Agent"),
@@ -310,7 +324,7 @@ impl<'a> Pod<'a> {
             self.replace()
         );
         let field = annotation_field();
-        Some(Finding::new(
+        Some(ScanFinding::new(
             &self.object,
             Category::EnteredUnjudged,
             severity,
@@ -352,7 +366,7 @@ impl<'a> Pod<'a> {
 
     /// What to do about a pod that is better replaced, as a hint.
     fn replace(&self) -> String {
-        let Object {
+        let ScannedObject {
             namespace, name, ..
         } = self.object;
         let command = format!("`kubectl delete pod -n {namespace} {name}`");

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Category, Finding, Kind, Severity, object::Object};
+use super::{Category, ScanFinding, ScannedKind, Severity, object::ScannedObject};
 use crate::admission::{Author, Cause, Creation, Reason, Reference, Review, credential};
 
 /// Since when the API server itself asks about what Agents and Tools name; `None` where it does not.
@@ -16,7 +16,7 @@ pub struct AskedSince {
 }
 
 /// An object as a review that would create it now.
-pub(super) fn review<'v>(object: &Object<'v>) -> Option<Review<'v>> {
+pub(super) fn review<'v>(object: &ScannedObject<'v>) -> Option<Review<'v>> {
     let (group, kind, resource) = object.kind.names();
     Review::of(Creation {
         group,
@@ -30,11 +30,11 @@ pub(super) fn review<'v>(object: &Object<'v>) -> Option<Review<'v>> {
 }
 
 /// What was named before the API server asked by itself.
-pub(super) fn unasked(object: &Object<'_>, since: AskedSince) -> Vec<Finding> {
+pub(super) fn unasked(object: &ScannedObject<'_>, since: AskedSince) -> Vec<ScanFinding> {
     let since = match object.kind {
-        Kind::Agent => since.agents,
-        Kind::Tool => since.tools,
-        Kind::Pod => return Vec::new(),
+        ScannedKind::Agent => since.agents,
+        ScannedKind::Tool => since.tools,
+        ScannedKind::Pod => return Vec::new(),
     };
     // What was created since was asked about, and so is each change that steers what runs.
     if since.is_some_and(|since| created(object.value) >= Some(since)) {
@@ -60,11 +60,11 @@ pub(super) fn unasked(object: &Object<'_>, since: AskedSince) -> Vec<Finding> {
 
 /// What an author, if the object is theirs, may not name.
 pub(super) fn not_permitted(
-    object: &Object<'_>,
+    object: &ScannedObject<'_>,
     review: &Review<'_>,
     author: &Author,
     permitted: &[Reference<'_>],
-) -> Vec<Finding> {
+) -> Vec<ScanFinding> {
     let user = credential::quote(&author.username);
     let namespace = credential::quote(object.namespace);
     review
@@ -80,17 +80,17 @@ pub(super) fn not_permitted(
                     named(reference)
                 ),
             };
-            Finding::of_cause(object, Category::Refused, Severity::High, cause)
+            ScanFinding::of_cause(object, Category::Refused, Severity::High, cause)
         })
         .collect()
 }
 
 fn finding(
-    object: &Object<'_>,
+    object: &ScannedObject<'_>,
     reference: &Reference<'_>,
     written: Option<Written<'_>>,
     since: Option<Timestamp>,
-) -> Finding {
+) -> ScanFinding {
     let written = written.map_or_else(String::new, |Written { at, manager }| {
         format!(", last written by {} at {at}", credential::quote(manager))
     });
@@ -98,7 +98,7 @@ fn finding(
         Some(since) => format!("the API server itself asks about references since {since}"),
         None => "the API server itself does not ask about references".to_owned(),
     };
-    Finding::new(
+    ScanFinding::new(
         object,
         Category::Unasked,
         Severity::Medium,
@@ -198,7 +198,7 @@ mod tests {
             agents: since.map(|since| since.parse().unwrap()),
             tools: None,
         };
-        unasked(&Object::new(Kind::Agent, object), since)
+        unasked(&ScannedObject::new(ScannedKind::Agent, object), since)
             .into_iter()
             .map(|finding| finding.field)
             .collect()
@@ -240,7 +240,7 @@ mod tests {
             tools: None,
         };
         let bot = bot(EARLY, EARLY);
-        let found = unasked(&Object::new(Kind::Agent, &bot), since);
+        let found = unasked(&ScannedObject::new(ScannedKind::Agent, &bot), since);
         insta::assert_snapshot!(found[0].message, @r#"names Secret "token", last written by "kubectl" at 2026-11-01T10:00:00Z, and the API server itself asks about references since 2026-11-02T10:00:00Z: whether its author may use it was asked by the webhooks at most (hint: ask about users by --author, or have somebody who may use it create it anew)"#);
     }
 }

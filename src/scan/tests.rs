@@ -82,7 +82,7 @@ fn own_pod() -> Value {
 }
 
 /// Scans these objects; whoever else is asked for does not exist.
-fn scan(policy: &Policy, objects: &[Value]) -> (Vec<Finding>, Looked) {
+fn scan(policy: &Policy, objects: &[Value]) -> (Vec<ScanFinding>, Looked) {
     let mut scan = Scan::new(policy, Excluded::LeaveOut);
     for object in objects {
         match object["kind"].as_str() {
@@ -105,7 +105,7 @@ fn scan(policy: &Policy, objects: &[Value]) -> (Vec<Finding>, Looked) {
 
 /// What is found, as `category severity reason kind field`.
 fn found(policy: &Policy, objects: &[Value]) -> Vec<String> {
-    let words = |finding: &Finding| {
+    let words = |finding: &ScanFinding| {
         format!(
             "{} {} {} {} {}",
             finding.category,
@@ -277,7 +277,7 @@ fn a_decision_that_the_rules_would_not_repeat_is_outdated() {
     let broken = agent(json!({"runtime": "Codex", "image": "A B"}));
     let (findings, _) = scan(&Policy::default(), &[broken, own_pod()]);
     assert_eq!(findings.len(), 1);
-    assert_eq!(findings[0].kind, Kind::Agent);
+    assert_eq!(findings[0].kind, ScannedKind::Agent);
 }
 
 #[test]
@@ -399,7 +399,7 @@ fn an_agent_that_is_newer_than_the_list_is_read_once() {
     let mut newer = own_pod();
     newer["metadata"]["annotations"]["agentkube.io/agent-generation"] = json!("4");
     let bot = Owner {
-        kind: Kind::Agent,
+        kind: ScannedKind::Agent,
         namespace: "adaptive".to_owned(),
         name: "bot".to_owned(),
     };

@@ -27,8 +27,8 @@ use tower::ServiceExt;
 use super::{
     Shutdown,
     client_auth::Refusals,
+    connections::{ConnectionState, Phase},
     limits::Limits,
-    standing::{Phase, Standing},
 };
 use crate::telemetry::ConnectionMetrics;
 
@@ -51,7 +51,7 @@ pub(super) struct Connection {
     pub(super) metrics: ConnectionMetrics,
     pub(super) refusals: Refusals,
     pub(super) shutdown: Shutdown,
-    pub(super) standing: Standing,
+    pub(super) state: ConnectionState,
     pub(super) watcher: Watcher,
 }
 
@@ -90,22 +90,22 @@ impl Connection {
             metrics: _,
             refusals: _,
             shutdown,
-            standing,
+            state,
             watcher,
         } = self;
-        standing.enter(Phase::Idle);
+        state.enter(Phase::Idle);
         let heads = HeadWatch {
             stream,
-            standing: standing.clone(),
+            state: state.clone(),
         };
         let service = service_fn(move |request: Request<Incoming>| {
-            let standing = standing.clone();
-            let request = request.map(|body| BodyWatch::new(body, standing.clone()));
+            let state = state.clone();
+            let request = request.map(|body| BodyWatch::new(body, state.clone()));
             let answering = router.clone().oneshot(request);
             let shutdown = shutdown.clone();
             async move {
                 let mut response = answering.await?;
-                standing.answered();
+                state.answered();
                 // Asked after the answer, so that a drain which begins meanwhile is told at once.
                 if shutdown.is_draining() {
                     response
@@ -131,7 +131,7 @@ impl Connection {
 /// A stream that tells when a head begins
 struct HeadWatch<S> {
     stream: S,
-    standing: Standing,
+    state: ConnectionState,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for HeadWatch<S> {
@@ -142,8 +142,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadWatch<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before && self.standing.phase() == Phase::Idle {
-            self.standing.enter(Phase::Head);
+        if buffer.filled().len() > before && self.state.phase() == Phase::Idle {
+            self.state.enter(Phase::Head);
         }
         outcome
     }
@@ -182,18 +182,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadWatch<S> {
 /// A body that tells when it is whole
 struct BodyWatch {
     body: Incoming,
-    standing: Standing,
+    state: ConnectionState,
 }
 
 impl BodyWatch {
-    fn new(body: Incoming, standing: Standing) -> Self {
+    fn new(body: Incoming, state: ConnectionState) -> Self {
         let phase = if body.is_end_stream() {
             Phase::Answer
         } else {
             Phase::Body
         };
-        standing.enter(phase);
-        Self { body, standing }
+        state.enter(phase);
+        Self { body, state }
     }
 }
 
@@ -207,7 +207,7 @@ impl Body for BodyWatch {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
-            self.standing.enter(Phase::Answer);
+            self.state.enter(Phase::Answer);
         }
         frame
     }

@@ -17,8 +17,8 @@ use super::{
     Shutdown,
     client_auth::Refusals,
     connection::Connection,
+    connections::{ConnectionState, Connections, NewPlace},
     limits::Limits,
-    standing::{Crowd, Place, Standing},
 };
 use crate::telemetry::ConnectionMetrics;
 
@@ -110,8 +110,8 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let tls = tls.map(TlsAcceptor::from);
     let refusals = Refusals::new(metrics.certificates_refused.clone());
-    let mut connections = JoinSet::new();
-    let mut crowd = Crowd::new(limits);
+    let mut tasks = JoinSet::new();
+    let mut connections = Connections::new(limits);
     let mut sweep = interval(SWEEP);
     let mut end = std::pin::pin!(end_of_drain(&shutdown, limits.drain));
     let mut failing = false;
@@ -119,13 +119,13 @@ pub async fn serve(
 
     loop {
         if newcomer.is_some()
-            && let Some(place) = crowd.place()
+            && let Some(place) = connections.place()
             && let Some(stream) = newcomer.take()
         {
-            if place == Place::Vacated {
+            if place == NewPlace::Evicted {
                 metrics.evicted.inc();
             }
-            let standing = Standing::new(epoch);
+            let state = ConnectionState::new(epoch);
             let connection = Connection {
                 tls: tls.clone(),
                 router: router.clone(),
@@ -133,21 +133,21 @@ pub async fn serve(
                 metrics: metrics.clone(),
                 refusals: refusals.clone(),
                 shutdown: shutdown.clone(),
-                standing: standing.clone(),
+                state: state.clone(),
                 // Taken before the task starts: the drain then waits for handshakes too.
                 watcher: graceful.watcher(),
             };
-            crowd.admit(standing, connections.spawn(connection.run(stream)));
+            connections.admit(state, tasks.spawn(connection.run(stream)));
         }
         let accepted = tokio::select! {
             biased;
             () = &mut end => break,
-            Some(ended) = connections.join_next_with_id() => {
-                crowd.leave(report_panic(ended));
+            Some(ended) = tasks.join_next_with_id() => {
+                connections.leave(report_panic(ended));
                 continue;
             }
             _ = sweep.tick() => {
-                crowd.end_overdue();
+                connections.end_overdue();
                 continue;
             }
             // While one waits for a place, the others wait in the kernel's queue.
@@ -180,11 +180,11 @@ pub async fn serve(
         .is_err()
     {
         tracing::warn!(
-            connections = connections.len(),
+            connections = tasks.len(),
             "requests were still in flight at the end of the grace period"
         );
     }
-    while let Some(ended) = connections.try_join_next_with_id() {
+    while let Some(ended) = tasks.try_join_next_with_id() {
         report_panic(ended);
     }
 }

@@ -32,7 +32,7 @@ use tokio::{
 /// Asks the API server who reads the metrics, and whether they may
 pub struct MetricsAuthorizer {
     client: Client,
-    answers: Mutex<HashMap<Key, (Verdict, Instant)>>,
+    answers: Mutex<HashMap<Key, (ScrapeVerdict, Instant)>>,
     /// Tokens that are made up cost a question each
     questions: Semaphore,
 }
@@ -41,7 +41,7 @@ pub struct MetricsAuthorizer {
 type Key = Vec<u8>;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Verdict {
+enum ScrapeVerdict {
     Allow,
     Forbid,
     Unknown,
@@ -68,7 +68,7 @@ impl MetricsAuthorizer {
         router.layer(middleware::from_fn_with_state(Arc::new(self), guard))
     }
 
-    async fn judge(&self, token: &str) -> Result<Verdict, Error> {
+    async fn judge(&self, token: &str) -> Result<ScrapeVerdict, Error> {
         let key = digest(&SHA256, token.as_bytes())
             .as_ref()
             .to_vec();
@@ -83,7 +83,7 @@ impl MetricsAuthorizer {
         Ok(verdict)
     }
 
-    async fn ask(&self, token: &str) -> Result<Verdict, Error> {
+    async fn ask(&self, token: &str) -> Result<ScrapeVerdict, Error> {
         // Never closed.
         let _place = self.questions.acquire().await;
         let review = TokenReview {
@@ -99,7 +99,7 @@ impl MetricsAuthorizer {
             .status
             .unwrap_or_default();
         let (Some(true), Some(user)) = (answer.authenticated, answer.user) else {
-            return Ok(Verdict::Unknown);
+            return Ok(ScrapeVerdict::Unknown);
         };
         let answer = Api::all(self.client.clone())
             .create(&PostParams::default(), &may_read(user))
@@ -107,13 +107,13 @@ impl MetricsAuthorizer {
             .status
             .unwrap_or_default();
         Ok(if answer.allowed {
-            Verdict::Allow
+            ScrapeVerdict::Allow
         } else {
-            Verdict::Forbid
+            ScrapeVerdict::Forbid
         })
     }
 
-    fn remembered(&self, key: &[u8], now: Instant) -> Option<Verdict> {
+    fn remembered(&self, key: &[u8], now: Instant) -> Option<ScrapeVerdict> {
         let answers = self
             .answers
             .lock()
@@ -124,10 +124,10 @@ impl MetricsAuthorizer {
             .map(|(verdict, _)| *verdict)
     }
 
-    fn remember(&self, key: Key, verdict: Verdict, asked: Instant) {
+    fn remember(&self, key: Key, verdict: ScrapeVerdict, asked: Instant) {
         let lifetime = match verdict {
-            Verdict::Allow => ALLOWED,
-            Verdict::Forbid | Verdict::Unknown => REFUSED,
+            ScrapeVerdict::Allow => ALLOWED,
+            ScrapeVerdict::Forbid | ScrapeVerdict::Unknown => REFUSED,
         };
         let mut answers = self
             .answers
@@ -193,13 +193,13 @@ async fn guard(
         return unauthorized();
     };
     match authorizer.judge(token).await {
-        Ok(Verdict::Allow) => next.run(request).await,
-        Ok(Verdict::Forbid) => (
+        Ok(ScrapeVerdict::Allow) => next.run(request).await,
+        Ok(ScrapeVerdict::Forbid) => (
             StatusCode::FORBIDDEN,
             "the user of this token may not get the path /metrics (hint: bind them to the ClusterRole `agentkube-metrics-reader`)\n",
         )
             .into_response(),
-        Ok(Verdict::Unknown) => unauthorized(),
+        Ok(ScrapeVerdict::Unknown) => unauthorized(),
         Err(error) => {
             tracing::debug!(%error, "who reads the metrics could not be asked for");
             (
@@ -346,11 +346,14 @@ mod tests {
         let authorizer = MetricsAuthorizer::new(api_client());
         let now = Instant::now();
         for number in 0..3 * CAPACITY {
-            authorizer.remember(number.to_le_bytes().to_vec(), Verdict::Unknown, now);
+            authorizer.remember(number.to_le_bytes().to_vec(), ScrapeVerdict::Unknown, now);
             assert!(authorizer.answers.lock().unwrap().len() <= CAPACITY);
         }
         let last = (3 * CAPACITY - 1).to_le_bytes();
-        assert_eq!(authorizer.remembered(&last, now), Some(Verdict::Unknown));
+        assert_eq!(
+            authorizer.remembered(&last, now),
+            Some(ScrapeVerdict::Unknown)
+        );
         assert_eq!(authorizer.remembered(&last, now + REFUSED), None);
     }
 

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     certificates::ca_bundle::{self, ValidatingRegistration},
-    pace::Pace,
+    write_backoff::WriteBackoff,
 };
 use crate::api::Readable;
 
@@ -66,16 +66,16 @@ async fn apply(
     mut patches: watch::Receiver<Option<Value>>,
 ) {
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let mut pace = Pace::default();
+    let mut backoff = WriteBackoff::default();
     let mut is_failing = false;
     while patches.changed().await.is_ok() {
-        if let Some(later) = pace.wait_until(Instant::now()) {
+        if let Some(later) = backoff.wait_until(Instant::now()) {
             sleep_until(later).await;
         }
         let Some(patch) = patches.borrow_and_update().clone() else {
             continue;
         };
-        pace.wrote(Instant::now());
+        backoff.wrote(Instant::now());
         match api
             .patch(ca_bundle::NAME, &params, &Patch::Apply(&patch))
             .await

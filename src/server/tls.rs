@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::server::certificates::{
-        issue::Authority,
+        issue::CertificateAuthority,
         pair::tests::{HOUR, names},
     };
 
@@ -145,7 +145,7 @@ mod tests {
         let serving = ServingCertificate::default();
         insta::assert_snapshot!(serving.check(now).unwrap_err(), @"waiting for a serving certificate");
 
-        let leaf = Authority::new(HOUR, now)
+        let leaf = CertificateAuthority::new(HOUR, now)
             .unwrap()
             .issue(&names(), HOUR, now)
             .unwrap();

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use crate::{
     admission::{Decision, DecisionKind, Outcome, Review, Subject, UnreadableRequest, Webhook},
     api::RejectionDecision,
-    audit::{Recorder, Refusal, shown},
+    rejections::{Recorder, Refusal, shown},
     telemetry::{ImageDecisionLabels, Metrics, ReviewLabels},
 };
 
 /// Counts, logs and records decisions.
-pub(super) struct Trail {
+pub(super) struct AuditTrail {
     metrics: Metrics,
     recorder: Arc<Recorder>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Asked<'r> {
     object: Option<&'r RawValue>,
 }
 
-impl Trail {
+impl AuditTrail {
     pub(super) fn new(metrics: Metrics, recorder: Arc<Recorder>) -> Self {
         Self { metrics, recorder }
     }

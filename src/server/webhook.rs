@@ -1,7 +1,7 @@
 //! `/mutate`, `/rewrite-defaults` and `/validate`: reviews of the API server, answered.
 //!
 //! ```text
-//! [ request ] -> body -> slot -> [ Review ] -> [ Known ] -> [ Decision ] -> answer
+//! [ request ] -> body -> slot -> [ Review ] -> [ DecisionInputs ] -> [ Decision ] -> answer
 //! ```
 //!
 //! After the body is read nothing is awaited, except where a pod's Agent or Tool is not in the
@@ -26,17 +26,17 @@ use super::{
     Deadline,
     body::{self, BodyBudget, BodyError, ReviewBody},
     questions::{CONCURRENT_QUESTIONS, limited},
-    trail::{Asked, Trail},
+    trail::{Asked, AuditTrail},
     turn::Turn,
 };
 use crate::{
     admission::{
-        Authority, Decision, Policy, Reference, Review, Unreadable, Webhook, answer, decide,
+        AuthorRights, Decision, Policy, Reference, Review, Unreadable, Webhook, answer, decide,
         refuse_unreadable_owner, unavailable,
     },
-    audit::Recorder,
-    authority::{AuthorityError, Authorizer},
-    index::{Found, Index, LookupError},
+    author_rights::{AuthorityError, Authorizer},
+    index::{FoundOwners, Index, LookupError},
+    rejections::Recorder,
     telemetry::Metrics,
 };
 
@@ -63,7 +63,7 @@ pub struct Webhooks {
     authorizer: Authorizer,
     client: Client,
     metrics: Metrics,
-    trail: Trail,
+    trail: AuditTrail,
     bodies: BodyBudget,
     slots: Semaphore,
     large: Arc<Semaphore>,
@@ -91,7 +91,7 @@ impl Webhooks {
             index,
             authorizer: Authorizer::new(client.clone()),
             client,
-            trail: Trail::new(metrics.clone(), recorder),
+            trail: AuditTrail::new(metrics.clone(), recorder),
             metrics,
             bodies: BodyBudget::new(body::SHARED_BYTES),
             slots,
@@ -238,7 +238,7 @@ impl Webhooks {
         webhook: Webhook,
         review: &'r Review<'_>,
         deadline: Deadline,
-    ) -> Result<Known<'r>, Undecidable> {
+    ) -> Result<DecisionInputs<'r>, Undecidable> {
         let wants = review.wants(webhook);
         let deadline = deadline.instant();
         let found = self
@@ -252,21 +252,21 @@ impl Webhooks {
         } else {
             Vec::new()
         };
-        Ok(Known { found, permitted })
+        Ok(DecisionInputs { found, permitted })
     }
 }
 
 /// What a decision depends on besides the object and the policy.
-struct Known<'r> {
-    found: Found,
+struct DecisionInputs<'r> {
+    found: FoundOwners,
     /// The references that the object's author may use.
     permitted: Vec<Reference<'r>>,
 }
 
-impl Known<'_> {
+impl DecisionInputs<'_> {
     fn decide(&self, webhook: Webhook, review: &Review<'_>, policy: &Policy) -> Decision {
         let Self { found, permitted } = self;
-        let authority = Authority::Holds(permitted);
+        let authority = AuthorRights::Holds(permitted);
         decide(webhook, review, found.owners(), authority, policy)
     }
 }
@@ -275,7 +275,7 @@ impl Known<'_> {
 #[derive(Debug, Error)]
 enum Undecidable {
     #[error(transparent)]
-    Authority(#[from] AuthorityError),
+    AuthorRights(#[from] AuthorityError),
     #[error(transparent)]
     Lookup(#[from] LookupError),
 }
@@ -312,7 +312,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::audit::Retention;
+    use crate::rejections::Retention;
 
     /// Webhooks whose API server answers with this status code, or never.
     fn webhooks(code: Option<u16>) -> (Router, Metrics) {

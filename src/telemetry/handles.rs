@@ -6,7 +6,7 @@ use prometheus_client::{
 };
 
 use super::{ConnectionMetrics, problems::Problems};
-use crate::{admission::Webhook, audit::RejectionMetrics, watch::UnreadableObjects};
+use crate::{admission::Webhook, rejections::RejectionMetrics, watch::UnreadableObjects};
 
 /// Everything that is registered, by the rows of [`METRICS`](super::METRICS).
 #[derive(Clone, Debug)]

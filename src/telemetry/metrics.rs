@@ -14,7 +14,7 @@ use super::{
     CheckKind, ConnectionMetrics, GaugeGuard, METRICS, Problem,
     handles::{Handles, ImageDecisionLabels, ReviewLabels},
 };
-use crate::{admission::Webhook, audit::RejectionMetrics, watch::UnreadableObjects};
+use crate::{admission::Webhook, rejections::RejectionMetrics, watch::UnreadableObjects};
 
 /// Handles to everything that this process counts; clones are cheap and count the same.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     admission::{DecisionKind, Reason, Webhook},
-    audit::REJECTION_EVENTS,
     images::{Component, Source, rows},
+    rejections::REJECTION_EVENTS,
     watch::COUNTED_KINDS,
 };
 

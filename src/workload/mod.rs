@@ -16,7 +16,7 @@ pub(crate) mod fixtures;
 
 pub use pod::{agent_pod, tool_pod};
 
-pub(crate) use plan::{Refusal, agent_images, change, changes, rule, tool_images};
+pub(crate) use plan::{PlanRefusal, agent_images, change, changes, rule, tool_images};
 pub(crate) use pod::{
     AGENT_CONTAINER, AGENTLET_CONTAINER, MANAGED_BY, MANAGED_BY_LABEL, TOOL_CONTAINER,
     agent_pod_name, tool_pod_name,

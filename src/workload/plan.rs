@@ -11,7 +11,7 @@ use crate::{
 /// Why the rules cannot serve a spec. Admission refuses such a spec; one that is there entered
 /// while admission was away.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Refusal {
+pub(crate) struct PlanRefusal {
     pub(crate) reason: Reason,
     pub(crate) message: String,
 }
@@ -22,7 +22,7 @@ pub(crate) fn agent_images(
     own: Option<&str>,
     records: bool,
     policy: &Policy,
-) -> Result<Vec<ImageDecision>, Refusal> {
+) -> Result<Vec<ImageDecision>, PlanRefusal> {
     let recorder = records.then_some((RECORDER_CONTAINER, Component::SessionRecorder, None));
     [
         (AGENT_CONTAINER, runtime.component(), own),
@@ -38,7 +38,7 @@ pub(crate) fn agent_images(
 pub(crate) fn tool_images(
     own: Option<&str>,
     policy: &Policy,
-) -> Result<Vec<ImageDecision>, Refusal> {
+) -> Result<Vec<ImageDecision>, PlanRefusal> {
     Ok(vec![decide(TOOL_CONTAINER, Component::Tool, own, policy)?])
 }
 
@@ -100,16 +100,16 @@ fn decide(
     component: Component,
     own: Option<&str>,
     policy: &Policy,
-) -> Result<ImageDecision, Refusal> {
+) -> Result<ImageDecision, PlanRefusal> {
     // The manager's own settings were parsed at start; only a spec can be wrong here.
-    let own = own_image(own).map_err(|error| Refusal {
+    let own = own_image(own).map_err(|error| PlanRefusal {
         reason: Reason::InvalidImage,
         message: match error.hint() {
             Some(hint) => format!("spec.image: {error} (hint: {hint})"),
             None => format!("spec.image: {error}"),
         },
     })?;
-    let resolution = resolve(component, own, &policy.images).ok_or_else(|| Refusal {
+    let resolution = resolve(component, own, &policy.images).ok_or_else(|| PlanRefusal {
         reason: Reason::ImageRequired,
         message: "there is no default image (hint: set spec.image to the image that should run)"
             .to_owned(),

@@ -1,6 +1,6 @@
 //! What an Agent or a Tool lends to its pod, and whether its author may.
 
-use agentkube::admission::{Authority, Outcome, Owners, Policy, Review, Webhook, decide};
+use agentkube::admission::{AuthorRights, Outcome, Owners, Policy, Review, Webhook, decide};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ fn refusal(webhook: Webhook, object: &Value, permitted: usize, policy: &Policy) 
     let body = review(resource, "CREATE", object, None).to_string();
     let review = Review::parse(body.as_bytes()).expect("the review is served");
     let references = review.references();
-    let authority = Authority::Holds(&references[..permitted]);
+    let authority = AuthorRights::Holds(&references[..permitted]);
     let decision = decide(webhook, &review, Owners::default(), authority, policy);
     match decision.outcome {
         Outcome::Allow { .. } => String::new(),

@@ -2,8 +2,8 @@
 
 use agentkube::{
     admission::{
-        AgentFacts, Authority, Creation, Decision, Owners, Policy, Review, ToolFacts, Unreadable,
-        Webhook, answer, decide,
+        AgentFacts, AuthorRights, Creation, Decision, Owners, Policy, Review, ToolFacts,
+        Unreadable, Webhook, answer, decide,
     },
     api::{Agent, Tool},
 };
@@ -89,7 +89,13 @@ impl World {
                     agent: self.agent.as_ref(),
                     tool: self.tool.as_ref(),
                 };
-                let decision = decide(webhook, &review, owners, Authority::Unasked, &self.policy);
+                let decision = decide(
+                    webhook,
+                    &review,
+                    owners,
+                    AuthorRights::Unasked,
+                    &self.policy,
+                );
                 self.expect_the_same_without_a_body(webhook, body, &review, &decision);
                 answer(review.uid(), &decision)
             }
@@ -118,7 +124,7 @@ impl World {
         };
         let held = Review::of(creation).expect("the review is served");
         assert_eq!(held.wants(webhook), review.wants(webhook));
-        let same = decide(webhook, &held, owners, Authority::Unasked, &self.policy);
+        let same = decide(webhook, &held, owners, AuthorRights::Unasked, &self.policy);
         assert_eq!(&same, decision);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentkube::server::certificates::issue::{Authority, service_names};
+use agentkube::server::certificates::issue::{CertificateAuthority, service_names};
 use agentkube_playground::{Manager, ManagerOptions, until};
 use anyhow::{Context, ensure};
 use k8s_openapi::api::{
@@ -254,7 +254,7 @@ fn expiry_logged(manager: &Manager) -> usize {
 fn foreign_pair() -> anyhow::Result<(String, String, String)> {
     let hour = Duration::from_secs(3600);
     let now = jiff::Timestamp::now();
-    let authority = Authority::new(hour, now)?;
+    let authority = CertificateAuthority::new(hour, now)?;
     let mut names = service_names(REGISTRATION, NAMESPACE);
     names.push("127.0.0.1".to_owned());
     let leaf = authority.issue(&names, hour, now)?;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use agentkube::server::certificates::issue::{Authority, service_names};
+use agentkube::server::certificates::issue::{CertificateAuthority, service_names};
 use agentkube_playground::{Manager, ManagerOptions, until};
 use anyhow::{Context, ensure};
 use k8s_openapi::api::{
@@ -244,7 +244,7 @@ async fn a_bundle_that_somebody_else_keeps_writing_is_left_to_them(
     let ours = bundle(&mutating.get(REGISTRATION).await?)?;
     let now = jiff::Timestamp::now();
     let hour = std::time::Duration::from_secs(3600);
-    let rival = Authority::new(hour, now)?;
+    let rival = CertificateAuthority::new(hour, now)?;
     let theirs = rival
         .certificate_pem()
         .as_bytes()
@@ -358,8 +358,8 @@ async fn a_certificate_of_a_directory_is_held_against_the_registrations(
     let mut names = service_names(REGISTRATION, NAMESPACE);
     names.push("127.0.0.1".to_owned());
     let now = jiff::Timestamp::now();
-    let ours = Authority::from_pem(field("ca.crt"), field("ca.key"), now)?;
-    let stranger = Authority::new(hour, now)?;
+    let ours = CertificateAuthority::from_pem(field("ca.crt"), field("ca.key"), now)?;
+    let stranger = CertificateAuthority::new(hour, now)?;
     for (authority, from, what) in [
         (&stranger, now, "the API server does not take the one in"),
         (&ours, now - hour * 2, "the certificate expired at"),

@@ -7,7 +7,7 @@ use std::{fmt::Write as _, fs, path::Path, sync::Arc};
 
 use agentkube::{
     admission::Policy,
-    review::{Document, Format, Reviewer, Verdict, parse},
+    offline::{Document, DocumentFormat, Reviewer, Verdict, parse},
 };
 use anyhow::{Context, ensure};
 use kube::{client::Body, core::Status};
@@ -64,7 +64,7 @@ async fn review_and_the_cluster_agree_on_every_manifest(cluster: &Cluster) -> an
     for file in files {
         let text = fs::read_to_string(&file)?;
         let name: Arc<str> = file.display().to_string().into();
-        let document = parse(&name, &text, Format::Yaml, |document| document)
+        let document = parse(&name, &text, DocumentFormat::Yaml, |document| document)
             .pop()
             .with_context(|| format!("{name} is empty"))?
             .map_err(|problem| anyhow::anyhow!("{problem}"))?;

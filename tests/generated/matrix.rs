@@ -1,6 +1,6 @@
 //! Written from the matrix: the README's table.
 
-use agentkube::images::{Kind, Row, rows};
+use agentkube::images::{ComponentKind, Row, rows};
 
 use crate::files::{hold_block, table};
 
@@ -19,8 +19,8 @@ fn the_readme_shows_the_matrix() {
 fn cells(row: &Row) -> [String; 5] {
     let code = |text: Option<&str>| text.map_or_else(String::new, |text| format!("`{text}`"));
     let kind = match row.kind {
-        Kind::Infrastructure => "infrastructure",
-        Kind::Runtime => "runtime",
+        ComponentKind::Infrastructure => "infrastructure",
+        ComponentKind::Runtime => "runtime",
     };
     let image = match row.default_image() {
         Some(image) => code(Some(image.as_str())),

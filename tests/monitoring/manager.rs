@@ -2,8 +2,8 @@ use std::{io, sync::Arc};
 
 use agentkube::{
     admission::Policy,
-    audit::{Recorder, Retention},
     images::rows,
+    rejections::{Recorder, Retention},
     server::webhook::Webhooks,
     telemetry::Metrics,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentkube::server::certificates::{issue::Authority, pair::Pair};
+use agentkube::server::certificates::{issue::CertificateAuthority, pair::Pair};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use rcgen::{
@@ -87,7 +87,7 @@ async fn chains_with_keys_of_each_kind_and_form_are_served_to_real_clients() {
 #[tokio::test]
 async fn a_chain_in_the_wrong_order_is_refused() {
     let now = Timestamp::now();
-    let authority = Authority::new(HOUR, now).unwrap();
+    let authority = CertificateAuthority::new(HOUR, now).unwrap();
     let leaf = authority
         .issue(&["a.test".to_owned()], HOUR, now)
         .unwrap();

@@ -15,7 +15,7 @@ use agentkube::{
         Deadline, Limits, ServingCertificate, Shutdown, bind,
         body::{self, BodyBudget},
         certificates::{
-            issue::{Authority, Leaf},
+            issue::{CertificateAuthority, Leaf},
             pair::Pair,
         },
         client_auth::ClientAuthorities,
@@ -53,7 +53,7 @@ pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
 /// A running server, with what a test needs to speak to it
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) authority: Authority,
+    pub(crate) authority: CertificateAuthority,
     pub(crate) metrics: Metrics,
     /// How many requests for `/held` were begun
     pub(crate) held: Arc<AtomicUsize>,
@@ -71,7 +71,7 @@ impl Server {
 
     /// One that may turn clients away for their certificates
     pub(crate) fn start_for(limits: Limits, clients: Option<Arc<ClientAuthorities>>) -> Self {
-        let authority = Authority::new(HOUR, Timestamp::now()).unwrap();
+        let authority = CertificateAuthority::new(HOUR, Timestamp::now()).unwrap();
         let metrics = Metrics::new("test");
         let serving = Arc::new(ServingCertificate::new(metrics.certificate_expiry()));
         serving.replace(Arc::new(pair(&issue(&authority))));
@@ -123,7 +123,10 @@ impl Server {
             .unwrap()
     }
 
-    pub(crate) async fn try_connect(&self, trusted: &Authority) -> std::io::Result<Client> {
+    pub(crate) async fn try_connect(
+        &self,
+        trusted: &CertificateAuthority,
+    ) -> std::io::Result<Client> {
         self.try_connect_as(trusted, None).await
     }
 
@@ -135,7 +138,7 @@ impl Server {
     /// Shows a certificate
     pub(crate) async fn try_connect_as(
         &self,
-        trusted: &Authority,
+        trusted: &CertificateAuthority,
         identity: Option<Identity>,
     ) -> std::io::Result<Client> {
         self.open(trusted.certificate_pem(), identity)
@@ -300,7 +303,7 @@ pub(crate) fn limits() -> Limits {
     Limits::webhook(Duration::from_millis(400))
 }
 
-pub(crate) fn issue(authority: &Authority) -> Leaf {
+pub(crate) fn issue(authority: &CertificateAuthority) -> Leaf {
     let names = ["webhook.test", "127.0.0.1"].map(str::to_owned);
     authority
         .issue(&names, HOUR, Timestamp::now())

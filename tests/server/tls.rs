@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use agentkube::server::certificates::{
     directory,
-    issue::{Authority, Leaf},
+    issue::{CertificateAuthority, Leaf},
 };
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::support::{HOUR, Server, eventually, issue, limits, pair};
 #[tokio::test]
 async fn a_client_with_another_authority_is_counted() {
     let server = Server::start(limits());
-    let stranger = Authority::new(HOUR, Timestamp::now()).unwrap();
+    let stranger = CertificateAuthority::new(HOUR, Timestamp::now()).unwrap();
     assert!(
         server
             .try_connect(&stranger)

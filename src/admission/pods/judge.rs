@@ -1,7 +1,7 @@
 use super::{
     owner::OwnerKind,
-    resolve::{Place, Unfilled},
-    view::{PodView, Scope, Slot},
+    resolve::{ImageSlot, Unfilled},
+    view::{PodScope, PodView, Slot},
 };
 use crate::{
     admission::{Owners, Placeholder, Policy, Reason, Webhook, change::Change, denial::Cause},
@@ -11,7 +11,7 @@ use crate::{
 
 /// Whether a pod is admitted without a look: a mirror pod, or an update that leaves alone what is
 /// judged. A pod that is being deleted is no exception: what it runs can still be changed.
-pub(in crate::admission) fn is_settled(pod: &Change<PodView<'_>>, scope: Scope) -> bool {
+pub(in crate::admission) fn is_settled(pod: &Change<PodView<'_>>, scope: PodScope) -> bool {
     if pod.new.is_mirror_pod() {
         return true;
     }
@@ -39,7 +39,7 @@ fn judged(slot: Slot<'_>) -> (PodSlotKind, &str, Option<&str>) {
 pub(in crate::admission) fn judge(
     webhook: Webhook,
     pod: &Change<PodView<'_>>,
-    places: &[Place<'_>],
+    places: &[ImageSlot<'_>],
     owners: Owners<'_>,
     policy: &Policy,
 ) -> Vec<Cause> {
@@ -84,11 +84,11 @@ pub(in crate::admission) fn judge(
 }
 
 /// An image that would run, whether a placeholder becomes it or it is written out.
-fn registry_not_allowed(place: &Place<'_>, policy: &Policy) -> Option<Cause> {
+fn registry_not_allowed(place: &ImageSlot<'_>, policy: &Policy) -> Option<Cause> {
     if policy.allowed_registries.allow_all() {
         return None;
     }
-    let Place { slot, answer } = place;
+    let ImageSlot { slot, answer } = place;
     let check = |image: &ImageReference, rule: &str| {
         let is_allowed = policy.allowed_registries.allow(image);
         (!is_allowed)

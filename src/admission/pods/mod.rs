@@ -13,6 +13,6 @@ mod view;
 pub(super) use judge::{is_settled, judge};
 pub(super) use mutate::{Mutation, mutate};
 pub(super) use owner::{OwnerKind, PodOwner};
-pub(super) use resolve::{Place, asks_for, places};
+pub(super) use resolve::{ImageSlot, asks_for, places};
 pub(super) use rewrite::rewrite_defaults;
-pub(super) use view::{PodView, Scope};
+pub(super) use view::{PodScope, PodView};

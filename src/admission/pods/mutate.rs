@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{
-    resolve::{Answer, Place},
-    view::{PodView, Scope, Slot},
+    resolve::{Answer, ImageSlot},
+    view::{PodScope, PodView, Slot},
 };
 use crate::{
     admission::{AgentFacts, Owners, Policy, names, patch::Patch},
@@ -21,8 +21,8 @@ pub(in crate::admission) struct Mutation {
 /// Replaces every placeholder of a pod that was judged; a pod without one is left as it is.
 pub(in crate::admission) fn mutate(
     pod: &PodView<'_>,
-    scope: Scope,
-    places: &[Place<'_>],
+    scope: PodScope,
+    places: &[ImageSlot<'_>],
     owners: Owners<'_>,
     policy: &Policy,
 ) -> Mutation {
@@ -32,7 +32,7 @@ pub(in crate::admission) fn mutate(
         .iter()
         .any(|place| matches!(&place.answer, Some(Ok(answer)) if answer.is_agent));
     let agent = owners.agent.filter(|_| is_agents);
-    for Place { slot, answer } in places {
+    for ImageSlot { slot, answer } in places {
         if let Some(Ok(answer)) = answer {
             fill(slot, answer, scope, agent, &mut mutation.patch);
             mutation
@@ -44,10 +44,10 @@ pub(in crate::admission) fn mutate(
         return mutation;
     }
     // What a request of another scope says of these the API server drops without a word.
-    if scope == Scope::Create {
+    if scope == PodScope::Create {
         add_pull_secrets(pod, agent, policy, &mut mutation.patch);
     }
-    if scope != Scope::Ephemeral {
+    if scope != PodScope::Ephemeral {
         record(pod, &mutation.images, &mut mutation.patch);
     }
     mutation
@@ -57,12 +57,12 @@ pub(in crate::admission) fn mutate(
 fn fill(
     slot: &Slot<'_>,
     answer: &Answer,
-    scope: Scope,
+    scope: PodScope,
     agent: Option<&AgentFacts>,
     patch: &mut Patch,
 ) {
     patch.add(slot.image_path(), json!(answer.resolution.image.as_str()));
-    if scope == Scope::Update {
+    if scope == PodScope::Update {
         return;
     }
     let wanted = pull_policy(slot, answer, agent);

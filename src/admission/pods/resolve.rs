@@ -1,6 +1,6 @@
 use super::{
     owner::{OwnerKind, PodOwner},
-    view::{PodView, Scope, Slot},
+    view::{PodScope, PodView, Slot},
 };
 use crate::{
     admission::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A place of a pod that holds an image, and what becomes of it.
-pub(in crate::admission) struct Place<'p> {
+pub(in crate::admission) struct ImageSlot<'p> {
     pub(super) slot: Slot<'p>,
     /// `None` where it holds no placeholder.
     pub(super) answer: Option<Result<Answer, Unfilled>>,
@@ -26,7 +26,7 @@ pub(super) enum Unfilled {
     Refused(Cause),
 }
 
-impl Place<'_> {
+impl ImageSlot<'_> {
     /// What changed since the pod was built, where that keeps the placeholder from being replaced.
     pub(in crate::admission) fn outdated(&self) -> Option<&str> {
         match &self.answer {
@@ -46,13 +46,13 @@ pub(super) struct Answer {
 /// Answers each placeholder of what a request may change.
 pub(in crate::admission) fn places<'p>(
     pod: &'p Change<PodView<'_>>,
-    scope: Scope,
+    scope: PodScope,
     owners: Owners<'_>,
     policy: &Policy,
-) -> Vec<Place<'p>> {
+) -> Vec<ImageSlot<'p>> {
     pod.new
         .slots(scope)
-        .map(|slot| Place {
+        .map(|slot| ImageSlot {
             answer: answer(pod, &slot, owners, policy),
             slot,
         })
@@ -60,7 +60,7 @@ pub(in crate::admission) fn places<'p>(
 }
 
 /// Whether a request of this scope asks for the image of an owner of this kind.
-pub(in crate::admission) fn asks_for(pod: &PodView<'_>, scope: Scope, kind: OwnerKind) -> bool {
+pub(in crate::admission) fn asks_for(pod: &PodView<'_>, scope: PodScope, kind: OwnerKind) -> bool {
     pod.slots(scope)
         .filter_map(|slot| Placeholder::parse(slot.image?))
         .any(|placeholder| match placeholder {

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::{
     mutate::{Mutation, record},
     owner::OwnerKind,
-    view::{PodView, Scope},
+    view::{PodScope, PodView},
 };
 use crate::{
     admission::{Policy, change::Change},
@@ -16,7 +16,7 @@ use crate::{
 /// of its owner stays verbatim even when it equals a default.
 pub(in crate::admission) fn rewrite_defaults(
     pod: &Change<PodView<'_>>,
-    scope: Scope,
+    scope: PodScope,
     policy: &Policy,
 ) -> Mutation {
     let mut mutation = Mutation::default();
@@ -40,7 +40,7 @@ pub(in crate::admission) fn rewrite_defaults(
                 .push(ImageDecision::new(slot.name, resolution));
         }
     }
-    if scope != Scope::Ephemeral && !mutation.images.is_empty() {
+    if scope != PodScope::Ephemeral && !mutation.images.is_empty() {
         record(view, &mutation.images, &mut mutation.patch);
     }
     mutation

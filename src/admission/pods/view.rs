@@ -12,7 +12,7 @@ use crate::{
 
 /// Which part of a pod a request may change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::admission) enum Scope {
+pub(in crate::admission) enum PodScope {
     /// Everything: the pod is created.
     Create,
     /// Only its ephemeral containers (`kubectl debug`).
@@ -21,7 +21,7 @@ pub(in crate::admission) enum Scope {
     Update,
 }
 
-impl Scope {
+impl PodScope {
     pub(in crate::admission) fn of_update(update: bool) -> Self {
         if update { Self::Update } else { Self::Create }
     }
@@ -203,7 +203,7 @@ impl PodView<'_> {
     }
 
     /// The places that a request of this scope may change.
-    pub(super) fn slots(&self, scope: Scope) -> impl Iterator<Item = Slot<'_>> {
+    pub(super) fn slots(&self, scope: PodScope) -> impl Iterator<Item = Slot<'_>> {
         PodSlotKind::ALL
             .iter()
             .filter(move |kind| scope.covers(**kind))

@@ -4,12 +4,15 @@ use serde_json::Value;
 
 use super::{
     Reference,
-    table::{Place, Row, Subject, rows},
+    table::{FieldPath, ReferenceSubject, Row, rows},
 };
 use crate::admission::{names, spec::Spec};
 
 /// The references of a spec, in the order of the table.
-pub(in crate::admission) fn references(subject: Subject, spec: &Spec) -> Vec<Reference<'_>> {
+pub(in crate::admission) fn references(
+    subject: ReferenceSubject,
+    spec: &Spec,
+) -> Vec<Reference<'_>> {
     rows(subject)
         .flat_map(|row| row.references(spec))
         .collect()
@@ -18,12 +21,12 @@ pub(in crate::admission) fn references(subject: Subject, spec: &Spec) -> Vec<Ref
 impl Row {
     fn references(self, spec: &Spec) -> Vec<Reference<'_>> {
         match self.place {
-            Place::One([first, rest @ ..]) => self
+            FieldPath::One([first, rest @ ..]) => self
                 .reference(spec.kept(first), rest, self.field())
                 .into_iter()
                 .collect(),
-            Place::One([]) => Vec::new(),
-            Place::Each { list, most, name } => {
+            FieldPath::One([]) => Vec::new(),
+            FieldPath::Each { list, most, name } => {
                 let entries = spec
                     .kept(list)
                     .as_array()

@@ -1,6 +1,6 @@
 //! The references of a review, and the refusal of those that its author may not use.
 
-use super::{Authority, Reference, hint_to_shorten, hint_to_use};
+use super::{AuthorRights, Reference, hint_to_shorten, hint_to_use};
 use crate::admission::{
     Reason, Review, agents, credential, denial::Cause, fields::Findings, target::Target, tools,
 };
@@ -23,10 +23,10 @@ impl Review<'_> {
     /// Refuses the references that are not permitted.
     pub(in crate::admission) fn judge_references(
         &self,
-        authority: Authority<'_>,
+        authority: AuthorRights<'_>,
         findings: &mut Findings,
     ) {
-        let Authority::Holds(permitted) = authority else {
+        let AuthorRights::Holds(permitted) = authority else {
             return;
         };
         for reference in self.references() {

@@ -13,7 +13,7 @@ use std::fmt;
 pub use self::policy::{AGENT_POLICY, TOOL_POLICY, reference_policies};
 pub(super) use self::{
     find::references,
-    table::{Keep, Subject, is_kept, keep},
+    table::{Keep, ReferenceSubject, is_kept, keep},
 };
 
 /// Something of the object's own namespace that its pod would get.
@@ -43,7 +43,7 @@ pub enum ReferenceKind {
 
 /// A right in the namespace of an object, as an authorizer knows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Right {
+pub struct AuthorRight {
     /// What may be done.
     pub verb: &'static str,
     /// To which resource of the core group.
@@ -52,7 +52,7 @@ pub struct Right {
     pub subresource: Option<&'static str>,
 }
 
-impl Right {
+impl AuthorRight {
     /// Who creates pods can have any Secret, ConfigMap and ServiceAccount of the namespace in one:
     /// Kubernetes asks for no further right.
     pub const TO_EVERYTHING: Self = Self::new("create", "pods", None);
@@ -75,12 +75,12 @@ impl ReferenceKind {
     ///
     /// Who gets a token of a ServiceAccount, or impersonates it, has what a pod that runs as it has.
     #[must_use]
-    pub fn rights(self) -> &'static [Right] {
-        const CONFIG_MAP: [Right; 1] = [Right::new("get", "configmaps", None)];
-        const SECRET: [Right; 1] = [Right::new("get", "secrets", None)];
-        const SERVICE_ACCOUNT: [Right; 2] = [
-            Right::new("create", "serviceaccounts", Some("token")),
-            Right::new("impersonate", "serviceaccounts", None),
+    pub fn rights(self) -> &'static [AuthorRight] {
+        const CONFIG_MAP: [AuthorRight; 1] = [AuthorRight::new("get", "configmaps", None)];
+        const SECRET: [AuthorRight; 1] = [AuthorRight::new("get", "secrets", None)];
+        const SERVICE_ACCOUNT: [AuthorRight; 2] = [
+            AuthorRight::new("create", "serviceaccounts", Some("token")),
+            AuthorRight::new("impersonate", "serviceaccounts", None),
         ];
         match self {
             Self::ConfigMap => &CONFIG_MAP,
@@ -100,7 +100,7 @@ impl ReferenceKind {
 
 /// What is known of the rights of who writes an object.
 #[derive(Clone, Copy, Debug)]
-pub enum Authority<'a> {
+pub enum AuthorRights<'a> {
     /// They may use these of the references that [`Review::references`](super::Review::references) names, and no others.
     Holds(&'a [Reference<'a>]),
     /// There is nobody to ask, so references are not judged.

@@ -12,8 +12,8 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::{
-    Right, hint_to_shorten, hint_to_use,
-    table::{Place, Row, Subject, rows},
+    AuthorRight, hint_to_shorten, hint_to_use,
+    table::{FieldPath, ReferenceSubject, Row, rows},
 };
 use crate::{
     admission::{AdmissionPolicy, admission_policy::matches, credential, names, spec::HARMLESS},
@@ -28,10 +28,10 @@ pub const TOOL_POLICY: &str = "agentkube-tool-references";
 /// The policies that ask about references: that of Agents, and that of Tools.
 #[must_use]
 pub fn reference_policies() -> [AdmissionPolicy; 2] {
-    [Subject::Agent, Subject::Tool].map(|subject| {
+    [ReferenceSubject::Agent, ReferenceSubject::Tool].map(|subject| {
         let (name, resource) = match subject {
-            Subject::Agent => (AGENT_POLICY, "agents"),
-            Subject::Tool => (TOOL_POLICY, "tools"),
+            ReferenceSubject::Agent => (AGENT_POLICY, "agents"),
+            ReferenceSubject::Tool => (TOOL_POLICY, "tools"),
         };
         AdmissionPolicy::new(
             name,
@@ -41,9 +41,9 @@ pub fn reference_policies() -> [AdmissionPolicy; 2] {
     })
 }
 
-fn policy(subject: Subject, resource: &str) -> ValidatingAdmissionPolicySpec {
+fn policy(subject: ReferenceSubject, resource: &str) -> ValidatingAdmissionPolicySpec {
     let mut variables = vec![
-        variable(MAY_CREATE_PODS, asks(Right::TO_EVERYTHING, None)),
+        variable(MAY_CREATE_PODS, asks(AuthorRight::TO_EVERYTHING, None)),
         variable(
             USER,
             format!(
@@ -117,7 +117,7 @@ fn named(row: Row) -> String {
 /// none that an object can have.
 fn names_of(row: Row) -> String {
     match row.place {
-        Place::Each { list, most, name } => {
+        FieldPath::Each { list, most, name } => {
             let indices = (0..most)
                 .map(|index| index.to_string())
                 .collect::<Vec<_>>()
@@ -130,7 +130,7 @@ fn names_of(row: Row) -> String {
                 names::is_subdomain_in_cel("n")
             )
         }
-        Place::One(path) => {
+        FieldPath::One(path) => {
             let name = optional("object.spec", path);
             format!(
                 "[{name}]\n.map(n, {} ? n : '')[0]",
@@ -149,8 +149,8 @@ fn shown(name: &str) -> String {
 fn shown_of(row: Row, name: &str) -> String {
     let is_credential = credential::looks_like_credential_in_cel("n");
     let (names, first) = match row.place {
-        Place::Each { .. } => (format!("variables.{name}"), ""),
-        Place::One(_) => (format!("[variables.{name}]"), "[0]"),
+        FieldPath::Each { .. } => (format!("variables.{name}"), ""),
+        FieldPath::One(_) => (format!("[variables.{name}]"), "[0]"),
     };
     format!(
         "{names}.map(n, {is_credential} ? '{}' : {}){first}",
@@ -168,8 +168,8 @@ fn optional(from: &str, path: &[&str]) -> String {
 fn validations_of(row: Row) -> Vec<Validation> {
     let name = named(row);
     match row.place {
-        Place::One(_) => vec![permits(row, &row.field(), &name, "")],
-        Place::Each { list, most, .. } => (0..most)
+        FieldPath::One(_) => vec![permits(row, &row.field(), &name, "")],
+        FieldPath::Each { list, most, .. } => (0..most)
             .map(|index| permits(row, &row.entry(index), &name, &format!("[{index}]")))
             .chain([no_more(row, list, most)])
             .collect(),
@@ -228,8 +228,8 @@ fn refuses(expression: String, message: String, message_expression: String) -> V
 }
 
 /// Whether the author has a right, to the object of this name where there is one.
-fn asks(right: Right, name: Option<&str>) -> String {
-    let Right {
+fn asks(right: AuthorRight, name: Option<&str>) -> String {
+    let AuthorRight {
         verb,
         resource,
         subresource,
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn each_row_has_a_variable_of_its_own() {
-        for subject in [Subject::Agent, Subject::Tool] {
+        for subject in [ReferenceSubject::Agent, ReferenceSubject::Tool] {
             let mut names: Vec<_> = rows(subject).map(named).collect();
             let rows = names.len();
             names.sort();

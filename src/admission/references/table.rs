@@ -6,7 +6,7 @@ use crate::api::MOST_PULL_SECRETS;
 
 /// The kind of object that a field belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::admission) enum Subject {
+pub(in crate::admission) enum ReferenceSubject {
     Agent,
     Tool,
 }
@@ -14,14 +14,14 @@ pub(in crate::admission) enum Subject {
 /// A field that names something of the object's own namespace.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::admission) struct Row {
-    pub(super) subject: Subject,
+    pub(super) subject: ReferenceSubject,
     pub(super) kind: ReferenceKind,
-    pub(super) place: Place,
+    pub(super) place: FieldPath,
 }
 
 /// Where the name stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+pub(super) enum FieldPath {
     /// In the entries of a list of the spec.
     Each {
         list: &'static str,
@@ -37,38 +37,38 @@ pub(super) enum Place {
 /// Every reference field. Whatever is added here is judged, and asked about by the policy.
 pub(super) const ROWS: [Row; 5] = [
     Row {
-        subject: Subject::Agent,
+        subject: ReferenceSubject::Agent,
         kind: ReferenceKind::Secret,
-        place: Place::One(&["agentToken", "secretRef", "name"]),
+        place: FieldPath::One(&["agentToken", "secretRef", "name"]),
     },
     Row {
-        subject: Subject::Agent,
+        subject: ReferenceSubject::Agent,
         kind: ReferenceKind::Secret,
-        place: Place::Each {
+        place: FieldPath::Each {
             list: "imagePullSecrets",
             most: MOST_PULL_SECRETS,
             name: &["name"],
         },
     },
     Row {
-        subject: Subject::Agent,
+        subject: ReferenceSubject::Agent,
         kind: ReferenceKind::ConfigMap,
-        place: Place::One(&["goal", "configMapKeyRef", "name"]),
+        place: FieldPath::One(&["goal", "configMapKeyRef", "name"]),
     },
     Row {
-        subject: Subject::Agent,
+        subject: ReferenceSubject::Agent,
         kind: ReferenceKind::ServiceAccount,
-        place: Place::One(&["serviceAccountName"]),
+        place: FieldPath::One(&["serviceAccountName"]),
     },
     Row {
-        subject: Subject::Tool,
+        subject: ReferenceSubject::Tool,
         kind: ReferenceKind::Secret,
-        place: Place::One(&["config", "credentialsRef", "name"]),
+        place: FieldPath::One(&["config", "credentialsRef", "name"]),
     },
 ];
 
 /// The rows of an Agent or of a Tool.
-pub(super) fn rows(subject: Subject) -> impl Iterator<Item = Row> {
+pub(super) fn rows(subject: ReferenceSubject) -> impl Iterator<Item = Row> {
     ROWS.into_iter()
         .filter(move |row| row.subject == subject)
 }
@@ -87,10 +87,10 @@ pub(in crate::admission) enum Keep {
 /// How much has to be kept of the field of this name.
 pub(in crate::admission) fn keep(field: &str) -> Keep {
     let of_field = |row: &Row| match row.place {
-        Place::Each { list, .. } if list == field => Some(Keep::List),
-        Place::One([only]) if *only == field => Some(Keep::All),
-        Place::One([first, _, ..]) if *first == field => Some(Keep::Members),
-        Place::Each { .. } | Place::One(_) => None,
+        FieldPath::Each { list, .. } if list == field => Some(Keep::List),
+        FieldPath::One([only]) if *only == field => Some(Keep::All),
+        FieldPath::One([first, _, ..]) if *first == field => Some(Keep::Members),
+        FieldPath::Each { .. } | FieldPath::One(_) => None,
     };
     ROWS.iter()
         .find_map(of_field)
@@ -100,15 +100,15 @@ pub(in crate::admission) fn keep(field: &str) -> Keep {
 /// Whether a member of a field leads to a name.
 pub(in crate::admission) fn is_kept(field: &str, member: &str) -> bool {
     ROWS.iter()
-        .any(|row| matches!(row.place, Place::One([first, second, ..]) if *first == field && *second == member))
+        .any(|row| matches!(row.place, FieldPath::One([first, second, ..]) if *first == field && *second == member))
 }
 
 impl Row {
     /// The field that a person has to change: what holds the name, and not the name itself.
     pub(super) fn field(self) -> String {
         match self.place {
-            Place::Each { list, .. } => format!("spec.{list}"),
-            Place::One(path) => field("spec", path),
+            FieldPath::Each { list, .. } => format!("spec.{list}"),
+            FieldPath::One(path) => field("spec", path),
         }
     }
 
@@ -116,8 +116,8 @@ impl Row {
     pub(super) fn entry(self, index: usize) -> String {
         let entry = format!("{}[{index}]", self.field());
         match self.place {
-            Place::Each { name, .. } => field(&entry, name),
-            Place::One(_) => entry,
+            FieldPath::Each { name, .. } => field(&entry, name),
+            FieldPath::One(_) => entry,
         }
     }
 }
@@ -142,10 +142,10 @@ mod tests {
     };
 
     /// The schema of the spec.
-    fn schema(subject: Subject) -> Value {
+    fn schema(subject: ReferenceSubject) -> Value {
         let crd = match subject {
-            Subject::Agent => Agent::crd(),
-            Subject::Tool => Tool::crd(),
+            ReferenceSubject::Agent => Agent::crd(),
+            ReferenceSubject::Tool => Tool::crd(),
         };
         let crd = serde_json::to_value(crd).unwrap();
         crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_field_that_names_an_object_has_its_row() {
-        for subject in [Subject::Agent, Subject::Tool] {
+        for subject in [ReferenceSubject::Agent, ReferenceSubject::Tool] {
             let mut found = Vec::new();
             naming(&schema(subject), "spec", &mut found);
             let mut listed: Vec<_> = rows(subject).map(Row::field).collect();
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn the_schema_takes_no_more_entries_than_are_asked_about() {
         for row in ROWS {
-            if let Place::Each { list, most, .. } = row.place {
+            if let FieldPath::Each { list, most, .. } = row.place {
                 assert_eq!(schema(row.subject)["properties"][list]["maxItems"], most);
             }
         }
@@ -194,16 +194,16 @@ mod tests {
     fn what_is_kept_of_a_spec_holds_every_name() {
         for row in ROWS {
             let path = match row.place {
-                Place::Each { list, name, .. } => [&[list], name].concat(),
-                Place::One(path) => path.to_owned(),
+                FieldPath::Each { list, name, .. } => [&[list], name].concat(),
+                FieldPath::One(path) => path.to_owned(),
             };
             let value = path[1..]
                 .iter()
                 .rev()
                 .fold(json!("named"), |value, member| json!({*member: value}));
             let value = match row.place {
-                Place::Each { .. } => json!([value]),
-                Place::One(_) => value,
+                FieldPath::Each { .. } => json!([value]),
+                FieldPath::One(_) => value,
             };
             let spec: Spec = serde_json::from_value(json!({path[0]: value})).unwrap();
             let found = references(row.subject, &spec);

@@ -3,10 +3,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{checks::Level, server::certificates::issue::service_names};
 
-fn subject() -> Subject {
+fn subject() -> Installation {
     let mut names = service_names(MANAGER, "agentkube-system");
     names.push("127.0.0.1".to_owned());
-    Subject {
+    Installation {
         namespace: "agentkube-system".to_owned(),
         names,
         tls_dir: None,
@@ -35,7 +35,7 @@ fn registrations(client: &Value, metadata: &Value) -> Registrations {
 }
 
 /// What is wrong, in a line each.
-fn wrong(client: &Value, metadata: &Value, subject: &Subject) -> String {
+fn wrong(client: &Value, metadata: &Value, subject: &Installation) -> String {
     let findings = registrations(client, metadata).look(subject);
     let lines: Vec<_> = findings
         .iter()
@@ -50,7 +50,8 @@ fn a_registration_that_points_at_us_is_in_order() {
     let bundle = {
         let now = jiff::Timestamp::now();
         let hour = std::time::Duration::from_secs(3600);
-        let authority = crate::server::certificates::issue::Authority::new(hour, now).unwrap();
+        let authority =
+            crate::server::certificates::issue::CertificateAuthority::new(hour, now).unwrap();
         base64::Engine::encode(
             &base64::prelude::BASE64_STANDARD,
             authority.certificate_pem(),
@@ -93,7 +94,8 @@ fn a_registration_that_points_elsewhere_says_where_and_what_to_do() {
 fn a_bundle_that_somebody_else_keeps_is_told() {
     let now = jiff::Timestamp::now();
     let hour = std::time::Duration::from_secs(3600);
-    let authority = crate::server::certificates::issue::Authority::new(hour, now).unwrap();
+    let authority =
+        crate::server::certificates::issue::CertificateAuthority::new(hour, now).unwrap();
     let bundle = base64::Engine::encode(
         &base64::prelude::BASE64_STANDARD,
         authority.certificate_pem(),
@@ -104,7 +106,7 @@ fn a_bundle_that_somebody_else_keeps_is_told() {
     let injected = json!({"annotations": {"cert-manager.io/inject-ca-from": "a/b"}});
     let fields = json!({"f:webhooks": {"k:{\"name\":\"agents.agentkube.io\"}": {"f:clientConfig": {"f:caBundle": {}}}}});
     let owned = json!({"managedFields": [{"manager": "cainjector", "operation": "Update", "fieldsV1": fields}]});
-    let with_tls_dir = Subject {
+    let with_tls_dir = Installation {
         tls_dir: Some("/tls".into()),
         ..subject()
     };
@@ -124,7 +126,7 @@ fn a_bundle_that_somebody_else_keeps_is_told() {
 #[test]
 fn a_registration_that_cannot_be_read_is_named_with_its_field() {
     let newer = json!("newer");
-    let with_tls_dir = Subject {
+    let with_tls_dir = Installation {
         tls_dir: Some("/tls".into()),
         ..subject()
     };

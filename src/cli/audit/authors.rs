@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::{
     admission::Author,
-    authority::{AuthorityError, Authorizer},
-    scan::{Kind, Scan},
+    author_rights::{AuthorityError, Authorizer},
+    scan::{Scan, ScannedKind},
 };
 
 /// How long the questions about one object may take.
@@ -57,7 +57,7 @@ impl Authors {
     pub(super) async fn ask(
         &self,
         scan: &mut Scan<'_>,
-        kind: Kind,
+        kind: ScannedKind,
         object: &Value,
     ) -> anyhow::Result<()> {
         if self.authors.is_empty() {

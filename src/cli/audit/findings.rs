@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use crate::{
     admission::Reason,
     cli::{csv, table::Table},
-    scan::{Category, Finding, Looked, reports},
+    scan::{Category, Looked, ScanFinding, reports},
 };
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-pub(super) enum Format {
+pub(super) enum FindingsFormat {
     /// A table for each kind of finding, and what was looked at
     #[default]
     Table,
@@ -24,7 +24,7 @@ pub(super) enum Format {
     Openreports,
 }
 
-impl Format {
+impl FindingsFormat {
     /// Whether people read it, and not programs.
     pub(super) fn is_table(self) -> bool {
         matches!(self, Self::Table)
@@ -33,16 +33,16 @@ impl Format {
 
 /// Writes findings. `now` is when they were found.
 pub(super) fn render(
-    findings: &[Finding],
+    findings: &[ScanFinding],
     looked: &Looked,
-    format: Format,
+    format: FindingsFormat,
     now: Timestamp,
 ) -> anyhow::Result<String> {
     Ok(match format {
-        Format::Table => table(findings, looked),
-        Format::Json => serde_json::to_string_pretty(findings)? + "\n",
-        Format::Csv => csv(findings),
-        Format::Openreports => {
+        FindingsFormat::Table => table(findings, looked),
+        FindingsFormat::Json => serde_json::to_string_pretty(findings)? + "\n",
+        FindingsFormat::Csv => csv(findings),
+        FindingsFormat::Openreports => {
             let mut text = String::new();
             for report in reports(findings, now) {
                 text.push_str("---\n");
@@ -54,7 +54,7 @@ pub(super) fn render(
 }
 
 /// How much was found, and in how much.
-pub(super) fn summary(findings: &[Finding], looked: &Looked) -> String {
+pub(super) fn summary(findings: &[ScanFinding], looked: &Looked) -> String {
     let Looked {
         agents,
         tools,
@@ -81,7 +81,7 @@ pub(super) fn summary(findings: &[Finding], looked: &Looked) -> String {
     text
 }
 
-fn table(findings: &[Finding], looked: &Looked) -> String {
+fn table(findings: &[ScanFinding], looked: &Looked) -> String {
     let mut text = String::new();
     for category in Category::ALL {
         let group: Vec<_> = findings
@@ -119,7 +119,7 @@ fn table(findings: &[Finding], looked: &Looked) -> String {
 }
 
 /// Comma-separated values (RFC 4180).
-fn csv(findings: &[Finding]) -> String {
+fn csv(findings: &[ScanFinding]) -> String {
     let mut text = "category,severity,kind,namespace,name,uid,reason,field,message\n".to_owned();
     for finding in findings {
         let values = [
@@ -138,7 +138,7 @@ fn csv(findings: &[Finding]) -> String {
     text
 }
 
-fn reason(finding: &Finding) -> &'static str {
+fn reason(finding: &ScanFinding) -> &'static str {
     finding
         .reason
         .map_or("", Reason::as_str)
@@ -152,11 +152,11 @@ fn counted(count: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::{Kind, Severity};
+    use crate::scan::{ScannedKind, Severity};
 
-    fn findings() -> Vec<Finding> {
-        let finding =
-            |category, severity, kind, name: &str, reason, field: &str, message: &str| Finding {
+    fn findings() -> Vec<ScanFinding> {
+        let finding = |category, severity, kind, name: &str, reason, field: &str, message: &str| {
+            ScanFinding {
                 category,
                 severity,
                 kind,
@@ -166,12 +166,13 @@ mod tests {
                 reason,
                 field: field.to_owned(),
                 message: message.to_owned(),
-            };
+            }
+        };
         vec![
             finding(
                 Category::Refused,
                 Severity::High,
-                Kind::Agent,
+                ScannedKind::Agent,
                 "in-house",
                 Some(Reason::RegistryNotAllowed),
                 "spec.image",
@@ -180,7 +181,7 @@ mod tests {
             finding(
                 Category::Outdated,
                 Severity::Low,
-                Kind::Pod,
+                ScannedKind::Pod,
                 "bot",
                 None,
                 "metadata.annotations[agentkube.io/images]",

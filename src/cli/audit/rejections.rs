@@ -48,7 +48,7 @@ pub(super) struct Args {
     reason: Option<String>,
     /// What is printed
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: RejectionsFormat,
     /// Print how many there are by reason, namespace and user, and not the Rejections; on a terminal
     /// that stands below the table anyway
     #[arg(long, conflicts_with_all = ["output", "watch"])]
@@ -59,7 +59,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
-pub(super) enum Format {
+pub(super) enum RejectionsFormat {
     /// One line a Rejection, the latest first
     #[default]
     Table,
@@ -108,7 +108,7 @@ async fn list(args: &Args) -> anyhow::Result<()> {
     }
     output::data(&render(&rejections, *output)?)?;
     match (*output, is_terminal) {
-        (Format::Table, true) if !rejections.is_empty() => {
+        (RejectionsFormat::Table, true) if !rejections.is_empty() => {
             output::data(&format!("\n{}", trail::summary(&rejections, true)))?;
         }
         _ => talk(&found(&rejections, namespace.as_deref())),
@@ -144,14 +144,14 @@ async fn follow(
     namespace: Option<&str>,
     filter: &RejectionFilter,
     mut rejections: Vec<Rejection>,
-    format: Format,
+    format: RejectionsFormat,
 ) -> anyhow::Result<()> {
     // The latest comes last, where the next will be.
     rejections.reverse();
     match format {
-        Format::Table => output::data(&trail::header())?,
-        Format::Csv => output::data(&trail::csv_header())?,
-        Format::Json => {}
+        RejectionsFormat::Table => output::data(&trail::header())?,
+        RejectionsFormat::Csv => output::data(&trail::csv_header())?,
+        RejectionsFormat::Json => {}
     }
     for rejection in &rejections {
         output::data(&one(rejection, format)?)?;
@@ -224,12 +224,12 @@ fn key<K: ResourceExt>(rejection: &K) -> (Option<String>, String) {
     (rejection.namespace(), rejection.name_any())
 }
 
-fn render(rejections: &[Rejection], format: Format) -> anyhow::Result<String> {
+fn render(rejections: &[Rejection], format: RejectionsFormat) -> anyhow::Result<String> {
     Ok(match format {
-        Format::Table if rejections.is_empty() => String::new(),
-        Format::Table => trail::table(rejections),
-        Format::Json => serde_json::to_string_pretty(rejections)? + "\n",
-        Format::Csv => {
+        RejectionsFormat::Table if rejections.is_empty() => String::new(),
+        RejectionsFormat::Table => trail::table(rejections),
+        RejectionsFormat::Json => serde_json::to_string_pretty(rejections)? + "\n",
+        RejectionsFormat::Csv => {
             let mut text = trail::csv_header();
             for rejection in rejections {
                 text.push_str(&one(rejection, format)?);
@@ -240,11 +240,11 @@ fn render(rejections: &[Rejection], format: Format) -> anyhow::Result<String> {
 }
 
 /// One Rejection, for a list that has no end.
-fn one(rejection: &Rejection, format: Format) -> anyhow::Result<String> {
+fn one(rejection: &Rejection, format: RejectionsFormat) -> anyhow::Result<String> {
     Ok(match format {
-        Format::Table => trail::line(rejection),
-        Format::Json => serde_json::to_string(rejection)? + "\n",
-        Format::Csv => trail::csv_line(rejection),
+        RejectionsFormat::Table => trail::line(rejection),
+        RejectionsFormat::Json => serde_json::to_string(rejection)? + "\n",
+        RejectionsFormat::Csv => trail::csv_line(rejection),
     })
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     authors::{AuthorArgs, Authors},
-    findings::{self, Format},
+    findings::{self, FindingsFormat},
     progress::Progress,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         settings::{SettingsArgs, Variables},
     },
     queries::{self, Pages},
-    scan::{AskedSince, Excluded, Finding, Kind, Looked, Owner, Scan},
+    scan::{AskedSince, Excluded, Looked, Owner, Scan, ScanFinding, ScannedKind},
 };
 
 /// The exit status where something was found.
@@ -55,7 +55,7 @@ pub(super) struct Args {
     namespace: Option<String>,
     /// What is printed
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: FindingsFormat,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
@@ -82,7 +82,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 /// RBAC: `list` on agents, tools and pods, `get` on agents and tools, `get` on the manager's Deployment
 /// where no file has the settings, `get` on the policies, and `create` on subjectaccessreviews where
 /// authors are named.
-async fn scan(args: &Args) -> anyhow::Result<(Vec<Finding>, Looked)> {
+async fn scan(args: &Args) -> anyhow::Result<(Vec<ScanFinding>, Looked)> {
     let Args {
         namespace,
         output: _,
@@ -114,7 +114,7 @@ async fn scan(args: &Args) -> anyhow::Result<(Vec<Finding>, Looked)> {
         for agent in &page.items {
             scan.agent(agent);
             authors
-                .ask(&mut scan, Kind::Agent, agent)
+                .ask(&mut scan, ScannedKind::Agent, agent)
                 .await?;
         }
         progress.read(page.items.len(), page.remaining());
@@ -125,7 +125,7 @@ async fn scan(args: &Args) -> anyhow::Result<(Vec<Finding>, Looked)> {
         for tool in &page.items {
             scan.tool(tool);
             authors
-                .ask(&mut scan, Kind::Tool, tool)
+                .ask(&mut scan, ScannedKind::Tool, tool)
                 .await?;
         }
         progress.read(page.items.len(), page.remaining());
@@ -181,8 +181,8 @@ async fn read(client: &Client, owner: &Owner) -> anyhow::Result<Option<Value>> {
         name,
     } = owner;
     let resource = match kind {
-        Kind::Tool => ApiResource::erase::<Tool>(&()),
-        Kind::Agent | Kind::Pod => ApiResource::erase::<Agent>(&()),
+        ScannedKind::Tool => ApiResource::erase::<Tool>(&()),
+        ScannedKind::Agent | ScannedKind::Pod => ApiResource::erase::<Agent>(&()),
     };
     let object =
         Api::<Readable<DynamicObject>>::namespaced_with(client.clone(), namespace, &resource)
@@ -195,7 +195,7 @@ async fn read(client: &Client, owner: &Owner) -> anyhow::Result<Option<Value>> {
         .transpose()?)
 }
 
-fn print(found: &(Vec<Finding>, Looked), args: &Args) -> anyhow::Result<u8> {
+fn print(found: &(Vec<ScanFinding>, Looked), args: &Args) -> anyhow::Result<u8> {
     let (findings, looked) = found;
     output::data(&findings::render(
         findings,

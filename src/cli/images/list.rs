@@ -1,13 +1,15 @@
 use serde::Serialize;
 
 use super::{
-    Configuration, Subject,
+    Configuration, ImageArgs,
     cluster::Usage,
     named::{NamedImage, OwnImage},
 };
 use crate::{
     cli::{output, table::Table},
-    images::{Component, ImageReference, ImageSettings, Kind, Row, Source, candidates, rows},
+    images::{
+        Component, ComponentKind, ImageReference, ImageSettings, Row, Source, candidates, rows,
+    },
 };
 
 // clap makes a group of every struct, and calls it by the struct's name.
@@ -15,14 +17,14 @@ use crate::{
 #[group(skip)]
 pub(super) struct Args {
     #[command(flatten)]
-    subject: Subject,
+    subject: ImageArgs,
     /// What is printed
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: ListFormat,
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Format {
+enum ListFormat {
     /// Component, reference, rule, and the variable that the rule read
     #[default]
     Table,
@@ -60,7 +62,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 /// One line of the list.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+struct MatrixEntry {
     component: Component,
     kind: &'static str,
     /// `None` for Custom, which has no image until an Agent names one.
@@ -80,15 +82,15 @@ struct Entry {
     usage: Option<Usage>,
 }
 
-impl Entry {
+impl MatrixEntry {
     fn new(row: &Row, settings: &ImageSettings) -> Self {
         let mut answers = candidates(row.component, None, settings);
         let (chosen, next) = (answers.next(), answers.next());
         Self {
             component: row.component,
             kind: match row.kind {
-                Kind::Infrastructure => "infrastructure",
-                Kind::Runtime => "runtime",
+                ComponentKind::Infrastructure => "infrastructure",
+                ComponentKind::Runtime => "runtime",
             },
             source: chosen.as_ref().map(|it| it.source),
             variable: chosen
@@ -123,29 +125,29 @@ impl Entry {
 }
 
 /// Every row, and the images that were given in place of Custom's empty one.
-fn entries(settings: &ImageSettings, customs: Vec<OwnImage>) -> Vec<Entry> {
+fn entries(settings: &ImageSettings, customs: Vec<OwnImage>) -> Vec<MatrixEntry> {
     let mut customs: Vec<_> = customs
         .into_iter()
-        .map(Entry::custom)
+        .map(MatrixEntry::custom)
         .collect();
     let is_given = customs
         .iter()
         .any(|entry| entry.component == Component::Custom);
     let mut entries: Vec<_> = rows()
-        .map(|row| Entry::new(row, settings))
+        .map(|row| MatrixEntry::new(row, settings))
         .filter(|entry| entry.image.is_some() || !is_given)
         .collect();
     entries.append(&mut customs);
     entries
 }
 
-fn render(entries: &[Entry], format: Format) -> anyhow::Result<String> {
+fn render(entries: &[MatrixEntry], format: ListFormat) -> anyhow::Result<String> {
     Ok(match format {
-        Format::Table => table(entries, false),
-        Format::Wide => table(entries, true),
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(entries)?),
-        Format::Yaml => serde_saphyr::to_string(&entries)?,
-        Format::Names => {
+        ListFormat::Table => table(entries, false),
+        ListFormat::Wide => table(entries, true),
+        ListFormat::Json => format!("{}\n", serde_json::to_string_pretty(entries)?),
+        ListFormat::Yaml => serde_saphyr::to_string(&entries)?,
+        ListFormat::Names => {
             let mut names: Vec<_> = entries
                 .iter()
                 .filter_map(|entry| Some(entry.image.as_ref()?.as_str()))
@@ -163,7 +165,7 @@ fn render(entries: &[Entry], format: Format) -> anyhow::Result<String> {
 /// A column of the table.
 struct Column {
     head: &'static str,
-    cell: fn(&Entry) -> String,
+    cell: fn(&MatrixEntry) -> String,
 }
 
 const COLUMNS: [Column; 4] = [
@@ -234,13 +236,13 @@ fn shown(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
 }
 
-fn count(entry: &Entry, of: fn(Usage) -> usize) -> String {
+fn count(entry: &MatrixEntry, of: fn(Usage) -> usize) -> String {
     entry
         .usage
         .map_or_else(String::new, |usage| of(usage).to_string())
 }
 
-fn table(entries: &[Entry], wide: bool) -> String {
+fn table(entries: &[MatrixEntry], wide: bool) -> String {
     let counts = entries
         .iter()
         .any(|entry| entry.usage.is_some());

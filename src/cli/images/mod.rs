@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// What all of the commands are about: the images of a configuration, and those that only Agents
 /// and Tools name.
 #[derive(clap::Args, Debug, Default)]
-struct Subject {
+struct ImageArgs {
     #[command(flatten)]
     settings: SettingsArgs,
     /// Take the settings from the manager that runs in the cluster, and the images that its Agents
@@ -67,7 +67,7 @@ struct Subject {
     custom: Vec<ImageReference>,
 }
 
-impl Subject {
+impl ImageArgs {
     /// Reads what the arguments name.
     fn read(&self) -> anyhow::Result<Configuration> {
         self.read_with([])

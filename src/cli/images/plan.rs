@@ -1,13 +1,13 @@
 use anyhow::{Context, bail};
 
-use super::{Configuration, Subject, named::NamedImage, with_hint};
+use super::{Configuration, ImageArgs, named::NamedImage, with_hint};
 use crate::{
     cli::output,
     images::{MirrorPrefix, REGISTRY_VARIABLE},
-    mirroring::{Format, Origin, Plan},
+    mirroring::{Origin, Plan, PlanFormat},
 };
 
-impl clap::ValueEnum for Format {
+impl clap::ValueEnum for PlanFormat {
     fn value_variants<'a>() -> &'a [Self] {
         &Self::ALL
     }
@@ -33,7 +33,7 @@ pub(super) struct Args {
     to: MirrorPrefix,
     /// The tool
     #[arg(long, value_enum)]
-    format: Format,
+    format: PlanFormat,
     /// A registry that already mirrors docker.io, to copy from in its place
     #[arg(long, value_name = "PREFIX", value_parser = prefix)]
     from: Option<MirrorPrefix>,
@@ -41,7 +41,7 @@ pub(super) struct Args {
     #[arg(long)]
     insecure_registry: bool,
     #[command(flatten)]
-    subject: Subject,
+    subject: ImageArgs,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             }
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    if *format == Format::Hosts && from.is_some() {
+    if *format == PlanFormat::Hosts && from.is_some() {
         bail!(
             "`hosts` copies nothing, so that `--from` means nothing to it (hint: leave out `--from`)"
         );

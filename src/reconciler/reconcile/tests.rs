@@ -36,7 +36,7 @@ fn context(api: &FakeApi, pods: Vec<ObservedPod>) -> Context {
     };
     Context {
         leader: Arc::new(Leader {
-            recorder: Recorder::new(client.clone(), reporter),
+            recorder: EventRecorder::new(client.clone(), reporter),
             client,
             policy: Arc::default(),
             stores: Stores {
@@ -263,7 +263,7 @@ async fn in_a_burst_pods_come_first_and_words_later() {
     let api = api(created());
     let running = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
     let mut pod = observed("bot", json!({"agentkube.io/images": "[]"}), running);
-    let mut told = async |age: i64, creating: usize| {
+    let mut written = async |age: i64, creating: usize| {
         let created = Timestamp::now().as_second() - age;
         pod.metadata.creation_timestamp = Some(Time(Timestamp::from_second(created).unwrap()));
         let context = context(&api, vec![pod.clone()]);
@@ -278,9 +278,9 @@ async fn in_a_burst_pods_come_first_and_words_later() {
         drop(creating);
         api.count("PATCH", "/status") > before
     };
-    assert!(told(0, 0).await);
-    assert!(!told(0, 16).await);
-    assert!(told(600, 16).await, "nobody waits for ever");
+    assert!(written(0, 0).await);
+    assert!(!written(0, 16).await);
+    assert!(written(600, 16).await, "nobody waits for ever");
 }
 
 #[tokio::test]

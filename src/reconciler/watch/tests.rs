@@ -14,7 +14,7 @@ const LEFT_BYTES: i64 = 2 * 1024 * 1024;
 
 /// What keeps the stores, without an API server.
 struct Feed {
-    looks: Looks,
+    requeuer: Requeuer,
     agents: Writer<Packed<Agent>>,
 }
 
@@ -25,7 +25,7 @@ impl Feed {
         let (agent_queue, _) = queue(agents.clone());
         let (tool_queue, _) = queue(tools.clone());
         Self {
-            looks: Looks {
+            requeuer: Requeuer {
                 stores: Stores {
                     agents,
                     tools,
@@ -41,7 +41,7 @@ impl Feed {
 
     fn see(&mut self, event: &Event<Packed<Agent>>) {
         apply(&mut self.agents, event, |event, former| {
-            self.looks.agent_event(event, former);
+            self.requeuer.agent_event(event, former);
         });
     }
 

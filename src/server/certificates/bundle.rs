@@ -105,10 +105,10 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::server::certificates::issue::Authority;
+    use crate::server::certificates::issue::CertificateAuthority;
 
-    fn authority() -> Authority {
-        Authority::new(Duration::from_secs(3600), Timestamp::now()).unwrap()
+    fn authority() -> CertificateAuthority {
+        CertificateAuthority::new(Duration::from_secs(3600), Timestamp::now()).unwrap()
     }
 
     #[test]

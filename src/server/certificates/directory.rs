@@ -163,12 +163,12 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::server::certificates::issue::{Authority, Leaf};
+    use crate::server::certificates::issue::{CertificateAuthority, Leaf};
 
     fn leaf() -> Leaf {
         let now = Timestamp::now();
         let hour = Duration::from_secs(3600);
-        Authority::new(hour, now)
+        CertificateAuthority::new(hour, now)
             .unwrap()
             .issue(&["a.test".to_owned()], hour, now)
             .unwrap()
@@ -211,7 +211,7 @@ mod tests {
         let now = Timestamp::now();
         let hour = Duration::from_secs(3600);
         let pair_from = |from: Timestamp| {
-            let leaf = Authority::new(hour, from)
+            let leaf = CertificateAuthority::new(hour, from)
                 .unwrap()
                 .issue(&["a.test".to_owned()], hour, from)
                 .unwrap();

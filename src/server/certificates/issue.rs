@@ -73,7 +73,7 @@ impl Default for Lifetimes {
 }
 
 /// A certificate authority with its private key (ECDSA on P-256)
-pub struct Authority {
+pub struct CertificateAuthority {
     certificate: CertificateDer<'static>,
     certificate_pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -81,7 +81,7 @@ pub struct Authority {
     not_after: Timestamp,
 }
 
-impl Authority {
+impl CertificateAuthority {
     /// A new authority, valid from a little before `now`
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Authority {
         Self::from_bundle(&bundle, key_pem, now)
     }
 
-    /// [`Authority::from_pem`] with a bundle that was read already
+    /// [`CertificateAuthority::from_pem`] with a bundle that was read already
     pub(super) fn from_bundle(
         bundle: &Bundle,
         key_pem: &[u8],
@@ -206,9 +206,9 @@ impl Authority {
     }
 }
 
-impl fmt::Debug for Authority {
+impl fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority")
+        f.debug_struct("CertificateAuthority")
             .field("not_after", &self.not_after)
             .finish_non_exhaustive()
     }
@@ -352,8 +352,8 @@ mod tests {
     #[test]
     fn an_authority_survives_being_written_down() {
         let now = Timestamp::now();
-        let authority = Authority::new(HOUR, now).unwrap();
-        let read = Authority::from_pem(
+        let authority = CertificateAuthority::new(HOUR, now).unwrap();
+        let read = CertificateAuthority::from_pem(
             authority.certificate_pem().as_bytes(),
             authority.key_pem().as_bytes(),
             now,
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn a_leaf_does_not_outlive_its_authority() {
         let now = Timestamp::now();
-        let authority = Authority::new(HOUR, now).unwrap();
+        let authority = CertificateAuthority::new(HOUR, now).unwrap();
         let leaf = authority
             .issue(&["a.test".to_owned()], HOUR * 9, now)
             .unwrap();
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn an_unusable_authority_is_refused() {
         let now = Timestamp::now();
-        let [authority, other] = [0, 1].map(|_| Authority::new(HOUR, now).unwrap());
+        let [authority, other] = [0, 1].map(|_| CertificateAuthority::new(HOUR, now).unwrap());
         let leaf = authority
             .issue(&["a.test".to_owned()], HOUR, now)
             .unwrap();
@@ -414,7 +414,7 @@ mod tests {
             ("", authority.key_pem(), now, "no certificate"),
             (authority.certificate_pem(), "", now, "key is missing"),
         ] {
-            let error = Authority::from_pem(bundle.as_bytes(), key.as_bytes(), when)
+            let error = CertificateAuthority::from_pem(bundle.as_bytes(), key.as_bytes(), when)
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(why), "{error} does not say {why}");
@@ -425,7 +425,7 @@ mod tests {
     fn the_names_of_a_leaf_can_be_read_back() {
         let now = Timestamp::now();
         let names = ["a.test", "127.0.0.1", "::1"].map(str::to_owned);
-        let leaf = Authority::new(HOUR, now)
+        let leaf = CertificateAuthority::new(HOUR, now)
             .unwrap()
             .issue(&names, HOUR, now)
             .unwrap();
@@ -435,14 +435,14 @@ mod tests {
 
     #[test]
     fn a_lifetime_beyond_the_calendar_is_refused() {
-        let error = Authority::new(DAY * 365 * 9000, Timestamp::now()).unwrap_err();
+        let error = CertificateAuthority::new(DAY * 365 * 9000, Timestamp::now()).unwrap_err();
         insta::assert_snapshot!(error, @"a lifetime of 3285000 days is too long for a certificate");
     }
 
     #[test]
     fn keys_are_not_printed() {
         let now = Timestamp::now();
-        let authority = Authority::new(HOUR, now).unwrap();
+        let authority = CertificateAuthority::new(HOUR, now).unwrap();
         let leaf = authority
             .issue(&["a.test".to_owned()], HOUR, now)
             .unwrap();

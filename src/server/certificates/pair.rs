@@ -230,7 +230,7 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::server::certificates::issue::Authority;
+    use crate::server::certificates::issue::CertificateAuthority;
 
     pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
@@ -242,7 +242,7 @@ pub(crate) mod tests {
     #[test]
     fn an_issued_pair_loads_and_says_when_it_ends() {
         let now = Timestamp::now();
-        let leaf = Authority::new(HOUR * 2, now)
+        let leaf = CertificateAuthority::new(HOUR * 2, now)
             .unwrap()
             .issue(&names(), HOUR, now)
             .unwrap();
@@ -253,7 +253,7 @@ pub(crate) mod tests {
     #[test]
     fn names_what_is_wrong_with_a_pair() {
         let now = Timestamp::now();
-        let authority = Authority::new(HOUR, now).unwrap();
+        let authority = CertificateAuthority::new(HOUR, now).unwrap();
         let [one, other] = [0, 1].map(|_| {
             authority
                 .issue(&names(), HOUR, now)
@@ -283,7 +283,8 @@ pub(crate) mod tests {
     #[test]
     fn verifies_as_a_client_would() {
         let now = Timestamp::now();
-        let [authority, stranger] = [0, 1].map(|_| Authority::new(HOUR * 2, now).unwrap());
+        let [authority, stranger] =
+            [0, 1].map(|_| CertificateAuthority::new(HOUR * 2, now).unwrap());
         let leaf = authority
             .issue(&names(), HOUR, now)
             .unwrap();

@@ -31,7 +31,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::{
     bundle::{Bundle, is_ours},
-    issue::{Authority, IssueError, Lifetimes, names_in},
+    issue::{CertificateAuthority, IssueError, Lifetimes, names_in},
     pair::{Pair, PairError, Validity},
 };
 
@@ -46,9 +46,9 @@ pub(super) struct Contents {
     /// `ca.crt`
     pub(super) bundle: Bundle,
     /// The authority that signs, if its key is there and it is valid
-    signer: Option<Authority>,
+    signer: Option<CertificateAuthority>,
     /// The authority that was announced
-    next: Option<Authority>,
+    next: Option<CertificateAuthority>,
     retired: Bundle,
     data: Data,
 }
@@ -103,7 +103,7 @@ impl Contents {
     pub(super) fn announced(&self) -> Option<&CertificateDer<'static>> {
         self.next
             .as_ref()
-            .map(Authority::certificate)
+            .map(CertificateAuthority::certificate)
     }
 
     /// Whether both would have the same served and trusted
@@ -137,7 +137,7 @@ impl Contents {
         }
         let authority_due = self.authority_due();
         if self.next.is_none() && authority_due <= now {
-            let next = Authority::new(lifetimes.authority(), now)?;
+            let next = CertificateAuthority::new(lifetimes.authority(), now)?;
             let mut bundle = self.bundle.clone();
             bundle.add(next.certificate().clone());
             let mut data = self.data.clone();
@@ -230,7 +230,7 @@ impl Contents {
 
     /// The authorities without those of our own that have signed nothing that is still valid
     fn needed(&self, now: Timestamp) -> Bundle {
-        let is = |authority: &Option<Authority>, certificate: &CertificateDer<'_>| {
+        let is = |authority: &Option<CertificateAuthority>, certificate: &CertificateDer<'_>| {
             authority
                 .as_ref()
                 .is_some_and(|authority| authority.certificate() == certificate)
@@ -263,7 +263,7 @@ pub(super) fn fresh(
     names: &[String],
     now: Timestamp,
 ) -> Result<Data, IssueError> {
-    let authority = Authority::new(lifetimes.authority(), now)?;
+    let authority = CertificateAuthority::new(lifetimes.authority(), now)?;
     let leaf = authority.issue(names, lifetimes.serving(), now)?;
     let mut data = Data::new();
     put(&mut data, "ca.crt", authority.certificate_pem());
@@ -299,7 +299,7 @@ pub(super) fn mended(
             }),
         ) if signer.not_after() > now => (signer, next.as_ref()),
         (None, None, _) => {
-            made = Authority::new(lifetimes.authority(), now)?;
+            made = CertificateAuthority::new(lifetimes.authority(), now)?;
             (&made, None)
         }
     };
@@ -342,15 +342,16 @@ pub(super) fn mended(
 /// What is usable of a Secret's data, each part by itself
 struct Stored {
     bundle: Bundle,
-    signer: Option<Authority>,
-    next: Option<Authority>,
+    signer: Option<CertificateAuthority>,
+    next: Option<CertificateAuthority>,
     retired: Bundle,
 }
 
 impl Stored {
     fn read(data: &Data, now: Timestamp) -> Self {
         let bundle = Bundle::parse(field(data, "ca.crt")).unwrap_or_default();
-        let authority = |key| Authority::from_bundle(&bundle, field(data, key), now).ok();
+        let authority =
+            |key| CertificateAuthority::from_bundle(&bundle, field(data, key), now).ok();
         Self {
             signer: authority("ca.key"),
             next: authority("ca-next.key"),

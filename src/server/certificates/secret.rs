@@ -91,7 +91,7 @@ pub struct SecretCertificates {
 
 impl SecretCertificates {
     /// Certificates for these names (DNS names or IP addresses), in the Secret [`NAME`] of this
-    /// namespace; `trust` is what [`Keepers`](super::ca_bundle::Keepers) tells of the
+    /// namespace; `trust` is what [`CaBundleKeepers`](super::ca_bundle::CaBundleKeepers) tells of the
     /// registrations
     #[must_use]
     pub fn new(

@@ -8,8 +8,8 @@ use crate::server::certificates::bundle::Bundle;
 /// Since when each authority has stood in both registrations, without a break
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    pub(super) mutating: Seen,
-    pub(super) validating: Seen,
+    pub(super) mutating: FirstSeen,
+    pub(super) validating: FirstSeen,
 }
 
 impl Trust {
@@ -24,9 +24,9 @@ impl Trust {
 
 /// The authorities of one registration, each with the time at which it was first seen there
 #[derive(Clone, Debug, Default)]
-pub struct Seen(Vec<(CertificateDer<'static>, Instant)>);
+pub struct FirstSeen(Vec<(CertificateDer<'static>, Instant)>);
 
-impl Seen {
+impl FirstSeen {
     /// What all webhooks of the registration hold at `now`
     pub(super) fn update(&mut self, held: &Bundle, now: Instant) {
         self.0 = held

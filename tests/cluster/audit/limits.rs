@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use agentkube::audit::{LONGEST_REJECTION, NEW_REJECTIONS, WRITTEN_BYTES};
+use agentkube::rejections::{LONGEST_REJECTION, NEW_REJECTIONS, WRITTEN_BYTES};
 use agentkube_playground::{Manager, ManagerOptions, until};
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};

@@ -15,12 +15,12 @@ use crate::{
 const AT_ONCE: usize = 8;
 
 /// An image to ask for, and what it is for.
-pub(super) struct Wanted {
+pub(super) struct ImageToAsk {
     pub(super) image: NamedImage,
     pub(super) components: Vec<Component>,
 }
 
-impl Wanted {
+impl ImageToAsk {
     pub(super) fn new(image: NamedImage, component: Component) -> Self {
         Self {
             image,
@@ -39,7 +39,7 @@ impl Wanted {
 }
 
 /// Every image of the configuration, each once.
-pub(super) fn wanted(configuration: Configuration) -> Vec<Wanted> {
+pub(super) fn wanted(configuration: Configuration) -> Vec<ImageToAsk> {
     let Configuration {
         images,
         own,
@@ -51,7 +51,7 @@ pub(super) fn wanted(configuration: Configuration) -> Vec<Wanted> {
             component: resolution.component,
             image: NamedImage::Valid(resolution.image),
         });
-    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut wanted: Vec<ImageToAsk> = Vec::new();
     for OwnImage { component, image } in configured.chain(own) {
         match wanted
             .iter_mut()
@@ -59,14 +59,14 @@ pub(super) fn wanted(configuration: Configuration) -> Vec<Wanted> {
         {
             Some(known) if known.components.contains(&component) => {}
             Some(known) => known.components.push(component),
-            None => wanted.push(Wanted::new(image, component)),
+            None => wanted.push(ImageToAsk::new(image, component)),
         }
     }
     wanted
 }
 
 /// Asks for all of them, and answers in their order.
-pub(super) async fn ask(client: &Client, wanted: &[Wanted]) -> Vec<Result<Image, AskError>> {
+pub(super) async fn ask(client: &Client, wanted: &[ImageToAsk]) -> Vec<Result<Image, AskError>> {
     let mut progress = Progress::new(wanted.len());
     // In the order in which answers come, so that one slow registry holds up neither the others
     // nor the bar.
@@ -129,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_reference_is_said_and_stops_nothing() {
         let client = Client::new(ClientOptions::default()).unwrap();
-        let wanted = Wanted::new(
+        let wanted = ImageToAsk::new(
             "https://ghcr.io/acme/agent"
                 .to_owned()
                 .into(),

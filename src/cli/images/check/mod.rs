@@ -13,7 +13,7 @@ use self::{
     ask::{ask, wanted},
     report::Report,
 };
-use super::Subject;
+use super::ImageArgs;
 use crate::{
     cli::output,
     registry::{Client, ClientOptions, Credentials, Proxies},
@@ -43,13 +43,13 @@ pub(super) struct Args {
     docker_config: Option<PathBuf>,
     /// What is printed
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: CheckFormat,
     #[command(flatten)]
-    subject: Subject,
+    subject: ImageArgs,
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Format {
+enum CheckFormat {
     /// A line for each image, and what a node has to hold
     #[default]
     Table,
@@ -86,8 +86,10 @@ fn check(args: &Args) -> anyhow::Result<ExitCode> {
         .block_on(ask(&client, &wanted));
     let report = Report::new(wanted, answers, platform);
     match output {
-        Format::Table => output::data(&report.table())?,
-        Format::Json => output::data(&format!("{}\n", serde_json::to_string_pretty(&report)?))?,
+        CheckFormat::Table => output::data(&report.table())?,
+        CheckFormat::Json => {
+            output::data(&format!("{}\n", serde_json::to_string_pretty(&report)?))?
+        }
     }
     report.complain();
     Ok(report.status())

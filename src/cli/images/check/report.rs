@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use serde::Serialize;
 
-use super::ask::Wanted;
+use super::ask::ImageToAsk;
 use crate::{
     cli::images::named::NamedImage,
     images::Component,
@@ -90,7 +90,7 @@ pub(super) struct Node {
 
 impl Report {
     pub(super) fn new(
-        wanted: Vec<Wanted>,
+        wanted: Vec<ImageToAsk>,
         answers: Vec<Result<Image, AskError>>,
         platforms: &[String],
     ) -> Self {
@@ -118,8 +118,8 @@ impl Report {
 }
 
 impl Checked {
-    fn new(wanted: Wanted, answer: Result<Image, AskError>, platforms: &[String]) -> Self {
-        let Wanted { image, components } = wanted;
+    fn new(wanted: ImageToAsk, answer: Result<Image, AskError>, platforms: &[String]) -> Self {
+        let ImageToAsk { image, components } = wanted;
         let mut checked = Self {
             components,
             image,
@@ -260,7 +260,7 @@ mod tests {
         let wanted = (0..answers.len())
             .map(|number| {
                 let image = format!("example.com/app{number}:v1");
-                Wanted::new(image.into(), Component::Custom)
+                ImageToAsk::new(image.into(), Component::Custom)
             })
             .collect();
         Report::new(wanted, answers, platforms)

@@ -10,7 +10,7 @@ use crate::server::certificates::bundle::Bundle;
 
 /// What is known of a registration
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct LiveRegistration {
     uid: Option<String>,
     webhooks: Vec<(String, Bundle)>,
     injector: Option<Injector>,
@@ -18,7 +18,7 @@ pub(super) struct Live {
     owner: Option<String>,
 }
 
-impl Live {
+impl LiveRegistration {
     pub(super) fn of<K: Registration>(registration: &K) -> Self {
         let webhooks = registration
             .webhooks()
@@ -72,15 +72,15 @@ impl Live {
 
     /// Who else says that the bundles are theirs: one whose annotation asks for it, or one who wrote
     /// authorities of their own
-    pub(super) fn rival(&self) -> Option<Rival> {
+    pub(super) fn rival(&self) -> Option<OtherOwner> {
         if let Some(injector) = self.injector {
-            return Some(Rival::Injector(injector));
+            return Some(OtherOwner::Injector(injector));
         }
         let is_blank = self.all().certificates().is_empty();
         self.owner
             .clone()
             .filter(|_| !is_blank)
-            .map(Rival::Writer)
+            .map(OtherOwner::Writer)
     }
 
     /// The bundle to write: these, and beside them what stands there by our own hand, because
@@ -123,7 +123,7 @@ impl Live {
 
 /// Somebody else who looks after the bundles
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Rival {
+pub(super) enum OtherOwner {
     /// By an annotation on the registration, on purpose
     Injector(Injector),
     /// By writing them; the field manager's name

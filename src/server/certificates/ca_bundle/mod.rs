@@ -7,8 +7,8 @@
 
 mod live;
 mod owner;
-mod quarrel;
 mod registration;
+mod takeover;
 
 pub use self::{
     owner::{Injector, owner_of_bundles},
@@ -33,8 +33,8 @@ use tokio::{
 };
 
 use self::{
-    live::{Live, Rival},
-    quarrel::Quarrel,
+    live::{LiveRegistration, OtherOwner},
+    takeover::TakeoverAttempts,
 };
 use crate::{
     api::Readable,
@@ -46,8 +46,8 @@ use crate::{
             secret::{self, Authorities},
             trust::Trust,
         },
-        pace::Pace,
         probes::Flag,
+        write_backoff::WriteBackoff,
     },
     telemetry::Problem,
     watch::{begins_anew, events, named, why_unreadable},
@@ -55,7 +55,7 @@ use crate::{
 
 /// How one registration is followed up: its readiness, and whether somebody else disputes it
 #[derive(Debug)]
-pub struct Report {
+pub struct CaBundleReport {
     /// Passes once the registration has been seen with the authorities in it, and stays: a replica
     /// that left the Service over a later quarrel would help nobody
     pub flag: Flag,
@@ -69,7 +69,7 @@ pub struct Report {
 /// owner. A registration that does not exist is never created, only waited for. A bundle that was
 /// wiped comes back; one that another program keeps writing is left to it after two answers, and so
 /// is one that an annotation asks another program to keep.
-pub struct Keepers {
+pub struct CaBundleKeepers {
     /// Asks the API server
     pub client: Client,
     /// Where the Secret is
@@ -82,12 +82,12 @@ pub struct Keepers {
     /// wanted any more leaves after twice as long.
     pub overlap: Duration,
     /// Of the mutating webhooks
-    pub mutating: Report,
+    pub mutating: CaBundleReport,
     /// Of the validating webhooks
-    pub validating: Report,
+    pub validating: CaBundleReport,
 }
 
-impl Keepers {
+impl CaBundleKeepers {
     /// Keeps them until the shutdown has finished
     ///
     /// Needs RBAC: `list` and `watch` on `mutatingwebhookconfigurations` and
@@ -127,12 +127,12 @@ struct Keeper<K> {
     secrets: Api<Readable<Secret>>,
     trust: watch::Sender<Trust>,
     overlap: Duration,
-    report: Report,
-    live: Option<Live>,
+    report: CaBundleReport,
+    live: Option<LiveRegistration>,
     /// Whether the list that is being read has the registration
     is_listed: bool,
-    pace: Pace,
-    quarrel: Quarrel,
+    backoff: WriteBackoff,
+    takeovers: TakeoverAttempts,
     /// What is too much in the registration, and since when
     surplus: Option<(Bundle, Instant)>,
     said: LogOnce,
@@ -144,7 +144,7 @@ impl<K: Registration> Keeper<K> {
         secrets: Api<Readable<Secret>>,
         trust: watch::Sender<Trust>,
         overlap: Duration,
-        report: Report,
+        report: CaBundleReport,
     ) -> Self {
         Self {
             api: Api::all(client),
@@ -154,8 +154,8 @@ impl<K: Registration> Keeper<K> {
             report,
             live: None,
             is_listed: false,
-            pace: Pace::default(),
-            quarrel: Quarrel::default(),
+            backoff: WriteBackoff::default(),
+            takeovers: TakeoverAttempts::default(),
             surplus: None,
             said: LogOnce::default(),
         }
@@ -176,8 +176,8 @@ impl<K: Registration> Keeper<K> {
             }
             let now_known = authorities.borrow_and_update().clone();
             if now_known != known {
-                // The pace is for quarrels: until new authorities stand there, nobody can call us.
-                self.pace = Pace::default();
+                // The backoff is for quarrels: until new authorities stand there, nobody can call us.
+                self.backoff = WriteBackoff::default();
                 known = now_known;
             }
             retry = match &known {
@@ -224,7 +224,7 @@ impl<K: Registration> Keeper<K> {
     /// Takes note of the registration as it is; one that cannot be read is left as it is
     fn learn(&mut self, registration: Readable<K>) {
         self.live = match registration.read() {
-            Ok(registration) => Some(Live::of(&registration)),
+            Ok(registration) => Some(LiveRegistration::of(&registration)),
             Err(unread) => {
                 let why = why_unreadable(&unread.field);
                 self.trouble(format!("{} `{NAME}` is left as it is: {why}", K::kind(&())));
@@ -238,7 +238,7 @@ impl<K: Registration> Keeper<K> {
         let held = self
             .live
             .as_ref()
-            .map(Live::carried)
+            .map(LiveRegistration::carried)
             .unwrap_or_default();
         self.trust
             .send_modify(|trust| K::seen(trust).update(&held, Instant::now()));
@@ -256,15 +256,15 @@ impl<K: Registration> Keeper<K> {
             return self.prune(wanted, now).await;
         }
         self.surplus = None;
-        if let Some(later) = self.pace.wait_until(now) {
+        if let Some(later) = self.backoff.wait_until(now) {
             return Some(later);
         }
         match live.rival() {
-            Some(rival @ Rival::Injector(_)) => return self.give_way(&rival),
-            Some(rival) if self.quarrel.is_lost(now) => return self.give_way(&rival),
-            Some(Rival::Writer(manager)) => {
+            Some(rival @ OtherOwner::Injector(_)) => return self.give_way(&rival),
+            Some(rival) if self.takeovers.is_lost(now) => return self.give_way(&rival),
+            Some(OtherOwner::Writer(manager)) => {
                 tracing::warn!(registration = NAME, kind = %K::kind(&()), manager, "caBundle was written by somebody else, and is written again");
-                self.quarrel.answered(now);
+                self.takeovers.answered(now);
             }
             None => {}
         }
@@ -274,15 +274,15 @@ impl<K: Registration> Keeper<K> {
     }
 
     /// Leaves the bundle to somebody else, and says so
-    fn give_way(&mut self, rival: &Rival) -> Option<Instant> {
+    fn give_way(&mut self, rival: &OtherOwner) -> Option<Instant> {
         self.report.contested.set(true);
         let kind = K::kind(&());
         self.trouble(match rival {
-            Rival::Injector(injector) => format!(
+            OtherOwner::Injector(injector) => format!(
                 "caBundle of {kind} `{NAME}` is left to {}, because the registration has the annotation `{}` (hint: mount the certificate that belongs to it and set --tls-dir, or remove the annotation)",
                 injector.program, injector.annotation
             ),
-            Rival::Writer(manager) => format!(
+            OtherOwner::Writer(manager) => format!(
                 "caBundle of {kind} `{NAME}` is written by `{manager}` again and again, and is left to it (hint: stop it from writing caBundle, then remove caBundle or restart the manager; or mount its certificate and set --tls-dir)"
             ),
         });
@@ -335,7 +335,7 @@ impl<K: Registration> Keeper<K> {
     async fn write(&mut self, bundle: &Bundle, now: Instant) -> Option<Instant> {
         let patch = self.live.as_ref()?.patch::<K>(bundle);
         let params = PatchParams::apply(NAME).force();
-        self.pace.wrote(now);
+        self.backoff.wrote(now);
         match self
             .api
             .patch(NAME, &params, &Patch::Apply(&patch))
@@ -354,7 +354,7 @@ impl<K: Registration> Keeper<K> {
                     "caBundle of {} `{NAME}` cannot be written: {error}",
                     K::kind(&())
                 ));
-                self.pace
+                self.backoff
                     .wait_until(Instant::now())
                     .or(Some(now))
             }

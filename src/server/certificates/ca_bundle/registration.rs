@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     admission::REGISTRATION,
-    server::certificates::trust::{Seen, Trust},
+    server::certificates::trust::{FirstSeen, Trust},
 };
 
 /// The name of both registrations, and the field manager of caBundle
@@ -33,7 +33,7 @@ pub trait Registration:
 
     /// Where it is told what a registration of this kind holds
     #[doc(hidden)]
-    fn seen(trust: &mut Trust) -> &mut Seen;
+    fn seen(trust: &mut Trust) -> &mut FirstSeen;
 }
 
 /// A registration of mutating webhooks, as far as it is read
@@ -90,7 +90,7 @@ impl Registration for MutatingRegistration {
         &self.webhooks
     }
 
-    fn seen(trust: &mut Trust) -> &mut Seen {
+    fn seen(trust: &mut Trust) -> &mut FirstSeen {
         &mut trust.mutating
     }
 }
@@ -100,7 +100,7 @@ impl Registration for ValidatingRegistration {
         &self.webhooks
     }
 
-    fn seen(trust: &mut Trust) -> &mut Seen {
+    fn seen(trust: &mut Trust) -> &mut FirstSeen {
         &mut trust.validating
     }
 }

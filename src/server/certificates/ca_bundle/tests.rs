@@ -10,14 +10,15 @@ use tower::service_fn;
 
 use super::*;
 use crate::{
-    server::{Health, certificates::issue::Authority},
+    server::{Health, certificates::issue::CertificateAuthority},
     telemetry::{CheckKind, Metrics},
 };
 
 /// Authorities to tell apart
 static PEMS: LazyLock<[String; 3]> = LazyLock::new(|| {
     [(); 3].map(|()| {
-        let authority = Authority::new(Duration::from_secs(3600), Timestamp::now()).unwrap();
+        let authority =
+            CertificateAuthority::new(Duration::from_secs(3600), Timestamp::now()).unwrap();
         authority.certificate_pem().to_owned()
     })
 });
@@ -104,7 +105,7 @@ impl FakeServer {
             }
         });
         let client = Client::new(service, "agentkube-system");
-        let report = Report {
+        let report = CaBundleReport {
             flag: Health::new(Shutdown::new()).flag("registrations", "waiting"),
             contested: Metrics::new("test").problem(CheckKind::CaBundle),
         };
@@ -206,7 +207,7 @@ async fn a_rivals_bundle_is_replaced_twice_and_then_left() {
     let mut keeper = server.keeper();
     for _ in 0..5 {
         apply(&mut keeper, holding("rival", &[1]));
-        keeper.pace = Pace::default();
+        keeper.backoff = WriteBackoff::default();
         keeper
             .settle(&bundle(&[0]), Instant::now())
             .await;
@@ -216,7 +217,7 @@ async fn a_rivals_bundle_is_replaced_twice_and_then_left() {
 
     // Wiped, it is ours again.
     apply(&mut keeper, registration("rival", &[None, None]));
-    keeper.pace = Pace::default();
+    keeper.backoff = WriteBackoff::default();
     keeper
         .settle(&bundle(&[0]), Instant::now())
         .await;

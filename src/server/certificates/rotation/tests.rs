@@ -99,10 +99,11 @@ fn an_authority_that_is_not_trusted_yet_does_not_sign() {
     let (data, now) = start();
     let due = now + MINUTE * 70;
     let (data, _) = {
-        let leaf = Authority::from_pem(field(&data, "ca.crt"), field(&data, "ca.key"), now)
-            .unwrap()
-            .issue(&names(), MINUTE * 30, due)
-            .unwrap();
+        let leaf =
+            CertificateAuthority::from_pem(field(&data, "ca.crt"), field(&data, "ca.key"), now)
+                .unwrap()
+                .issue(&names(), MINUTE * 30, due)
+                .unwrap();
         let mut data = data.clone();
         put(&mut data, "tls.crt", leaf.chain_pem);
         put(&mut data, "tls.key", leaf.key_pem);
@@ -148,7 +149,7 @@ fn a_key_that_does_not_belong_to_the_announced_authority_is_replaced() {
     let data = renew(&data, now + MINUTE * 45);
     let mut data = renew(&data, due);
     assert!(data.contains_key("ca-next.key"));
-    let foreign = Authority::new(MINUTE * 90, due).unwrap();
+    let foreign = CertificateAuthority::new(MINUTE * 90, due).unwrap();
     put(&mut data, "ca-next.key", foreign.key_pem());
     let (again, what) = written(&data, true, due).unwrap();
     assert_eq!(what, "a new authority was announced");

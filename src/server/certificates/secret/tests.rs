@@ -9,7 +9,7 @@ use tower::service_fn;
 use k8s_openapi::ByteString;
 
 use super::*;
-use crate::server::certificates::issue::{Authority, names_in};
+use crate::server::certificates::issue::{CertificateAuthority, names_in};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -170,8 +170,8 @@ fn with_field(mut secret: Secret, key: &str, value: &[u8]) -> Secret {
     secret
 }
 
-fn authority_in(data: &Data) -> Option<Authority> {
-    Authority::from_pem(
+fn authority_in(data: &Data) -> Option<CertificateAuthority> {
+    CertificateAuthority::from_pem(
         &data.get("ca.crt")?.0,
         &data.get("ca.key")?.0,
         Timestamp::now(),
@@ -507,7 +507,7 @@ async fn an_expired_pair_gives_way_at_once() {
     let server = FakeServer::with(Some(good_secret(&names())));
     let mut replica = replica(&server);
     let long_ago = Timestamp::now() - HOUR;
-    let expired = Authority::new(HOUR, long_ago)
+    let expired = CertificateAuthority::new(HOUR, long_ago)
         .unwrap()
         .issue(&names(), HOUR / 2, long_ago)
         .unwrap();

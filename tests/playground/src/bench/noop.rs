@@ -10,7 +10,7 @@ use std::{
 use agentkube::{
     server::{
         Limits, ServingCertificate, Shutdown, bind,
-        certificates::{issue::Authority, pair::Pair},
+        certificates::{issue::CertificateAuthority, pair::Pair},
         serve,
         tls::server_config,
     },
@@ -59,7 +59,7 @@ pub(crate) async fn serve_noop(
     } = args;
     let answer = Bytes::from(std::fs::read(answer).context("no answer to give")?);
     let now = Timestamp::now();
-    let authority = Authority::new(DAY, now)?;
+    let authority = CertificateAuthority::new(DAY, now)?;
     let leaf = authority.issue(&["127.0.0.1".to_owned()], DAY, now)?;
     let metrics = Metrics::new("noop");
     let certificate = Arc::new(ServingCertificate::new(metrics.certificate_expiry()));

@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Whether a bundle that somebody else wrote is written over once more
+///
+/// Twice, because one may be left over from before, or be a person's who does not know that it is
+/// kept. A program that does it again would do so for ever.
+#[derive(Debug, Default)]
+pub(super) struct TakeoverAttempts(Vec<Instant>);
+
+impl TakeoverAttempts {
+    const ANSWERS: usize = 2;
+    const MEMORY: Duration = Duration::from_secs(600);
+
+    pub(super) fn is_lost(&self, now: Instant) -> bool {
+        let recent = self
+            .0
+            .iter()
+            .filter(|answered| now.duration_since(**answered) < Self::MEMORY);
+        recent.count() >= Self::ANSWERS
+    }
+
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.0
+            .retain(|answered| now.duration_since(*answered) < Self::MEMORY);
+        self.0.push(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rival_is_answered_twice_and_then_no_more() {
+        let mut takeovers = TakeoverAttempts::default();
+        let now = Instant::now();
+        for _ in 0..2 {
+            assert!(!takeovers.is_lost(now));
+            takeovers.answered(now);
+        }
+        assert!(takeovers.is_lost(now));
+        assert!(!takeovers.is_lost(now + TakeoverAttempts::MEMORY));
+    }
+}
