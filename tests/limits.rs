@@ -15,8 +15,8 @@ use agentkube::{
     rejections::{LONGEST_REJECTION, NEW_REJECTIONS, Retention, WRITTEN_BYTES},
     server::{
         Limits, body,
-        connection::{HEAD_LIMIT_BYTES, MOST_HEADERS, UNREAD_LIMIT_BYTES},
-        questions::CONCURRENT_QUESTIONS,
+        connections::connection::{HEAD_LIMIT_BYTES, MOST_HEADERS, UNREAD_LIMIT_BYTES},
+        webhook::questions::CONCURRENT_QUESTIONS,
         webhook::{CONCURRENT_REVIEWS, LARGE_REVIEWS},
     },
 };

@@ -4,9 +4,11 @@ use serde_json::Value;
 
 use super::{
     denial::Cause,
-    request::{Request, RequestKind, RequestObject, Resource, UserInfo},
     target::Target,
-    text::Text,
+    wire::{
+        request::{Request, RequestKind, RequestObject, Resource, UserInfo},
+        text::Text,
+    },
 };
 
 /// An object that is to be created, and no API server that writes a body about it.

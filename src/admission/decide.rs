@@ -1,11 +1,9 @@
 use super::{
     AuthorRights, Cause, Denial, Enforcement, ObjectState, Owners, Patch, Policy, Review, Subject,
-    Webhook, agents, credential,
-    fields::Findings,
-    names,
+    Webhook, credential, names,
     pods::{self, ImageSlot, OwnerKind, PodOwner},
+    specs::{agents, fields::Findings, tools},
     target::Target,
-    tools,
 };
 use crate::api::{AGENT_LABEL, ImageDecision, TOOL_LABEL};
 

@@ -4,13 +4,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Creation, Denial, Subject,
-    agents::AgentView,
-    credential,
+    Creation, Denial, Subject, credential,
     denial::Cause,
-    request::{Request, RequestObject, ReviewEnvelope, position},
+    specs::{agents::AgentView, tools::ToolView},
     target::Target,
-    tools::ToolView,
+    wire::request::{Request, RequestObject, ReviewEnvelope, position},
 };
 use crate::api::{AgentSpec, ToolSpec};
 

@@ -1,10 +1,9 @@
 use super::{
-    agents::AgentView,
     change::Change,
     denial::Cause,
     pods::{self, PodScope, PodView},
-    request::{Request, malformed},
-    tools::ToolView,
+    specs::{agents::AgentView, tools::ToolView},
+    wire::request::{Request, malformed},
 };
 
 /// What a review asks about, read into the fields that decisions look at.

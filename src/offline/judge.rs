@@ -3,14 +3,14 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::{
-    document::Document,
+    input::document::Document,
     metadata,
+    output::verdict::Verdict,
     packed::PackedObject,
     parallel::parallel,
     pods::{self, Admitted},
     resource::{self, JudgedOwner, OwnFacts, Runs},
     reviewer::Reviewer,
-    verdict::Verdict,
 };
 use crate::{
     admission::{AgentFacts, Owners, ToolFacts, Wants},

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::cause::ReviewCause;
+use super::output::cause::ReviewCause;
 use crate::admission::names;
 
 /// The members that an API server knows.

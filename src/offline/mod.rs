@@ -11,31 +11,23 @@
 //! ([`crate::admission`]), and the schemas are those of the CRDs that are installed
 //! ([`crate::api::crds`]). Nothing here reads files, the environment or a clock.
 
-mod cause;
-mod document;
-mod documents;
-mod json;
+mod input;
 mod judge;
-mod junit;
 mod metadata;
+mod output;
 mod packed;
 mod parallel;
-mod path;
 mod pods;
-mod printable;
 mod resource;
 mod reviewer;
-mod rules;
 mod schema;
-mod text;
-mod verdict;
 
-pub use cause::ReviewCause;
-pub use document::{Document, DocumentProblem, LONGEST_DOCUMENT};
-pub use documents::{DocumentFormat, parse};
+pub use input::document::{Document, DocumentProblem, LONGEST_DOCUMENT};
+pub use input::documents::{DocumentFormat, parse};
 pub use judge::PartialVerdict;
-pub use junit::junit;
+pub use output::cause::ReviewCause;
+pub use output::junit::junit;
+pub use output::text::text;
+pub use output::verdict::{Decided, Verdict, VerdictDecision};
 pub use packed::PackedObject;
 pub use reviewer::Reviewer;
-pub use text::text;
-pub use verdict::{Decided, Verdict, VerdictDecision};

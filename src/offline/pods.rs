@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     metadata,
-    verdict::{Decided, VerdictDecision},
+    output::verdict::{Decided, VerdictDecision},
 };
 use crate::{
     admission::{

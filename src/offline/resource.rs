@@ -4,12 +4,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    cause::ReviewCause,
-    document::Document,
-    metadata, pods,
+    input::document::Document,
+    metadata,
+    output::{
+        cause::ReviewCause,
+        verdict::{Decided, Verdict},
+    },
+    pods,
     reviewer::Reviewer,
     schema::Schema,
-    verdict::{Decided, Verdict},
 };
 use crate::{
     admission::{

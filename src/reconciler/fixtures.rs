@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::observed::ObservedPod;
+use super::memory::observed::ObservedPod;
 
 pub(super) use crate::workload::fixtures::{agent, policy, tool};
 

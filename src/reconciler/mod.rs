@@ -1,9 +1,9 @@
 //! From Agents and custom Tools to their pods and their status.
 //!
 //! ```text
-//! [ Agent ] ─┐                        ┌─ create ─> [ Pod ]
+//! [ Agent ] ─┐                           ┌─ create ─> [ Pod ]
 //! [ Tool  ] ─┼─ watch ─> [ Reconciled ] ─┤
-//! [ Pod   ] ─┘                        └─ patch ──> [ Status ]
+//! [ Pod   ] ─┘                           └─ patch ──> [ Status ]
 //! ```
 //!
 //! Only the replica that leads ([`crate::leader`]) watches and writes. Invariant: a pod is never
@@ -17,19 +17,12 @@ mod agents;
 mod backoff;
 mod burst;
 mod events;
-mod observed;
+mod memory;
 mod owner;
-mod packed;
-mod queue;
 mod reconcile;
 mod reconciled;
-mod state;
 mod status;
-mod summary;
 mod tools;
-mod users;
-mod watch;
-mod written_status;
 
 #[cfg(test)]
 mod fixtures;
@@ -60,12 +53,12 @@ pub async fn run(
     instance: String,
     unreadable: &UnreadableObjects,
 ) {
-    let watch::LeaderWatches {
+    let memory::watch::LeaderWatches {
         stores,
         agents,
         tools,
         watches,
-    } = watch::watch(&client, unreadable.of("Pod"));
+    } = memory::watch::watch(&client, unreadable.of("Pod"));
     let reporter = Reporter {
         controller: MANAGER.to_owned(),
         instance: Some(instance),

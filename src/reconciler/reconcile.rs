@@ -25,14 +25,15 @@ use super::{
     backoff::{Backoff, Key},
     burst::{Burst, Pressure},
     events::EventRecorder,
-    observed::{ObservedPod, Ownership},
+    memory::{
+        observed::{ObservedPod, Ownership},
+        packed::Packed,
+        watch::Stores,
+        written_status::WrittenStatus,
+    },
     owner::Owner,
-    packed::Packed,
     reconciled::Reconciled,
-    state::PodObservation,
-    status::{is_just_starting, patch, problem, status},
-    watch::Stores,
-    written_status::WrittenStatus,
+    status::{is_just_starting, patch, problem, state::PodObservation, status},
 };
 use crate::{
     admission::{Policy, hide_credentials},

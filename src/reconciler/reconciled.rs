@@ -2,7 +2,7 @@
 
 use kube::{Resource, ResourceExt};
 
-use super::written_status::WrittenStatus;
+use super::memory::written_status::WrittenStatus;
 use crate::{
     admission::{Policy, Reason, hide_credentials, names},
     api::{Agent, EXCLUDED_NAMESPACES, ImageDecision, KeyRef, Tool, ToolType},

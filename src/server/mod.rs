@@ -11,27 +11,21 @@
 //! finished.
 
 pub mod body;
+pub mod callers;
 pub mod certificates;
-pub mod client_auth;
-pub mod connection;
-mod connections;
+pub mod connections;
 pub mod deadline;
 pub mod limits;
-pub mod listener;
-pub mod metrics_authorization;
+pub mod match_condition;
 pub mod probes;
-pub mod questions;
 pub mod shutdown;
-pub mod suspects;
 pub mod tls;
-mod trail;
-mod turn;
 pub mod webhook;
 mod write_backoff;
 
+pub use connections::listener::{bind, serve};
 pub use deadline::Deadline;
 pub use limits::Limits;
-pub use listener::{bind, serve};
 pub use probes::Health;
 pub use shutdown::Shutdown;
 pub use tls::ServingCertificate;

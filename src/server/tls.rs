@@ -12,8 +12,8 @@ use rustls::{
 
 use crate::{
     server::{
+        callers::client_auth::ClientAuthorities,
         certificates::pair::{Pair, provider},
-        client_auth::ClientAuthorities,
         probes::CheckResult,
     },
     telemetry::CertificateExpiry,

@@ -72,7 +72,8 @@ fn is_suspect(policy: &Policy, pod: &Value) -> bool {
 
 /// The same of an update, where there is an old pod.
 fn is_suspect_update(policy: &Policy, pod: &Value, old: &Value) -> bool {
-    let program = Program::compile(&policy.suspects()).expect("the expression is CEL");
+    let program =
+        Program::compile(&policy.validation_match_condition()).expect("the expression is CEL");
     let mut context = Context::default();
     for (name, value) in [("object", pod), ("oldObject", old)] {
         context
@@ -209,7 +210,11 @@ fn lists_that_are_too_long_to_look_through_are() {
 fn a_registry_that_looks_like_a_credential_is_not_written_there() {
     let token = "sk-0123456789abcdefghijm";
     let policy = policy(&format!("registry.example.com/{token}"));
-    assert!(!policy.suspects().contains(token));
+    assert!(
+        !policy
+            .validation_match_condition()
+            .contains(token)
+    );
     let image = format!("registry.example.com/{token}/app");
     assert!(is_suspect_container(
         &policy,

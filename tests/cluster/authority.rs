@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use agentkube::server::questions::CONCURRENT_QUESTIONS;
+use agentkube::server::webhook::questions::CONCURRENT_QUESTIONS;
 use agentkube_playground::{Manager, until};
 use anyhow::{Context, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};

@@ -3,7 +3,7 @@ use agentkube::{admission, api::to_yaml};
 use crate::files::hold_file;
 
 const HEADER: &str = "\
-# The registrations, written from src/admission/registrations.rs by `.ci/generate`, which says why they
+# The registrations, written from src/admission/registrations/mod.rs by `.ci/generate`, which says why they
 # are as they are. The manager puts its certificate authority into both.
 ";
 

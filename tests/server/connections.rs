@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use agentkube::server::{
     Limits,
-    connection::{HEAD_LIMIT_BYTES, MOST_HEADERS},
+    connections::connection::{HEAD_LIMIT_BYTES, MOST_HEADERS},
 };
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 

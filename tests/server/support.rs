@@ -14,11 +14,11 @@ use agentkube::{
     server::{
         Deadline, Limits, ServingCertificate, Shutdown, bind,
         body::{self, BodyBudget},
+        callers::client_auth::ClientAuthorities,
         certificates::{
             issue::{CertificateAuthority, Leaf},
             pair::Pair,
         },
-        client_auth::ClientAuthorities,
         serve,
         tls::server_config,
     },

@@ -3,9 +3,11 @@ use serde::Deserialize;
 
 use crate::{
     admission::{
-        bounded::{Few, Known, TokenVariable, Tokens},
         patch::Patch,
-        text::Text,
+        wire::{
+            bounded::{Few, Known, TokenVariable, Tokens},
+            text::Text,
+        },
     },
     api::{MIRROR_POD_ANNOTATION, PodSlotKind},
 };

@@ -6,7 +6,7 @@ use super::{
     Reference,
     table::{FieldPath, ReferenceSubject, Row, rows},
 };
-use crate::admission::{names, spec::Spec};
+use crate::admission::{names, specs::spec::Spec};
 
 /// The references of a spec, in the order of the table.
 pub(in crate::admission) fn references(

@@ -2,7 +2,10 @@
 
 use super::{AuthorRights, Reference, hint_to_shorten, hint_to_use};
 use crate::admission::{
-    Reason, Review, agents, credential, denial::Cause, fields::Findings, target::Target, tools,
+    Reason, Review, credential,
+    denial::Cause,
+    specs::{agents, fields::Findings, tools},
+    target::Target,
 };
 
 impl Review<'_> {

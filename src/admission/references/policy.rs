@@ -16,7 +16,10 @@ use super::{
     table::{FieldPath, ReferenceSubject, Row, rows},
 };
 use crate::{
-    admission::{AdmissionPolicy, admission_policy::matches, credential, names, spec::HARMLESS},
+    admission::{
+        AdmissionPolicy, credential, names, registrations::admission_policy::matches,
+        specs::spec::HARMLESS,
+    },
     api::{GROUP, VERSION},
 };
 

@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        admission::{references::references, spec::Spec},
+        admission::{references::references, specs::spec::Spec},
         api::{Agent, Tool},
     };
 

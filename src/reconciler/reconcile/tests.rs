@@ -12,7 +12,7 @@ use crate::{
     fake_api::{Api as FakeApi, Reply},
     reconciler::{
         fixtures::{agent, observed, owner_reference},
-        packed::Packed,
+        memory::packed::Packed,
     },
 };
 

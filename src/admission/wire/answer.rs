@@ -1,0 +1,221 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Serialize;
+
+use crate::admission::{Decision, Denial, Outcome, Subject, credential, review::API_VERSION};
+
+/// Writes the `AdmissionReview` that answers a request.
+///
+/// Patch and patch type come together or not at all, and a denial has a whole `Status`: an API
+/// server turns anything less into an error of its own. The audit annotations say the same to the
+/// API server's audit log, which puts the name of the webhook before them.
+#[must_use]
+pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
+    let warnings = decision.warnings.as_slice();
+    let audit_annotations = Some(AuditAnnotations::of(decision));
+    match &decision.outcome {
+        Outcome::Allow { patch, .. } if patch.is_empty() => write(Response {
+            uid,
+            allowed: true,
+            audit_annotations,
+            warnings,
+            ..Response::default()
+        }),
+        Outcome::Allow { patch, .. } => {
+            let patch = serde_json::to_vec(patch.operations()).unwrap_or_default();
+            let patch = Some(STANDARD.encode(patch));
+            let patch_type = Some("JSONPatch");
+            write(Response {
+                uid,
+                allowed: true,
+                patch,
+                patch_type,
+                audit_annotations,
+                warnings,
+                ..Response::default()
+            })
+        }
+        Outcome::Conflict(conflict) => {
+            let message = conflict.message();
+            let status = Some(Status {
+                status: "Failure",
+                code: 409,
+                reason: "Conflict",
+                message: &message,
+                details: details(&conflict.subject),
+            });
+            write(Response {
+                uid,
+                status,
+                audit_annotations,
+                warnings,
+                ..Response::default()
+            })
+        }
+        Outcome::Deny(denial) => {
+            let message = denial.message();
+            let status = Some(refusal(&message, denial));
+            write(Response {
+                uid,
+                status,
+                audit_annotations,
+                warnings,
+                ..Response::default()
+            })
+        }
+    }
+}
+
+/// Writes the answer to a request that could not be decided now: the caller may try again.
+#[must_use]
+pub fn unavailable(uid: &str, message: &str) -> Vec<u8> {
+    let status = Status {
+        status: "Failure",
+        code: 503,
+        reason: "ServiceUnavailable",
+        message,
+        details: Details {
+            retry_after_seconds: Some(1),
+            ..Details::default()
+        },
+    };
+    write(Response {
+        uid,
+        status: Some(status),
+        ..Response::default()
+    })
+}
+
+/// Clients' own helpers know a 422 with reason `Invalid` and a 403 with reason `Forbidden`.
+fn refusal<'a>(message: &'a str, denial: &'a Denial) -> Status<'a> {
+    let causes = denial
+        .causes
+        .iter()
+        .map(|cause| StatusCause {
+            reason: cause.reason.as_str(),
+            field: &cause.field,
+            message: &cause.message,
+        })
+        .collect();
+    Status {
+        status: "Failure",
+        code: denial.code(),
+        reason: denial.status_reason(),
+        message,
+        details: Details {
+            causes,
+            ..details(&denial.subject)
+        },
+    }
+}
+
+fn details(subject: &Subject) -> Details<'_> {
+    Details {
+        group: &subject.group,
+        kind: &subject.kind,
+        name: credential::shown(&subject.name),
+        ..Details::default()
+    }
+}
+
+fn write(response: Response<'_>) -> Vec<u8> {
+    let review = AnswerEnvelope {
+        api_version: API_VERSION,
+        kind: "AdmissionReview",
+        response,
+    };
+    // Strings, numbers and lists always serialize.
+    serde_json::to_vec(&review).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerEnvelope<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_annotations: Option<AuditAnnotations>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+}
+
+/// What the API server's audit log is told.
+#[derive(Serialize)]
+struct AuditAnnotations {
+    /// `allow`, `conflict`, `warn` or `deny`.
+    decision: &'static str,
+    /// The first cause's reason, where something broke a rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// The images that were set and the rules that chose them, as on the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<String>,
+}
+
+impl AuditAnnotations {
+    fn of(decision: &Decision) -> Self {
+        let images = match &decision.outcome {
+            // A list of plain strings always serializes.
+            Outcome::Allow { images, .. } if !images.is_empty() => {
+                Some(serde_json::to_string(images).unwrap_or_default())
+            }
+            _ => None,
+        };
+        Self {
+            decision: decision.kind().as_str(),
+            reason: decision
+                .causes()
+                .first()
+                .map(|cause| cause.reason.as_str()),
+            images,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "a Status of Kubernetes has a member `status`"
+)]
+struct Status<'a> {
+    status: &'static str,
+    code: u16,
+    reason: &'static str,
+    message: &'a str,
+    details: Details<'a>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Details<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<StatusCause<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct StatusCause<'a> {
+    reason: &'static str,
+    message: &'a str,
+    field: &'a str,
+}

@@ -1,4 +1,0 @@
-/// What a manifest says, as a terminal shows it: what it would obey is replaced.
-pub(super) fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
-}
