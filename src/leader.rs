@@ -30,12 +30,12 @@ use crate::{
 };
 
 /// The Lease that the leader holds, in the manager's own namespace.
-pub const LEASE: &str = MANAGER;
+pub(crate) const LEASE: &str = MANAGER;
 /// How long a Lease that is not renewed keeps others from leading.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How long before others may lead a leader that cannot renew stops: a margin for requests that
 /// are still under way, and for clocks that do not run alike.
-pub const RENEW_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const RENEW_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a leader goes on without a renewal.
 const RENEW_DEADLINE: Duration = LEASE_DURATION.saturating_sub(RENEW_GRACE);
@@ -112,7 +112,7 @@ impl Candidate {
 
     /// Counts the Lease in `unreadable` while it cannot be read.
     #[must_use]
-    pub fn counting(self, unreadable: &UnreadableObjects) -> Self {
+    pub(crate) fn counting(self, unreadable: &UnreadableObjects) -> Self {
         Self {
             unreadable: Mutex::new(unreadable.of(KIND)),
             ..self

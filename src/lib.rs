@@ -5,24 +5,26 @@
 
 pub mod admission;
 pub mod api;
-pub mod author_rights;
-pub mod checks;
+mod author_rights;
+mod checks;
 pub mod cli;
 pub mod images;
-pub mod index;
+mod index;
 pub mod leader;
 pub mod mirroring;
 pub mod offline;
-pub mod reconciler;
+mod reconciler;
 pub mod registry;
 pub mod rejections;
-pub mod scan;
+mod scan;
 pub mod server;
 pub mod telemetry;
 pub mod workload;
 
+mod doubling;
 #[cfg(test)]
 mod fake_api;
 mod log_once;
 mod queries;
+mod ttl_cache;
 mod watch;

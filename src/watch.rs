@@ -5,7 +5,7 @@ mod listing;
 mod split;
 mod unreadable;
 
-pub use unreadable::UnreadableObjects;
+pub(crate) use unreadable::UnreadableObjects;
 pub(crate) use unreadable::{COUNTED_KINDS, MaybeUnreadable, Unreadable, why_unreadable};
 
 use std::{fmt::Debug, time::Duration};

@@ -74,7 +74,7 @@ impl Denial {
 
     /// Whether every problem is one of what is allowed here, and none of what is right.
     #[must_use]
-    pub fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         self.causes
             .iter()
             .all(|cause| cause.reason.is_forbidden())

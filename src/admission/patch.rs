@@ -23,7 +23,7 @@ impl Patch {
 
     /// The operations, in order, and nothing else.
     #[must_use]
-    pub fn into_operations(self) -> json_patch::Patch {
+    pub(crate) fn into_operations(self) -> json_patch::Patch {
         self.0
     }
 

@@ -93,7 +93,7 @@ reasons! {
 impl Reason {
     /// Whether the object is forbidden, and not invalid.
     #[must_use]
-    pub fn is_forbidden(self) -> bool {
+    pub(crate) fn is_forbidden(self) -> bool {
         self.code() == 403
     }
 }

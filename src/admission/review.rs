@@ -173,7 +173,7 @@ impl<'a> Review<'a> {
 
     /// Whether nothing will be stored.
     #[must_use]
-    pub fn is_dry_run(&self) -> bool {
+    pub(crate) fn is_dry_run(&self) -> bool {
         self.request.dry_run.unwrap_or_default()
     }
 

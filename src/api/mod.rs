@@ -33,28 +33,28 @@ pub use status::{ConditionType, Phase, Status};
 pub use tool::{Tool, ToolConfig, ToolSpec, ToolType};
 
 /// The API group of every resource here.
-pub const GROUP: &str = "agentkube.io";
+pub(crate) const GROUP: &str = "agentkube.io";
 /// The version that is served.
-pub const VERSION: &str = "v1alpha1";
+pub(crate) const VERSION: &str = "v1alpha1";
 /// The name of everything that is the manager's own: Deployment, Service, registrations, Lease.
 pub const MANAGER: &str = "agentkube-manager";
 /// The namespace that the manager is installed in.
 pub const MANAGER_NAMESPACE: &str = "agentkube-system";
 /// The namespaces that the registrations of the webhooks leave out.
-pub const EXCLUDED_NAMESPACES: [&str; 2] = ["kube-system", MANAGER_NAMESPACE];
+pub(crate) const EXCLUDED_NAMESPACES: [&str; 2] = ["kube-system", MANAGER_NAMESPACE];
 /// Label of a namespace: `enabled` has default images that somebody wrote out follow the levers.
-pub const REWRITE_DEFAULTS_LABEL: &str = "agentkube.io/rewrite-defaults";
+pub(crate) const REWRITE_DEFAULTS_LABEL: &str = "agentkube.io/rewrite-defaults";
 /// Label of a pod: the Agent that it belongs to.
-pub const AGENT_LABEL: &str = "agentkube.io/agent";
+pub(crate) const AGENT_LABEL: &str = "agentkube.io/agent";
 /// Label of a pod: the Tool that it belongs to.
-pub const TOOL_LABEL: &str = "agentkube.io/tool";
+pub(crate) const TOOL_LABEL: &str = "agentkube.io/tool";
 /// Label of an Agent, carried over to its pod: the group that it belongs to.
-pub const GROUP_LABEL: &str = "agentkube.io/agentgroup";
+pub(crate) const GROUP_LABEL: &str = "agentkube.io/agentgroup";
 /// Annotation of a pod: what admission decided, a JSON list of [`ImageDecision`].
 pub const IMAGES_ANNOTATION: &str = "agentkube.io/images";
 /// Annotation of a pod: the `metadata.generation` of the Agent that it was built from.
-pub const AGENT_GENERATION_ANNOTATION: &str = "agentkube.io/agent-generation";
+pub(crate) const AGENT_GENERATION_ANNOTATION: &str = "agentkube.io/agent-generation";
 /// Annotation of a pod: the `metadata.generation` of the Tool that it was built from.
-pub const TOOL_GENERATION_ANNOTATION: &str = "agentkube.io/tool-generation";
+pub(crate) const TOOL_GENERATION_ANNOTATION: &str = "agentkube.io/tool-generation";
 /// Annotation of a pod that a kubelet runs from a file, and only shows to the API server.
-pub const MIRROR_POD_ANNOTATION: &str = "kubernetes.io/config.mirror";
+pub(crate) const MIRROR_POD_ANNOTATION: &str = "kubernetes.io/config.mirror";

@@ -1,26 +1,42 @@
+use std::time::Duration;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use kube::{Api, Client, api::PostParams};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
-use super::{answers::Answers, question::Question};
-use crate::admission::{Author, Reference, Review};
+use super::question::{Key, Question};
+use crate::{
+    admission::{Author, Reference, Review},
+    ttl_cache::TtlCache,
+};
 
 /// How many references of an object are asked about at a time.
 const AT_A_TIME: usize = 8;
 
+/// The most answers that are remembered, at 64 bytes or so each.
+const CAPACITY: usize = 4096;
+
+/// How long a yes counts: long enough for both webhooks of a request, and for what else a person
+/// applies with it. A right that is taken away still counts for as long.
+const ALLOWED: Duration = Duration::from_secs(10);
+
+/// How long a no counts: it only takes the load off of repeated tries. An author who has just been given
+/// the right should not have to wait.
+const DENIED: Duration = Duration::from_secs(1);
+
 /// Asks the API server what the authors of Agents and Tools may do, and remembers it for a moment.
 #[derive(Debug)]
-pub struct Authorizer {
+pub(crate) struct Authorizer {
     api: Api<SubjectAccessReview>,
-    answers: Answers,
+    answers: TtlCache<Key, bool>,
 }
 
 /// Why it is not known whether an author may use what their object names.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum AuthorityError {
+pub(crate) enum AuthorityError {
     /// The API server refused or failed.
     #[error("the rights of the object's author could not be asked for: {0}")]
     Api(#[source] Box<kube::Error>),
@@ -40,10 +56,10 @@ pub enum AuthorityError {
 impl Authorizer {
     /// Asks by this client.
     #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self {
             api: Api::all(client),
-            answers: Answers::default(),
+            answers: TtlCache::new(CAPACITY),
         }
     }
 
@@ -55,7 +71,7 @@ impl Authorizer {
     /// # Errors
     ///
     /// [`AuthorityError`] where it is not known of one of them, at the deadline at the latest.
-    pub async fn permitted<'r>(
+    pub(crate) async fn permitted<'r>(
         &self,
         review: &'r Review<'_>,
         deadline: Instant,
@@ -77,7 +93,7 @@ impl Authorizer {
     /// # Errors
     ///
     /// As those of [`Authorizer::permitted`].
-    pub async fn permitted_to<'r>(
+    pub(crate) async fn permitted_to<'r>(
         &self,
         author: &Author,
         review: &'r Review<'_>,
@@ -132,12 +148,13 @@ impl Authorizer {
     async fn allows(&self, question: &Question) -> Result<bool, AuthorityError> {
         let key = question.key();
         let asked = Instant::now();
-        if let Some(is_allowed) = self.answers.find(key, asked) {
+        if let Some(is_allowed) = self.answers.find(&key, asked) {
             return Ok(is_allowed);
         }
         let is_allowed = self.ask(question).await?;
+        let lifetime = if is_allowed { ALLOWED } else { DENIED };
         self.answers
-            .insert(key, is_allowed, asked);
+            .insert(key, is_allowed, asked, lifetime);
         Ok(is_allowed)
     }
 

@@ -4,7 +4,7 @@ use crate::telemetry::CheckKind;
 
 /// What a check found
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CheckFinding {
+pub(crate) struct CheckFinding {
     /// Which check
     pub check: CheckKind,
     /// How bad it is
@@ -17,7 +17,7 @@ pub struct CheckFinding {
 
 /// How bad a finding is
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Level {
+pub(crate) enum Level {
     /// As it should be
     Ok,
     /// It could not be looked for, and need not be
@@ -54,7 +54,7 @@ impl CheckFinding {
 
     /// Whether somebody has to do something
     #[must_use]
-    pub fn is_problem(&self) -> bool {
+    pub(crate) fn is_problem(&self) -> bool {
         self.level >= Level::Warning
     }
 

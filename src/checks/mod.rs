@@ -24,7 +24,7 @@ mod watch;
 use kube::Client;
 
 use self::registrations::Registrations;
-pub use self::{
+pub(crate) use self::{
     finding::{CheckFinding, Level},
     policies::asked_since,
     subject::Installation,
@@ -36,7 +36,7 @@ use crate::{api::Readable, watch::why_unreadable};
 ///
 /// Needs RBAC: what the manager has. With more, as an administrator has, it sees more: whether there
 /// is a second installation, and what the manager's account may do.
-pub async fn look(client: &Client, subject: &Installation) -> Vec<CheckFinding> {
+pub(crate) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFinding> {
     let mut findings = vec![api_server::look(client).await];
     if findings
         .iter()

@@ -81,7 +81,7 @@ pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFi
 /// # Errors
 ///
 /// They cannot be read.
-pub async fn asked_since(client: &Client) -> Result<AskedSince, kube::Error> {
+pub(crate) async fn asked_since(client: &Client) -> Result<AskedSince, kube::Error> {
     let [agents, tools] = reference_policies();
     Ok(AskedSince {
         agents: since(client, &agents).await?,

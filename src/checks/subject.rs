@@ -6,7 +6,7 @@ use crate::api::MANAGER;
 
 /// The installation that is looked at
 #[derive(Clone, Debug)]
-pub struct Installation {
+pub(crate) struct Installation {
     /// The manager's namespace
     pub namespace: String,
     /// The names that the certificate has to carry

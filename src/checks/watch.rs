@@ -14,7 +14,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Looks for everything again and again until the shutdown has finished: says once what is new, and
 /// keeps the metric
-pub async fn watch(
+pub(crate) async fn watch(
     client: Client,
     subject: Installation,
     every: Duration,

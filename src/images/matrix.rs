@@ -218,7 +218,7 @@ pub struct Row {
 impl Row {
     /// The row that a placeholder's path stands for, such as `claudecode`.
     #[must_use]
-    pub fn by_placeholder(path: &str) -> Option<&'static Self> {
+    pub(crate) fn by_placeholder(path: &str) -> Option<&'static Self> {
         rows().find(|row| row.placeholder == Some(path))
     }
 

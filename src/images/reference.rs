@@ -133,7 +133,7 @@ impl ImageReference {
     /// # Errors
     ///
     /// A [`ReferenceError`] where the repository is none.
-    pub fn moved_to(&self, repository: &str) -> Result<Self, ReferenceError> {
+    pub(crate) fn moved_to(&self, repository: &str) -> Result<Self, ReferenceError> {
         let Cut { path, .. } = self.cut();
         // Tag and digest are what stands behind the path, with their separators.
         let version = self

@@ -12,10 +12,10 @@ mod lookup;
 mod store;
 mod watch;
 
-pub use lookup::{FoundOwners, LookupError};
-pub use store::Store;
+pub(crate) use lookup::{FoundOwners, LookupError};
+pub(crate) use store::Store;
 
-pub use crate::watch::UnreadableObjects;
+pub(crate) use crate::watch::UnreadableObjects;
 
 use kube::Client;
 
@@ -44,7 +44,7 @@ impl Index {
 
     /// Whether the first lists have arrived; before that, every lookup is a live read.
     #[must_use]
-    pub fn is_synced(&self) -> bool {
+    pub(crate) fn is_synced(&self) -> bool {
         self.agents.is_synced() && self.tools.is_synced()
     }
 }

@@ -88,7 +88,7 @@ impl<F> Store<F> {
 
     /// Whether the first list has arrived.
     #[must_use]
-    pub fn is_synced(&self) -> bool {
+    pub(crate) fn is_synced(&self) -> bool {
         self.is_synced.load(Ordering::Acquire)
     }
 

@@ -125,7 +125,7 @@ pub struct Origin(Option<MirrorPrefix>);
 impl Origin {
     /// A registry that carries the repositories of Docker Hub under their own paths.
     #[must_use]
-    pub fn registry_of(prefix: MirrorPrefix) -> Self {
+    pub(crate) fn registry_of(prefix: MirrorPrefix) -> Self {
         Self(Some(prefix))
     }
 

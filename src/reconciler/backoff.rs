@@ -7,6 +7,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::doubling;
+
 /// The wait after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait.
@@ -60,7 +62,7 @@ impl Backoff {
         let known = state.failures.get(&key);
         let count = known.map_or(0, |failure| failure.count.saturating_add(1));
         let is_another = known.is_none_or(|failure| failure.message != message);
-        let retry_in = wait(count);
+        let retry_in = doubling::pause(count, FIRST, LONGEST);
         let failure = Failure {
             count,
             message: message.to_owned(),
@@ -127,27 +129,12 @@ fn digest(message: &str) -> u64 {
     hasher.finish()
 }
 
-fn wait(count: u32) -> Duration {
-    FIRST
-        .saturating_mul(2_u32.saturating_pow(count))
-        .min(LONGEST)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn key() -> Key {
         ("adaptive".to_owned(), "bot".to_owned())
-    }
-
-    #[test]
-    fn waits_double_up_to_five_minutes() {
-        let waits: Vec<_> = (0..11)
-            .map(|count| wait(count).as_secs())
-            .collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-        assert_eq!(wait(u32::MAX), LONGEST);
     }
 
     #[test]

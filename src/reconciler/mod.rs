@@ -47,7 +47,7 @@ use crate::{
 /// tools/status; `get`, `list`, `watch`, `create` on pods; `create`, `patch` on events of
 /// events.k8s.io; `update` on agents/finalizers and tools/finalizers where the API server enforces
 /// permissions on owner references.
-pub async fn run(
+pub(crate) async fn run(
     client: Client,
     policy: Arc<Policy>,
     instance: String,

@@ -26,7 +26,7 @@ pub struct Proxies(Arc<Matcher>);
 impl Proxies {
     /// What `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, read as curl does.
     #[must_use]
-    pub fn from_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         Self(Arc::new(Matcher::from_env()))
     }
 

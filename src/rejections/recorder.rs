@@ -21,7 +21,7 @@ use super::{
     pending::{Denied, Fold, Pending},
     write::{WriteError, write},
 };
-use crate::api::RejectionSpec;
+use crate::{api::RejectionSpec, doubling};
 
 /// How many Rejections are written at a time.
 const BATCH: usize = 8;
@@ -144,7 +144,8 @@ struct Writer<'r> {
     client: Client,
     bytes: Bucket,
     is_failing: bool,
-    backoff: Duration,
+    /// Batches that failed one after the other.
+    failures: u32,
 }
 
 /// What came of a batch.
@@ -165,7 +166,7 @@ impl<'r> Writer<'r> {
             client,
             bytes: Bucket::new(WRITTEN_BYTES.0, WRITTEN_BYTES.1),
             is_failing: false,
-            backoff: BACKOFF.0,
+            failures: 0,
         }
     }
 
@@ -173,14 +174,14 @@ impl<'r> Writer<'r> {
     async fn rest(&mut self, came: Batch, start: Instant) {
         match came {
             Batch::Written => {
-                self.backoff = BACKOFF.0;
+                self.failures = 0;
                 let now = Instant::now();
                 let later = now + self.bytes.wait(now);
                 sleep_until(later.max(start + BATCH_PERIOD)).await;
             }
             Batch::Fail => {
-                let pause = self.backoff;
-                self.backoff = BACKOFF.1.min(pause * 2);
+                let pause = doubling::pause(self.failures, BACKOFF.0, BACKOFF.1);
+                self.failures = self.failures.saturating_add(1);
                 sleep(pause).await;
             }
             Batch::Nothing => self.wait().await,

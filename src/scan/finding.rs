@@ -8,7 +8,7 @@ use crate::admission::{Cause, Reason};
 /// Something that is not as today's configuration would have it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ScanFinding {
+pub(crate) struct ScanFinding {
     /// What is wrong, in one word.
     pub category: Category,
     /// How much it matters.
@@ -32,7 +32,7 @@ pub struct ScanFinding {
 
 /// What can be wrong with a live object, the gravest first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum Category {
+pub(crate) enum Category {
     /// Admission would refuse the object now, though it may have been right when it entered: an image is
     /// outside the allowed registries, a token is in plain sight, or the Agent or the Tool that a pod is
     /// labelled with is gone. Of pods, those are judged that come to the webhook: labelled as an Agent's
@@ -64,7 +64,7 @@ pub enum Category {
 
 impl Category {
     /// Every category, the gravest first.
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Refused,
         Self::Differs,
         Self::EnteredUnjudged,
@@ -75,7 +75,7 @@ impl Category {
 
     /// The word in tables and documents.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Differs => "Differs",
             Self::EnteredUnjudged => "EnteredUnjudged",
@@ -88,7 +88,7 @@ impl Category {
 
     /// What it says of an object, as the end of a sentence about it.
     #[must_use]
-    pub fn meaning(self) -> &'static str {
+    pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::Differs => "runs something else than was recorded",
             Self::EnteredUnjudged => "was let in without being judged",
@@ -109,7 +109,7 @@ impl fmt::Display for Category {
 /// How much a finding matters; what matters most comes first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Something runs, or is named, that must not be.
     High,
     /// Something does not work, or escapes the rules.
@@ -121,7 +121,7 @@ pub enum Severity {
 impl Severity {
     /// The word in tables and documents.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::High => "high",
             Self::Medium => "medium",

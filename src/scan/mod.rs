@@ -25,11 +25,11 @@ mod owners;
 mod pods;
 mod references;
 
-pub use finding::{Category, ScanFinding, Severity};
-pub use object::ScannedKind;
-pub use openreports::reports;
-pub use owners::Owner;
-pub use references::AskedSince;
+pub(crate) use finding::{Category, ScanFinding, Severity};
+pub(crate) use object::ScannedKind;
+pub(crate) use openreports::reports;
+pub(crate) use owners::Owner;
+pub(crate) use references::AskedSince;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -42,7 +42,7 @@ use crate::{
 
 /// A scan that is under way.
 #[derive(Debug)]
-pub struct Scan<'p> {
+pub(crate) struct Scan<'p> {
     policy: &'p Policy,
     excluded: Excluded,
     asked_since: Option<AskedSince>,
@@ -53,7 +53,7 @@ pub struct Scan<'p> {
 
 /// What becomes of objects in the namespaces that the webhooks are not called for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Excluded {
+pub(crate) enum Excluded {
     /// They are looked at like all others.
     Judge,
     /// They are left out.
@@ -63,7 +63,7 @@ pub enum Excluded {
 /// How many objects were looked at.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Looked {
+pub(crate) struct Looked {
     /// Agents.
     pub agents: usize,
     /// Tools.
@@ -77,7 +77,7 @@ pub struct Looked {
 impl<'p> Scan<'p> {
     /// Starts a scan by a configuration.
     #[must_use]
-    pub fn new(policy: &'p Policy, excluded: Excluded) -> Self {
+    pub(crate) fn new(policy: &'p Policy, excluded: Excluded) -> Self {
         Self {
             policy,
             excluded,
@@ -90,7 +90,7 @@ impl<'p> Scan<'p> {
 
     /// Also looks for what was named before the API server asked about references by itself.
     #[must_use]
-    pub fn asked_since(self, since: AskedSince) -> Self {
+    pub(crate) fn asked_since(self, since: AskedSince) -> Self {
         Self {
             asked_since: Some(since),
             ..self
@@ -99,14 +99,14 @@ impl<'p> Scan<'p> {
 
     /// An Agent or a Tool that names something, as a review; `None` where it is left out.
     #[must_use]
-    pub fn named<'v>(&self, kind: ScannedKind, object: &'v Value) -> Option<Review<'v>> {
+    pub(crate) fn named<'v>(&self, kind: ScannedKind, object: &'v Value) -> Option<Review<'v>> {
         let object = ScannedObject::new(kind, object);
         references::review(&object)
             .filter(|review| !self.leaves_out(&object) && !review.references().is_empty())
     }
 
     /// Takes what of an object's references an author may use, who may have written it.
-    pub fn hold_against(
+    pub(crate) fn hold_against(
         &mut self,
         kind: ScannedKind,
         object: &Value,
@@ -124,19 +124,19 @@ impl<'p> Scan<'p> {
     }
 
     /// Looks at an Agent.
-    pub fn agent(&mut self, agent: &Value) {
+    pub(crate) fn agent(&mut self, agent: &Value) {
         self.resource(&ScannedObject::new(ScannedKind::Agent, agent));
     }
 
     /// Looks at a Tool.
-    pub fn tool(&mut self, tool: &Value) {
+    pub(crate) fn tool(&mut self, tool: &Value) {
         self.resource(&ScannedObject::new(ScannedKind::Tool, tool));
     }
 
     /// The Agents and Tools that a pod is held against, and that were created or changed since they were
     /// listed. Whoever scans reads them, and tells them by [`Scan::learn`] before the pod is looked at.
     #[must_use]
-    pub fn missing(&self, pod: &Value) -> Vec<Owner> {
+    pub(crate) fn missing(&self, pod: &Value) -> Vec<Owner> {
         let pod = ScannedObject::new(ScannedKind::Pod, pod);
         if self.leaves_out(&pod) {
             return Vec::new();
@@ -145,12 +145,12 @@ impl<'p> Scan<'p> {
     }
 
     /// Takes what was read of an Agent or a Tool just now; `None` where there is none.
-    pub fn learn(&mut self, owner: &Owner, object: Option<&Value>) {
+    pub(crate) fn learn(&mut self, owner: &Owner, object: Option<&Value>) {
         self.known.learn_live(owner, object);
     }
 
     /// Looks at a pod.
-    pub fn pod(&mut self, pod: &Value) {
+    pub(crate) fn pod(&mut self, pod: &Value) {
         let pod = ScannedObject::new(ScannedKind::Pod, pod);
         if self.leaves_out(&pod) {
             self.looked.left_out += 1;
@@ -163,7 +163,7 @@ impl<'p> Scan<'p> {
 
     /// What was found, the gravest categories first, and how much was looked at.
     #[must_use]
-    pub fn finish(mut self) -> (Vec<ScanFinding>, Looked) {
+    pub(crate) fn finish(mut self) -> (Vec<ScanFinding>, Looked) {
         self.findings.sort();
         (self.findings, self.looked)
     }

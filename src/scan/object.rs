@@ -5,7 +5,7 @@ use crate::api::{GROUP, MIRROR_POD_ANNOTATION};
 
 /// The kinds that are looked at.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum ScannedKind {
+pub(crate) enum ScannedKind {
     /// An Agent.
     Agent,
     /// A pod.
@@ -17,7 +17,7 @@ pub enum ScannedKind {
 impl ScannedKind {
     /// The word as it stands in `kind`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Agent => "Agent",
             Self::Pod => "Pod",
@@ -27,7 +27,7 @@ impl ScannedKind {
 
     /// The word as it stands in `apiVersion`.
     #[must_use]
-    pub fn api_version(self) -> &'static str {
+    pub(crate) fn api_version(self) -> &'static str {
         match self {
             Self::Agent | Self::Tool => "agentkube.io/v1alpha1",
             Self::Pod => "v1",

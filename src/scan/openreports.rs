@@ -16,7 +16,7 @@ const SUBJECT: &str = "Runtime images";
 /// A report is named after the object's uid, and owned by the object, so that it is replaced by the next
 /// scan and goes with the object. `now` is the time of the results.
 #[must_use]
-pub fn reports(findings: &[ScanFinding], now: Timestamp) -> Vec<Value> {
+pub(crate) fn reports(findings: &[ScanFinding], now: Timestamp) -> Vec<Value> {
     let mut objects = BTreeMap::<_, Vec<_>>::new();
     for finding in findings {
         objects

@@ -14,7 +14,7 @@ use crate::{
 
 /// An Agent or a Tool that a pod is held against.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// [`ScannedKind::Agent`] or [`ScannedKind::Tool`].
     pub kind: ScannedKind,
     /// The namespace that it has in common with the pod.

@@ -8,7 +8,7 @@ use crate::admission::{Author, Cause, Creation, Reason, Reference, Review, crede
 
 /// Since when the API server itself asks about what Agents and Tools name; `None` where it does not.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct AskedSince {
+pub(crate) struct AskedSince {
     /// About what Agents name.
     pub agents: Option<Timestamp>,
     /// About what Tools name.

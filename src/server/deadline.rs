@@ -24,7 +24,7 @@ impl Deadline {
 
     /// The moment itself, for `tokio::time::timeout_at`
     #[must_use]
-    pub fn instant(self) -> Instant {
+    pub(crate) fn instant(self) -> Instant {
         self.0
     }
 

@@ -129,7 +129,7 @@ impl Flag {
     }
 
     /// The check fails for this reason, unless it has held before
-    pub fn fail_unless_passed(&self, why: impl Into<Cow<'static, str>>) {
+    pub(crate) fn fail_unless_passed(&self, why: impl Into<Cow<'static, str>>) {
         let mut state = self
             .0
             .lock()

@@ -29,17 +29,17 @@ impl Shutdown {
 
     /// Whether the drain has begun
     #[must_use]
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         *self.0.borrow() >= Phase::Draining
     }
 
     /// Waits until the drain has begun
-    pub async fn draining(&self) {
+    pub(crate) async fn draining(&self) {
         self.reached(Phase::Draining).await;
     }
 
     /// Waits until the replica has finished
-    pub async fn finished(&self) {
+    pub(crate) async fn finished(&self) {
         self.reached(Phase::Finished).await;
     }
 

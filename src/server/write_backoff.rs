@@ -1,24 +1,27 @@
-//! How often what somebody else may write as well is written.
+//! Back-off for writing a field that another controller may also write.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The first write goes at once; each that follows soon waits twice as long
+use crate::doubling;
+
+/// The first write goes at once; each that follows soon waits twice as long.
 #[derive(Debug, Default)]
 pub(super) struct WriteBackoff {
     last: Option<Instant>,
-    pause: Duration,
+    /// Writes that followed soon upon another.
+    repeats: u32,
 }
 
 impl WriteBackoff {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(30);
-    /// After so long without a write the quarrel is over
+    /// After so long without a write the other one has given way.
     const QUIET: Duration = Duration::from_secs(60);
 
     pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
-        let until = self.last? + self.pause;
+        let until = self.last? + doubling::pause(self.repeats, Self::FIRST, Self::LONGEST);
         (until > now).then_some(until)
     }
 
@@ -26,10 +29,10 @@ impl WriteBackoff {
         let quiet = self
             .last
             .is_none_or(|last| now.duration_since(last) > Self::QUIET);
-        self.pause = if quiet {
-            Self::FIRST
+        self.repeats = if quiet {
+            0
         } else {
-            (self.pause * 2).min(Self::LONGEST)
+            self.repeats.saturating_add(1)
         };
         self.last = Some(now);
     }

@@ -47,7 +47,7 @@ impl Metrics {
     }
 
     /// Records how long the answer to a review took.
-    pub fn review_duration(&self, webhook: Webhook, duration: Duration) {
+    pub(crate) fn review_duration(&self, webhook: Webhook, duration: Duration) {
         self.handles
             .review_durations
             .observe(webhook, duration);
@@ -55,22 +55,22 @@ impl Metrics {
 
     /// Counts a review as in flight until the guard is dropped.
     #[must_use]
-    pub fn review_in_flight(&self) -> GaugeGuard {
+    pub(crate) fn review_in_flight(&self) -> GaugeGuard {
         GaugeGuard::new(&self.handles.reviews_in_flight)
     }
 
     /// Counts one review that was refused because too many were in flight.
-    pub fn review_shed(&self) {
+    pub(crate) fn review_shed(&self) {
         self.handles.reviews_shed.inc();
     }
 
     /// Counts one review that could not be decided, and may be tried again.
-    pub fn review_undecided(&self) {
+    pub(crate) fn review_undecided(&self) {
         self.handles.reviews_undecided.inc();
     }
 
     /// Counts one image chosen for a container.
-    pub fn image_decision(&self, labels: &ImageDecisionLabels) {
+    pub(crate) fn image_decision(&self, labels: &ImageDecisionLabels) {
         self.handles
             .image_decisions
             .get_or_create_owned(labels)

@@ -55,7 +55,7 @@ pub struct AuthorRight {
 impl AuthorRight {
     /// Who creates pods can have any Secret, ConfigMap and ServiceAccount of the namespace in one:
     /// Kubernetes asks for no further right.
-    pub const TO_EVERYTHING: Self = Self::new("create", "pods", None);
+    pub(crate) const TO_EVERYTHING: Self = Self::new("create", "pods", None);
 
     const fn new(
         verb: &'static str,

@@ -5,11 +5,7 @@
 //!
 //! Invariant: what could not be answered is a 503 and never the metrics.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
@@ -29,10 +25,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use crate::ttl_cache::TtlCache;
+
 /// Asks the API server who reads the metrics, and whether they may
 pub struct MetricsAuthorizer {
     client: Client,
-    answers: Mutex<HashMap<Key, (ScrapeVerdict, Instant)>>,
+    answers: TtlCache<Key, ScrapeVerdict>,
     /// Tokens that are made up cost a question each
     questions: Semaphore,
 }
@@ -53,7 +51,7 @@ impl MetricsAuthorizer {
     pub fn new(client: Client) -> Self {
         Self {
             client,
-            answers: Mutex::default(),
+            answers: TtlCache::new(CAPACITY),
             questions: Semaphore::new(QUESTIONS),
         }
     }
@@ -64,7 +62,7 @@ impl MetricsAuthorizer {
     /// the API server does not answer with 503.
     ///
     /// Needs RBAC: `create` on `tokenreviews` and `subjectaccessreviews`.
-    pub fn guard(self, router: Router) -> Router {
+    pub(crate) fn guard(self, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(Arc::new(self), guard))
     }
 
@@ -73,13 +71,18 @@ impl MetricsAuthorizer {
             .as_ref()
             .to_vec();
         let asked = Instant::now();
-        if let Some(verdict) = self.remembered(&key, asked) {
+        if let Some(verdict) = self.answers.find(&key, asked) {
             return Ok(verdict);
         }
         let verdict = timeout(DEADLINE, self.ask(token))
             .await
             .map_err(|_| Error::Deadline)??;
-        self.remember(key, verdict, asked);
+        let lifetime = match verdict {
+            ScrapeVerdict::Allow => ALLOWED,
+            ScrapeVerdict::Forbid | ScrapeVerdict::Unknown => REFUSED,
+        };
+        self.answers
+            .insert(key, verdict, asked, lifetime);
         Ok(verdict)
     }
 
@@ -111,36 +114,6 @@ impl MetricsAuthorizer {
         } else {
             ScrapeVerdict::Forbid
         })
-    }
-
-    fn remembered(&self, key: &[u8], now: Instant) -> Option<ScrapeVerdict> {
-        let answers = self
-            .answers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        answers
-            .get(key)
-            .filter(|(_, until)| now < *until)
-            .map(|(verdict, _)| *verdict)
-    }
-
-    fn remember(&self, key: Key, verdict: ScrapeVerdict, asked: Instant) {
-        let lifetime = match verdict {
-            ScrapeVerdict::Allow => ALLOWED,
-            ScrapeVerdict::Forbid | ScrapeVerdict::Unknown => REFUSED,
-        };
-        let mut answers = self
-            .answers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if answers.len() >= CAPACITY {
-            answers.retain(|_, (_, until)| asked < *until);
-        }
-        // What is forgotten is only asked again.
-        if answers.len() >= CAPACITY {
-            answers.clear();
-        }
-        answers.insert(key, (verdict, asked + lifetime));
     }
 }
 
@@ -339,29 +312,5 @@ mod tests {
             assert_eq!(status(&router, Some("Bearer secret")).await, 503);
             assert!(api.total() > asked);
         }
-    }
-
-    #[test]
-    fn there_are_never_more_answers_than_there_is_room_for() {
-        let authorizer = MetricsAuthorizer::new(api_client());
-        let now = Instant::now();
-        for number in 0..3 * CAPACITY {
-            authorizer.remember(number.to_le_bytes().to_vec(), ScrapeVerdict::Unknown, now);
-            assert!(authorizer.answers.lock().unwrap().len() <= CAPACITY);
-        }
-        let last = (3 * CAPACITY - 1).to_le_bytes();
-        assert_eq!(
-            authorizer.remembered(&last, now),
-            Some(ScrapeVerdict::Unknown)
-        );
-        assert_eq!(authorizer.remembered(&last, now + REFUSED), None);
-    }
-
-    fn api_client() -> Client {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let _entered = runtime.enter();
-        FakeApi::default().client()
     }
 }

@@ -62,7 +62,7 @@ impl Bundle {
 
     /// Whether all of these are among them
     #[must_use]
-    pub fn contains_all(&self, others: &Self) -> bool {
+    pub(crate) fn contains_all(&self, others: &Self) -> bool {
         others
             .0
             .iter()

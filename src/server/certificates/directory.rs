@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often the directory is read unless told otherwise
-pub const INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Serves `tls.crt` and `tls.key` of a directory, and follows their contents until the shutdown has
 /// finished

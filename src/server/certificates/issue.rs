@@ -24,7 +24,7 @@ pub struct Lifetimes {
 impl Lifetimes {
     /// The shortest life of a certificate. Below this, what is renewed in time could not be known
     /// in time to everybody.
-    pub const SHORTEST: Duration = Duration::from_secs(10);
+    pub(crate) const SHORTEST: Duration = Duration::from_secs(10);
 
     /// Of the authority, and of the serving certificate
     ///
@@ -58,7 +58,7 @@ impl Lifetimes {
     /// An API server learns of a registration within a second as a rule. There may be several, and
     /// nothing is lost by waiting; only short lives, as tests have them, leave no time for it.
     #[must_use]
-    pub fn overlap(self) -> Duration {
+    pub(crate) fn overlap(self) -> Duration {
         (self.authority / 20).min(Duration::from_secs(30))
     }
 }
@@ -125,13 +125,12 @@ impl CertificateAuthority {
     ) -> Result<Self, IssueError> {
         let mut outcome = Err(PairError::NoCertificate);
         for certificate in bundle.certificates() {
-            let one = Bundle::of(certificate.clone()).pem();
-            outcome = Pair::load(one.as_bytes(), key_pem).map(|pair| (certificate, one, pair));
+            outcome = Pair::of(vec![certificate.clone()], key_pem).map(|pair| (certificate, pair));
             if outcome.is_ok() {
                 break;
             }
         }
-        let (certificate, certificate_pem, pair) = outcome.map_err(unusable)?;
+        let (certificate, pair) = outcome.map_err(unusable)?;
         let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(unusable)?;
         if !parsed.is_ca() {
             return Err(unusable("it is not an authority's certificate"));
@@ -142,8 +141,8 @@ impl CertificateAuthority {
         let key_pem = std::str::from_utf8(key_pem).map_err(unusable)?;
         let issuer = Issuer::from_ca_cert_der(certificate, KeyPair::from_pem(key_pem)?)?;
         Ok(Self {
+            certificate_pem: Bundle::of(certificate.clone()).pem(),
             certificate: certificate.clone(),
-            certificate_pem,
             issuer,
             key_pem: key_pem.to_owned(),
             not_after: pair.not_after(),
@@ -275,7 +274,7 @@ pub fn service_names(service: &str, namespace: &str) -> Vec<String> {
 
 /// The names in a certificate's extension; empty when there is none or it cannot be read
 #[must_use]
-pub fn names_in(chain_pem: &[u8]) -> Vec<String> {
+pub(crate) fn names_in(chain_pem: &[u8]) -> Vec<String> {
     let Ok(chain) = certificates(chain_pem) else {
         return Vec::new();
     };

@@ -26,7 +26,14 @@ impl Pair {
     ///
     /// Says what is missing, malformed or does not match. Never quotes the key.
     pub fn load(chain_pem: &[u8], key_pem: &[u8]) -> Result<Self, PairError> {
-        let chain = certificates(chain_pem)?;
+        Self::of(certificates(chain_pem)?, key_pem)
+    }
+
+    /// [`Pair::load`] with a chain that was read already.
+    pub(super) fn of(
+        chain: Vec<CertificateDer<'static>>,
+        key_pem: &[u8],
+    ) -> Result<Self, PairError> {
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| PairError::Key)?;
         let leaf = chain
             .first()
@@ -51,7 +58,7 @@ impl Pair {
 
     /// From when to when the leaf is valid
     #[must_use]
-    pub fn validity(&self) -> Validity {
+    pub(crate) fn validity(&self) -> Validity {
         self.validity
     }
 

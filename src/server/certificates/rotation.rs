@@ -87,7 +87,7 @@ impl Contents {
             .find(accepts)
             .ok_or(PairError::NoCertificate)?
             .clone();
-        let stored = Stored::read(data, now);
+        let stored = StoredAuthorities::read(data, &bundle, now);
         Ok(Self {
             pair: Arc::new(pair),
             issuer,
@@ -276,14 +276,15 @@ pub(super) fn fresh(
 /// Data that cannot be served, made so that it can: a certificate of the authority that is there,
 /// else of the one that was announced, else of the last good one, else of a new one. What else
 /// stands there stays.
-pub(super) fn mended(
+pub(super) fn repaired(
     old: &Data,
     last_good: Option<&Contents>,
     lifetimes: Lifetimes,
     names: &[String],
     now: Timestamp,
 ) -> Result<Data, IssueError> {
-    let stored = Stored::read(old, now);
+    let bundle = Bundle::parse(field(old, "ca.crt")).unwrap_or_default();
+    let stored = StoredAuthorities::read(old, &bundle, now);
     let mut data = old.clone();
     let made;
     let (authority, next) = match (&stored.signer, &stored.next, last_good) {
@@ -311,13 +312,7 @@ pub(super) fn mended(
     let bundle: Bundle = std::iter::once(authority)
         .chain(next)
         .map(|authority| authority.certificate().clone())
-        .chain(
-            stored
-                .bundle
-                .certificates()
-                .iter()
-                .cloned(),
-        )
+        .chain(bundle.certificates().iter().cloned())
         .chain(last_good.map(|last| last.issuer.clone()))
         .collect();
     put(&mut data, "ca.crt", bundle.pem());
@@ -339,24 +334,21 @@ pub(super) fn mended(
     Ok(data)
 }
 
-/// What is usable of a Secret's data, each part by itself
-struct Stored {
-    bundle: Bundle,
+/// The authorities of a Secret's data, as far as they can be used.
+struct StoredAuthorities {
     signer: Option<CertificateAuthority>,
     next: Option<CertificateAuthority>,
     retired: Bundle,
 }
 
-impl Stored {
-    fn read(data: &Data, now: Timestamp) -> Self {
-        let bundle = Bundle::parse(field(data, "ca.crt")).unwrap_or_default();
-        let authority =
-            |key| CertificateAuthority::from_bundle(&bundle, field(data, key), now).ok();
+impl StoredAuthorities {
+    /// `bundle` is what stands in `ca.crt`.
+    fn read(data: &Data, bundle: &Bundle, now: Timestamp) -> Self {
+        let authority = |key| CertificateAuthority::from_bundle(bundle, field(data, key), now).ok();
         Self {
             signer: authority("ca.key"),
             next: authority("ca-next.key"),
             retired: Bundle::parse(field(data, "tls-retired.crt")).unwrap_or_default(),
-            bundle,
         }
     }
 }

@@ -269,12 +269,12 @@ impl SecretCertificates {
                 Err(flaw) => {
                     if self.said.is_new(&flaw.to_string()) {
                         let last_good = self.last_good.is_some();
-                        tracing::warn!(secret = NAME, %flaw, last_good, "the certificate's Secret cannot be served and is mended");
+                        tracing::warn!(secret = NAME, %flaw, last_good, "the certificate's Secret cannot be served and is repaired");
                     }
                     let last_good = self.last_good.as_ref();
                     let wanted =
-                        rotation::mended(data, last_good, self.lifetimes, &self.names, now)?;
-                    (wanted, "the certificate's Secret was mended")
+                        rotation::repaired(data, last_good, self.lifetimes, &self.names, now)?;
+                    (wanted, "the certificate's Secret was repaired")
                 }
             };
             let wanted = Readable::Read(Secret {

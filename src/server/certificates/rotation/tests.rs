@@ -186,13 +186,13 @@ fn a_mended_secret_keeps_the_authority_that_was_announced() {
     put(&mut broken, "tls.key", "");
     let good = examine(&announced, due);
     for last_good in [None, Some(&good)] {
-        let mended = mended(&broken, last_good, lifetimes(), &names(), due).unwrap();
-        assert_eq!(bundle(&mended), bundle(&announced));
-        assert_eq!(mended["ca-next.key"], announced["ca-next.key"]);
-        examine(&mended, due);
+        let repaired_data = repaired(&broken, last_good, lifetimes(), &names(), due).unwrap();
+        assert_eq!(bundle(&repaired_data), bundle(&announced));
+        assert_eq!(repaired_data["ca-next.key"], announced["ca-next.key"]);
+        examine(&repaired_data, due);
     }
     // With nothing left but what is remembered, too.
-    let mended = mended(&Data::new(), Some(&good), lifetimes(), &names(), due).unwrap();
-    assert_eq!(mended["ca-next.key"], announced["ca-next.key"]);
-    assert_eq!(mended["ca.key"], announced["ca.key"]);
+    let repaired_data = repaired(&Data::new(), Some(&good), lifetimes(), &names(), due).unwrap();
+    assert_eq!(repaired_data["ca-next.key"], announced["ca-next.key"]);
+    assert_eq!(repaired_data["ca.key"], announced["ca.key"]);
 }
