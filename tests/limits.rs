@@ -232,11 +232,11 @@ const NAMES: [(&str, &str); 41] = [
     ("names in it", "LONGEST_NAME"),
     ("a message in it", "LONGEST_MESSAGE"),
     (
-        "objects whose Events are remembered, to be counted where they repeat",
+        "objects whose Events are remembered, so that repeats are counted",
         "MOST",
     ),
     (
-        "troubles that are told apart within a minute, to be logged once each",
+        "failures remembered for a minute, so that each is logged once",
         "MOST_SAID",
     ),
     ("pauses of a watch that fails", "LONGEST_PAUSE"),

@@ -436,9 +436,9 @@ async fn a_long_list_is_read_page_by_page(cluster: &Cluster) -> anyhow::Result<(
     Ok(())
 }
 
-/// The role of `docs/auditing.md`.
+/// The role of `docs/auditing-commands.md`.
 fn documented_role() -> anyhow::Result<String> {
-    let docs = include_str!("../../docs/auditing.md");
+    let docs = include_str!("../../docs/auditing-commands.md");
     let start = docs
         .find("apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n")
         .context("the page has a ClusterRole")?;

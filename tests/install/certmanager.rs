@@ -48,7 +48,9 @@ async fn cert_manager_issues_and_renews_while_admission_goes_on() {
     ground.until_admitting().await;
 
     // The certificate alone.
-    ground.follow("Certificates", 1).await;
+    ground
+        .follow("From cert-manager", 0)
+        .await;
     until_served(&ground, &mount, &manager, 2).await;
     assert_eq!(ground.bundles().await, roots);
 
@@ -61,7 +63,9 @@ async fn cert_manager_issues_and_renews_while_admission_goes_on() {
     });
     let renewed = renewed.await;
     assert!(renewed.is_ok(), "{renewed:?}: {}", controllers.log_tail());
-    ground.follow("Certificates", 1).await;
+    ground
+        .follow("From cert-manager", 0)
+        .await;
     let injected = until("the root in caBundle", LIMIT, async || {
         expect_admission(&ground).await;
         let bundles = ground.bundles().await;

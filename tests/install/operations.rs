@@ -145,7 +145,9 @@ async fn there_is_a_way_out_when_a_secret_an_authority_or_a_crd_is_gone() {
         return;
     };
     let bundles = ground.until_bundled().await;
-    ground.follow("Certificates", 0).await;
+    ground
+        .follow("Made by the manager", 0)
+        .await;
     ground
         .until_succeeds(
             "kubectl get secret agentkube-webhook-tls --namespace agentkube-system",
