@@ -1,16 +1,14 @@
 //! `cargo playground`: a real Kubernetes control plane on this machine with agentkube in front of it, until Ctrl-C.
 
-mod bench;
-mod chaos;
-mod intrude;
-mod output;
-mod up;
+mod commands;
 
 use std::process::ExitCode;
 
 use agentkube_playground::{Shutdown, talk};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+
+use commands::{bench, chaos, intrude, up};
 
 /// A real Kubernetes control plane on this machine, agentkube in front of it, and Agents that run.
 ///
