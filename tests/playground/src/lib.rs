@@ -42,7 +42,7 @@ pub use crate::{
     loopback::free_ports,
     manager::{
         Balancer, Calls, Failure, Installation, Load, Manager, ManagerOptions, Proxy, Replicas,
-        build_manager, kustomize,
+        build_manager, kustomize, webhook_authority,
     },
     objects::{
         AgentReport, Applied, ConditionReport, ImageReport, Manifest, Rejected, Report, Seconds,

@@ -4,6 +4,7 @@
 //! Load -> API server -> Balancer -> Manager, Manager (Replicas) -> Proxy -> API server
 //! ```
 
+mod authority;
 mod balancer;
 mod binary;
 mod install;
@@ -13,6 +14,7 @@ mod proxy;
 mod replicas;
 mod running;
 
+pub use authority::webhook_authority;
 pub use balancer::Balancer;
 pub use binary::build_manager;
 pub use install::{Installation, kustomize};

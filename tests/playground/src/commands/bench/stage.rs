@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use agentkube::api::{Agent, MANAGER_NAMESPACE};
+use agentkube::api::Agent;
 use agentkube_playground::{
     Binaries, ControlPlane, ControlPlaneOptions, Installation, Manager, ManagerOptions, free_ports,
-    until,
+    until, webhook_authority,
 };
 use anyhow::Context;
-use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
     Api,
     api::{ListParams, PostParams},
@@ -106,16 +106,8 @@ impl Stage {
 
     /// The webhooks of a manager, past the API server. The authority is there once a manager was ready.
     pub(super) async fn webhooks(&self, port: u16) -> anyhow::Result<Target> {
-        let secrets: Api<Secret> = Api::namespaced(self.control_plane.client(), MANAGER_NAMESPACE);
-        let data = secrets
-            .get("agentkube-webhook-tls")
-            .await?
-            .data
-            .unwrap_or_default();
-        let authority = data
-            .get("ca.crt")
-            .context("the Secret has no authority")?;
-        Target::new(port, &authority.0)
+        let authority = webhook_authority(self.control_plane.client()).await?;
+        Target::new(port, &authority)
     }
 
     /// Creates a namespace, and waits until pods can be created there.
