@@ -2,11 +2,7 @@
 //! other in a circle, and the pure rooms name nothing that is not pure. The folders of the playground have
 //! a table of the same kind.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that meets the unexpected has failed"
-)]
+#![cfg(test)]
 
 #[path = "architecture/imports.rs"]
 mod imports;
