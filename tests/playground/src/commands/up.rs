@@ -38,16 +38,16 @@ const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// End when every Agent has settled, in place of staying until Ctrl-C
+    /// Exit when every Agent has settled instead of waiting for Ctrl-C
     #[arg(long)]
     once: bool,
-    /// Print one JSON document on stdout, in place of text
+    /// Print one JSON document on stdout instead of text
     #[arg(long)]
     json: bool,
-    /// A setting for the manager; may be repeated
+    /// Set an environment variable of the manager (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     env: Vec<(String, String)>,
-    /// Manifests to apply in place of the samples; may be repeated
+    /// Apply these manifests instead of the samples (repeatable)
     #[arg(long, value_name = "FILE|DIR")]
     apply: Vec<PathBuf>,
 }
@@ -189,8 +189,8 @@ impl Playground {
         }
         match status {
             Some(status) if status.success() => Ok(ExitCode::SUCCESS),
-            Some(status) => bail!("the manager did not end in order ({status})"),
-            None => bail!("the manager did not end"),
+            Some(status) => bail!("the manager exited with an error ({status})"),
+            None => bail!("the manager did not exit in time"),
         }
     }
 }
@@ -203,7 +203,7 @@ fn manifests(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()
-        .context("the repository is not where it was when this was built")?;
+        .context("the repository has moved since this program was built")?;
     let mut manifests = read_manifests(&[repository.join(SAMPLES)])?;
     for manifest in &mut manifests {
         if let Ok(relative) = manifest.file.strip_prefix(&repository) {

@@ -152,9 +152,9 @@ fn require_go(module: Module, missing: &[Part]) -> anyhow::Result<()> {
         .map(|part| part.file())
         .collect();
     bail!(
-        "no control plane: {} not found, and {reason}\n\n\
-         hint: install Go 1.26 or newer (https://go.dev/dl), with which they are built once; \
-         or set `KUBEBUILDER_ASSETS` to a folder that holds them",
+        "cannot build the control plane ({} not found): {reason}\n\n\
+         hint: install Go 1.26 or newer (https://go.dev/dl), \
+         or set `KUBEBUILDER_ASSETS` to a folder with these programs",
         names.join(", ")
     )
 }

@@ -33,7 +33,7 @@ fn named(wanted: &str) -> anyhow::Result<Module> {
     match found.next() {
         Some((_, module)) => Ok(module),
         None => bail!(
-            "`{VARIABLE}` asks for Kubernetes `{wanted}`, and there is a control plane of {}",
+            "`{VARIABLE}` is `{wanted}`, but the supported versions are {}",
             known.join(", ")
         ),
     }
@@ -58,7 +58,7 @@ mod tests {
         let error = named("1.12").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`AGENTKUBE_TEST_KUBERNETES` asks for Kubernetes `1.12`, and there is a control plane of 1.37, 1.33"
+            "`AGENTKUBE_TEST_KUBERNETES` is `1.12`, but the supported versions are 1.37, 1.33"
         );
     }
 }

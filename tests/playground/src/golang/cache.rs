@@ -26,7 +26,7 @@ pub(crate) fn cache_of<'a>(
 ) -> anyhow::Result<PathBuf> {
     let cache = absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .context("no place for a cache\n\nhint: set `HOME` or `XDG_CACHE_HOME`")?;
+        .context("there is no cache directory\n\nhint: set `HOME` or `XDG_CACHE_HOME`")?;
     let mut hash = Fnv::default();
     for file in ["go.mod", "go.sum"] {
         let path = module.path().join(file);
@@ -82,7 +82,7 @@ pub(crate) async fn lock(module: Module, cache: &Path) -> anyhow::Result<File> {
         }
         if !told {
             talk::say(format!(
-                "another process builds {}: waiting for it",
+                "waiting for another process that builds {}",
                 module.title
             ));
             told = true;

@@ -34,7 +34,7 @@ pub(crate) async fn compile(
         time,
     } = module;
     talk::say(format!(
-        "building {title} from `{}`, once: {time}, seconds if Go has built it before",
+        "building {title} from `{}`: {time} the first time, seconds once Go has built it",
         module.path().display()
     ));
     let (bin, work) = (work.bin(), &work.0);

@@ -68,8 +68,8 @@ async fn definition((dependency, file): Source) -> anyhow::Result<String> {
     }
     if let Some(reason) = why_no_go(MODULE) {
         bail!(
-            "no definitions of `{dependency}`, and {reason}\n\n\
-             hint: install Go 1.26 or newer (https://go.dev/dl), with which they are fetched once"
+            "cannot download the definitions of `{dependency}`: {reason}\n\n\
+             hint: install Go 1.26 or newer (https://go.dev/dl)"
         );
     }
     fs::create_dir_all(&cache).with_context(|| format!("cannot create `{}`", cache.display()))?;

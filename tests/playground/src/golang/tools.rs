@@ -39,9 +39,9 @@ pub(crate) async fn locate<const N: usize>(
     if !is_whole() {
         if let Some(reason) = why_no_go(module) {
             bail!(
-                "no {}, and {reason}\n\n\
-                 hint: install Go 1.26 or newer (https://go.dev/dl), with which they are built once",
-                module.title.trim_start_matches("the ")
+                "cannot build {}: {reason}\n\n\
+                 hint: install Go 1.26 or newer (https://go.dev/dl)",
+                module.title
             );
         }
         fs::create_dir_all(&cache)

@@ -105,7 +105,7 @@ impl Replicas {
         match status {
             Some(status) if status.success() => Ok(()),
             status => bail!(
-                "a replica did not end in order ({status:?}):\n{}",
+                "a replica exited with an error ({status:?}):\n{}",
                 old.log()
             ),
         }

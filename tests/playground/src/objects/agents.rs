@@ -102,7 +102,7 @@ impl AgentReport {
             );
         let mut words = vec![match (&self.phase, self.is_current) {
             (Some(phase), true) => phase.clone(),
-            (Some(phase), false) => format!("{phase}, with an older spec"),
+            (Some(phase), false) => format!("{phase}, for an older spec"),
             (None, _) => "not seen by the reconciler yet".to_owned(),
         }];
         words.extend(waits);

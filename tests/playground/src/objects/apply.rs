@@ -199,7 +199,7 @@ async fn create_missing_namespaces(
         // If it was refused, so will be what should go there, with the reason.
         if answer.result.is_ok() {
             talk::say(format!(
-                "created the namespace `{namespace}`, which nothing here declares"
+                "created the namespace `{namespace}`, which no manifest declares"
             ));
             until_usable(client, namespace).await?;
         }

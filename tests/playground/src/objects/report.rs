@@ -183,7 +183,7 @@ fn image_row(image: &ImageReport) -> [String; 3] {
         (Some(source), Some(variable)) => format!("{source} by {variable}"),
         (Some("resource"), None) => "resource: its own spec.image".to_owned(),
         (Some(source), None) => source.to_owned(),
-        (None, _) => "as it was written".to_owned(),
+        (None, _) => "as written".to_owned(),
     };
     [image.container.clone(), image.image.clone(), why]
 }

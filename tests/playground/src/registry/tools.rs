@@ -63,7 +63,7 @@ impl MirrorTools {
         let command = plan
             .lines()
             .find_map(|line| line.strip_prefix("# Run: "))
-            .context("the plan does not say how it is run")?;
+            .context("the plan has no line `# Run:`")?;
         let file = command
             .split(' ')
             .find(|word| {

@@ -47,30 +47,30 @@ const MODEST: usize = 2_000;
 /// The exit status that shells give to Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// Measure agentkube beside its peers, in rounds
+/// Measure what agentkube and its peers cost, in turn
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Sections with many Agents have 2,000 of them, and as many as docs/benchmarks.md says where they are
-asked for with --only. `micro` is what `cargo bench` measures.
+Sections with many Agents have 2,000. A section selected with --only has as many as docs/benchmarks.md
+states. `micro` runs the benchmarks of `cargo bench`.
 
 Examples:
   cargo playground -- bench
   cargo playground -- bench --only endToEnd --only handler --json
   cargo playground -- bench --only memory --agents 10000")]
 pub(crate) struct Args {
-    /// Measure only this; may be repeated
+    /// Measure only this section (repeatable)
     #[arg(long, value_enum, value_name = "SECTION")]
     only: Vec<Section>,
-    /// How often everything is measured, in turn
+    /// Number of rounds; each measures everything once
     #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=50))]
     rounds: u8,
-    /// How many Agents there are at most, where there are many
+    /// Largest number of Agents in a section
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(10..=100_000))]
     agents: Option<u32>,
-    /// Print one JSON document on stdout, in place of text
+    /// Print one JSON document on stdout instead of text
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
-    /// Print the tables of docs/benchmarks.md on stdout, in place of text
+    /// Print the tables of docs/benchmarks.md on stdout instead of text
     #[arg(long)]
     markdown: bool,
     /// Measure whatever build this is, for moments only: to try out the benchmark itself
@@ -82,19 +82,19 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 #[value(rename_all = "camelCase")]
 enum Section {
-    /// Creations of pods through the API server
+    /// Pod creations through the API server
     EndToEnd,
-    /// The webhook's port, past the API server
+    /// Requests straight to the webhook's port
     Handler,
-    /// The release build
+    /// Size of the release binary
     Size,
-    /// From the start of a replica to its first answer
+    /// Time from a replica's start to its first answer
     Start,
     /// `agentkube review` over one large file
     Review,
-    /// What a replica holds, with many Agents
+    /// Memory of a replica with many Agents
     Memory,
-    /// From armed Agents to pods
+    /// Time from armed Agents to their pods
     Reconcile,
     /// Decisions alone, without HTTP and TLS
     Micro,

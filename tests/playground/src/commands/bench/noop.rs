@@ -57,7 +57,7 @@ pub(crate) async fn serve_noop(
         answer,
         authority: path,
     } = args;
-    let answer = Bytes::from(std::fs::read(answer).context("no answer to give")?);
+    let answer = Bytes::from(std::fs::read(answer).context("cannot read the answer")?);
     let now = Timestamp::now();
     let authority = Authority::new(DAY, now)?;
     let leaf = authority.issue(&["127.0.0.1".to_owned()], DAY, now)?;

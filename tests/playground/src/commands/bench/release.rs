@@ -18,7 +18,7 @@ use anyhow::{Context, bail};
 ///
 /// The build fails, or its result cannot be started.
 pub(super) async fn go_on() -> anyhow::Result<Infallible> {
-    talk::say("building a release of the manager and of the benchmark (minutes, the first time)");
+    talk::say("building the manager and the benchmark in release mode (minutes, the first time)");
     // Both at once, and as the manager is built for a release build of the playground: no library twice.
     let binary = build(&["--workspace", "--bin=agentkube", "--bin=playground"])
         .await?
@@ -52,7 +52,7 @@ pub(super) async fn build(targets: &[&str]) -> anyhow::Result<HashMap<String, Pa
         .await
         .with_context(|| format!("cannot run `{}`", cargo.display()))?;
     if !output.status.success() {
-        bail!("a release cannot be built ({})", output.status);
+        bail!("the release build failed ({})", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout)
         .lines()

@@ -150,8 +150,8 @@ impl std::fmt::Display for Census {
         } = self;
         write!(
             formatter,
-            "{agents} armed Agents: {pods_missing} without a pod, {pods_double} pods too many, \
-             {images_wrong} with another image"
+            "{agents} armed Agents: {pods_missing} without a pod, {pods_double} surplus pods, \
+             {images_wrong} with a wrong image"
         )
     }
 }

@@ -41,24 +41,25 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(180);
 /// The exit status that shells give to Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// Repeat random faults under load, and count what they cost
+/// Cause random faults under load and count the failed calls
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Two replicas behind a balancer are rolled, killed and frozen, etcd and the API server are stopped and
-started, objects that cannot be read come and go, while clients create pods and people create Agents. The exit status is 0 if nobody was the worse
-for it.
+Two replicas run behind a balancer while clients create pods and people create Agents. Meanwhile
+replicas are replaced, killed and frozen, etcd and the API server are stopped and started, and objects
+that cannot be read come and go. The exit status is 0 if no call failed, except those in flight at a
+fault, and every Agent has exactly its pod.
 
 Examples:
   cargo playground -- chaos --minutes 5
   cargo playground -- chaos --minutes 1 --seed 7 --json")]
 pub(crate) struct Args {
-    /// For how long new faults begin
+    /// Minutes during which new faults begin
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=24 * 60))]
     minutes: u64,
-    /// Which faults come in which order; another one each time if not given
+    /// Seed of the faults and their order [default: random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// Print one JSON document on stdout, in place of text
+    /// Print one JSON document on stdout instead of text
     #[arg(long)]
     json: bool,
 }
@@ -227,7 +228,7 @@ impl std::fmt::Display for Report {
         } = self;
         writeln!(
             formatter,
-            "{calls} calls, {failures} failed, {excused} more were in flight where a fault hit"
+            "{calls} calls, {failures} failed, {excused} more were in flight at a fault"
         )?;
         for (fault, count) in faults {
             writeln!(formatter, "  {count:>3} x {fault}")?;

@@ -68,7 +68,7 @@ impl People {
         self.stop.store(true, Ordering::Relaxed);
         self.task
             .await
-            .context("somebody panicked")
+            .context("the task that creates Agents panicked")
     }
 }
 

@@ -51,30 +51,31 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// The exit status that shells give to Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// Have people with few rights try at random to get more
+/// Let users with few rights try random ways to get more
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-In one namespace after another a few people write Agents, Tools and pods at random, each with other rights,
-while the replicas lag, freeze and end and the registrations go and come. Every pod that was ever stored is
-then held against what its authors were permitted. The exit status is 0 if nobody got more than that.
+Users with different rights write random Agents, Tools and pods, in one namespace after another.
+Meanwhile replicas lag, freeze and are killed, and the webhook registrations are removed and restored.
+Every pod that was ever stored is then compared with what its authors were permitted. The exit status
+is 0 if no pod got more than that.
 
 Examples:
   cargo playground -- intrude --minutes 5
   cargo playground -- intrude --minutes 1 --seed 7 --calm --json")]
 pub(crate) struct Args {
-    /// For how long new episodes begin
+    /// Minutes during which new episodes begin
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=24 * 60))]
     minutes: u64,
-    /// Which moves are made; others each time if not given
+    /// Seed of the moves [default: random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// Leave the replicas and the registrations alone
+    /// Cause no faults
     #[arg(long)]
     calm: bool,
-    /// Leave the registrations alone
+    /// Keep the webhook registrations in place
     #[arg(long)]
     registered: bool,
-    /// Print one JSON document on stdout, in place of text
+    /// Print one JSON document on stdout instead of text
     #[arg(long)]
     json: bool,
 }
