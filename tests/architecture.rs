@@ -1,11 +1,8 @@
 //! The map in ARCHITECTURE.md is true: rooms import what it says and nothing else, no files import each
-//! other in a circle, and the pure rooms name nothing that is not pure.
+//! other in a circle, and the pure rooms name nothing that is not pure. The folders of the playground have
+//! a table of the same kind.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that meets the unexpected has failed"
-)]
+#![cfg(test)]
 
 #[path = "architecture/imports.rs"]
 mod imports;
@@ -191,4 +188,48 @@ fn names(source: &str, word: &str) -> bool {
                 .copied();
             !before.is_some_and(is_part) && !after.is_some_and(is_part)
         })
+}
+
+/// The table `| folder | imports |` in the comment of the playground's `lib.rs`.
+fn folders_of_the_playground() -> BTreeMap<String, BTreeSet<String>> {
+    let page = fs::read_to_string(root().join("tests/playground/src/lib.rs")).expect("UTF-8");
+    let names = |cell: &str| -> Vec<String> {
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    };
+    page.lines()
+        .filter_map(|line| line.strip_prefix("//! | `"))
+        .filter_map(|row| row.split_once(" | "))
+        .flat_map(|(folders, imports)| {
+            let imports: BTreeSet<_> = names(imports).into_iter().collect();
+            names(&format!("`{folders}"))
+                .into_iter()
+                .map(move |folder| (folder, imports.clone()))
+        })
+        .filter(|(_, imports)| !imports.is_empty())
+        .collect()
+}
+
+#[test]
+fn folders_of_the_playground_import_what_their_table_says_and_no_files_in_a_circle() {
+    let imports = Imports::read(&root().join("tests/playground/src"));
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (from, to) in imports.edges() {
+        let (from, to) = (room(from), room(to));
+        if from != to {
+            found
+                .entry(from.to_owned())
+                .or_default()
+                .insert(to.to_owned());
+        }
+    }
+    assert_eq!(found, folders_of_the_playground());
+    let circles = imports.circles();
+    assert!(
+        circles.is_empty(),
+        "these files import each other: {circles:#?}"
+    );
 }

@@ -1,14 +1,7 @@
 //! The corpora of the fuzz targets, replayed without a fuzzer: the modules are those of `fuzz/`.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    unreachable_pub,
-    reason = "a test that panics has failed, and the modules are those of a library"
-)]
+#![cfg(test)]
+#![expect(unreachable_pub, reason = "the modules are those of a library")]
 
 use std::{fs, path::Path};
 

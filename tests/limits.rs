@@ -1,10 +1,6 @@
 //! `docs/limits.md` says what the source says.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test that meets the unexpected has failed"
-)]
+#![cfg(test)]
 
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 

@@ -7,12 +7,7 @@
 //! What the library says of the corpus, and of what fuzzing came up with, is recorded in
 //! `answers.txt` beside it, where a fuzz target can look it up; `REFERENCE_RECORD=1` records it anew.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "helpers of tests may end them"
-)]
+#![cfg(test)]
 
 use std::{
     env,

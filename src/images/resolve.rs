@@ -103,7 +103,8 @@ pub enum Source {
 impl Source {
     /// All rules, the one that wins first.
     /// Every source, from the one that wins to the one that is left.
-    pub(crate) const PRECEDENCE: [Self; 4] = [Self::Resource, Self::Override, Self::Mirror, Self::Default];
+    pub(crate) const PRECEDENCE: [Self; 4] =
+        [Self::Resource, Self::Override, Self::Mirror, Self::Default];
 
     /// The rule's name as status, annotations and output carry it.
     #[must_use]

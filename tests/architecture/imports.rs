@@ -154,8 +154,10 @@ fn read_folder(src: &Path, folder: &Path, sources: &mut BTreeMap<String, String>
 
 /// Leaves out comments and the tests at the end of a file.
 fn without_tests(source: &str) -> String {
-    let tests = Regex::new(r"(?ms)^#\[cfg\(test\)\]\s*\n(pub\(crate\) )?mod \w+( \{.*?^\}|;)")
-        .expect("a pattern");
+    let tests = Regex::new(
+        r"(?ms)^#\[cfg\(test\)\]\s*\n(?:#\[[^\n]*\n)*(pub\(crate\) )?mod \w+( \{.*?^\}|;)",
+    )
+    .expect("a pattern");
     let comments = Regex::new(r"//[^\n]*").expect("a pattern");
     comments
         .replace_all(&tests.replace_all(source, ""), "")

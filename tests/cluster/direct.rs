@@ -1,10 +1,8 @@
 //! Reviews straight to a manager, past the API server.
 
-use agentkube_playground::Manager;
-use anyhow::Context;
+use agentkube_playground::{Manager, webhook_authority};
 use http::{Request, header};
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, Config};
+use kube::{Client, Config};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -15,24 +13,7 @@ pub(crate) struct Direct(Client);
 
 impl Direct {
     pub(crate) async fn to(cluster: &Cluster, manager: &Manager) -> anyhow::Result<Self> {
-        let secrets: Api<Secret> = Api::namespaced(cluster.client(), "agentkube-system");
-        let data = secrets
-            .get("agentkube-webhook-tls")
-            .await?
-            .data
-            .unwrap_or_default();
-        let authority = data
-            .get("ca.crt")
-            .context("the Secret holds an authority")?;
-        let url = format!("https://127.0.0.1:{}", manager.webhook_port());
-        let mut config = Config::new(url.parse()?);
-        let path = cluster
-            .control_plane
-            .directory()
-            .join("webhook-ca.crt");
-        std::fs::write(&path, &authority.0)?;
-        config.root_cert_file = Some(path);
-        config.proxy_url = None;
+        let config = config(cluster, manager.webhook_port()).await?;
         Ok(Self(Client::try_from(config)?))
     }
 
@@ -46,6 +27,19 @@ impl Direct {
             .body(review.to_string().into_bytes())?;
         Ok(self.0.request(request).await?)
     }
+}
+
+/// Reaches a port of a manager over TLS, trusting the authority of its webhooks.
+pub(crate) async fn config(cluster: &Cluster, port: u16) -> anyhow::Result<Config> {
+    let path = cluster
+        .control_plane
+        .directory()
+        .join(format!("authority-{port}.crt"));
+    std::fs::write(&path, webhook_authority(cluster.client()).await?)?;
+    let mut config = Config::new(format!("https://127.0.0.1:{port}").parse()?);
+    config.root_cert_file = Some(path);
+    config.proxy_url = None;
+    Ok(config)
 }
 
 /// A request to create an Agent.

@@ -1,13 +1,11 @@
 //! Metrics behind the API server's own authentication and authorization.
 
-use std::path::PathBuf;
-
 use agentkube_playground::{ManagerOptions, Proxy, until};
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use http::{Request, header};
-use k8s_openapi::api::{core::v1::Secret, rbac::v1::ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::{
-    Api, Client, Config,
+    Api, Client,
     api::{DeleteParams, PostParams},
 };
 use serde_json::json;
@@ -15,6 +13,7 @@ use serde_json::json;
 use crate::{
     checks::check,
     cluster::{Cluster, LIMIT},
+    direct::config,
     harness::{Test, tests},
 };
 
@@ -119,23 +118,7 @@ struct Reader(Client);
 
 impl Reader {
     async fn of(cluster: &Cluster, port: u16) -> anyhow::Result<Self> {
-        let secrets: Api<Secret> = Api::namespaced(cluster.client(), "agentkube-system");
-        let data = secrets
-            .get("agentkube-webhook-tls")
-            .await?
-            .data
-            .unwrap_or_default();
-        let authority = data
-            .get("ca.crt")
-            .context("the Secret holds an authority")?;
-        let path: PathBuf = cluster
-            .control_plane
-            .directory()
-            .join("metrics-ca.crt");
-        std::fs::write(&path, &authority.0)?;
-        let mut config = Config::new(format!("https://127.0.0.1:{port}").parse()?);
-        config.root_cert_file = Some(path);
-        config.proxy_url = None;
+        let mut config = config(cluster, port).await?;
         // Or the client itself would try again what is answered with 503.
         config.default_retry = false;
         Ok(Self(Client::try_from(config)?))

@@ -1,13 +1,7 @@
 //! What is shipped to watch the manager with holds against what the manager tells: rules, dashboard
 //! and documentation against a real scrape, the rules on made-up series with `promtool`.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test that panics has failed, and one that is skipped says so"
-)]
+#![cfg(test)]
 
 mod dashboard;
 mod documentation;

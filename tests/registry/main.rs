@@ -1,11 +1,7 @@
 //! Registries as they are on bad days: what `agentkube images check` makes of them, within its
 //! limits.
 
-#![expect(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test that panics has failed"
-)]
+#![cfg(test)]
 
 mod credentials;
 mod fake;

@@ -108,13 +108,5 @@ async fn another_content_type_is_refused_with_a_sentence() {
         "{}",
         answer.body
     );
-    assert_eq!(
-        server
-            .connect()
-            .await
-            .get("/")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(server.status().await, 200);
 }

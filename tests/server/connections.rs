@@ -42,15 +42,7 @@ async fn a_slow_handshake_holds_nobody_up_and_is_ended() {
         .await
         .unwrap();
 
-    assert_eq!(
-        server
-            .connect()
-            .await
-            .get("/")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(server.status().await, 200);
 
     let mut byte = [0];
     let ended = timeout(PATIENCE, silent.read(&mut byte))
@@ -84,15 +76,7 @@ async fn beyond_the_cap_the_one_that_was_never_answered_goes_first() {
         .await
         .unwrap();
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
-    assert_eq!(
-        server
-            .connect()
-            .await
-            .get("/")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(server.status().await, 200);
     assert!(idle.is_closed().await, "it has a session and nothing else");
     assert_eq!(good.get("/").await.status, 200);
     assert_eq!(
@@ -191,15 +175,7 @@ async fn a_panic_ends_its_own_connection_only() {
         .await;
     assert!(unlucky.is_closed().await);
     assert_eq!(calm.get("/").await.status, 200);
-    assert_eq!(
-        server
-            .connect()
-            .await
-            .get("/")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(server.status().await, 200);
     eventually("the slot's return", async || {
         server
             .scrape("agentkube_connections ")

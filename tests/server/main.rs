@@ -1,11 +1,6 @@
 //! The webhook's listener before real TLS clients: handshakes, swapped certificates, limits, drain.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that meets the unexpected has failed"
-)]
+#![cfg(test)]
 
 mod body;
 mod client_auth;

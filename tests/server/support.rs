@@ -123,6 +123,15 @@ impl Server {
             .unwrap()
     }
 
+    /// The status that a new client gets.
+    pub(crate) async fn status(&self) -> u16 {
+        self.connect()
+            .await
+            .get("/")
+            .await
+            .status
+    }
+
     pub(crate) async fn try_connect(
         &self,
         trusted: &CertificateAuthority,

@@ -2,10 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use agentkube_playground::Manager;
-use anyhow::{Context, bail, ensure};
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
+use agentkube_playground::{Manager, webhook_authority};
+use anyhow::{bail, ensure};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs::default_provider},
@@ -37,17 +35,9 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) async fn of(cluster: &Cluster, manager: &Manager) -> anyhow::Result<Self> {
-        let secrets: Api<Secret> = Api::namespaced(cluster.client(), "agentkube-system");
-        let data = secrets
-            .get("agentkube-webhook-tls")
-            .await?
-            .data
-            .unwrap_or_default();
-        let authority = data
-            .get("ca.crt")
-            .context("the Secret holds an authority")?;
+        let authority = webhook_authority(cluster.client()).await?;
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&authority.0) {
+        for certificate in CertificateDer::pem_slice_iter(&authority) {
             roots.add(certificate?)?;
         }
         let roots = Arc::new(roots);

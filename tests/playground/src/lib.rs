@@ -7,74 +7,48 @@
 //! ```
 //!
 //! [`Binaries`] finds the programs or builds them from the Go module in `tests/controlplane`;
-//! [`ControlPlane`] runs them on the loopback interface with all their state in one directory,
-//! and leaves nothing running and nothing on disk when it is stopped or dropped. [`Installation`] puts agentkube
-//! on it, [`Manager`] runs agentkube itself, [`apply`] is kubectl with ears, and [`Report`] says what came of it.
+//! [`ControlPlane`] runs them on the loopback interface with all their state in one directory.
+//! It leaves no process and no file behind when it is stopped or dropped. [`Installation`] puts agentkube
+//! on it, [`Manager`] runs agentkube itself, [`apply`] applies as kubectl does and keeps the warnings, and [`Report`]
+//! says what came of it.
 //!
 //! For tests of mirroring there are a real [`Registry`], [`SmallImage`]s to fill it with, and [`MirrorTools`] that copy
 //! from one to another.
+//!
+//! | folder | imports |
+//! |---|---|
+//! | `talk`, `wait`, `loopback` | |
+//! | `process` | `wait` |
+//! | `golang` | `process`, `talk` |
+//! | `objects` | `talk`, `wait` |
+//! | `controlplane` | `golang`, `loopback`, `process`, `talk`, `wait` |
+//! | `manager` | `controlplane`, `loopback`, `objects`, `process`, `wait` |
+//! | `registry` | `golang`, `loopback`, `process`, `wait` |
+//! | `commands` (of the program) | the library |
 
-mod agents;
-mod applier;
-mod apply;
-mod balancer;
-mod binaries;
-mod certmanager;
 mod controlplane;
-mod credentials;
-mod definitions;
-mod gobuild;
-mod gotools;
-mod helm;
-mod install;
-mod live;
-mod load;
+mod golang;
 mod loopback;
 mod manager;
-mod manager_binary;
-mod manifests;
-mod mirrortools;
-mod nodes;
-mod policies;
-mod ports;
+mod objects;
 mod process;
-mod proxy;
 mod registry;
-mod rejections;
-mod replicas;
-mod report;
-mod restartable;
-mod signals;
-mod small_image;
-mod state;
 pub mod talk;
-mod versions;
 mod wait;
 
 pub use crate::{
-    agents::{AgentReport, ConditionReport, ImageReport, agents, settle},
-    apply::{Applied, Rejected, Warning, apply},
-    balancer::Balancer,
-    binaries::Binaries,
-    certmanager::CertManager,
-    controlplane::{ControlPlane, ControlPlaneOptions},
-    definitions::{monitoring_crds, report_crd},
-    helm::locate_helm,
-    install::{Installation, kustomize},
-    live::end_everything,
-    load::{Calls, Failure, Load},
-    manager::{Manager, ManagerOptions},
-    manager_binary::build_manager,
-    manifests::{Manifest, parse as parse_manifests, read_manifests},
-    mirrortools::MirrorTools,
-    ports::free_ports,
-    process::Process,
-    proxy::Proxy,
-    registry::Registry,
-    rejections::rejections,
-    replicas::Replicas,
-    report::{Report, Seconds},
-    signals::Shutdown,
-    small_image::SmallImage,
+    controlplane::{Binaries, CertManager, ControlPlane, ControlPlaneOptions},
+    golang::{locate_helm, monitoring_crds, report_crd},
+    loopback::free_ports,
+    manager::{
+        Balancer, Calls, Failure, Installation, Load, Manager, ManagerOptions, Proxy, Replicas,
+        build_manager, kustomize, webhook_authority,
+    },
+    objects::{
+        AgentReport, Applied, ConditionReport, ImageReport, Manifest, Rejected, Report, Seconds,
+        Warning, agents, apply, parse_manifests, read_manifests, rejections, settle,
+    },
+    process::{Process, Shutdown, end_everything},
+    registry::{MirrorTools, Registry, SmallImage},
     wait::until,
 };

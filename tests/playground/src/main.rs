@@ -1,10 +1,6 @@
 //! `cargo playground`: a real Kubernetes control plane on this machine with agentkube in front of it, until Ctrl-C.
 
-mod bench;
-mod chaos;
-mod intrude;
-mod output;
-mod up;
+mod commands;
 
 use std::process::ExitCode;
 
@@ -12,10 +8,12 @@ use agentkube_playground::{Shutdown, talk};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-/// A real Kubernetes control plane on this machine, agentkube in front of it, and Agents that run.
+use commands::{bench, chaos, intrude, up};
+
+/// Start a Kubernetes control plane on this machine, with agentkube and sample Agents.
 ///
-/// Everything listens on 127.0.0.1 and keeps its state in one directory below the system's directory for temporary files.
-/// Nothing is left running or on disk afterwards.
+/// Everything listens on 127.0.0.1 and keeps its state in one temporary directory. At the end all processes are
+/// stopped and the directory is deleted.
 #[derive(Debug, Parser)]
 #[command(
     name = "playground",
@@ -40,11 +38,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure agentkube beside its peers, interleaved in rounds
     Bench(bench::Args),
     Chaos(chaos::Args),
     Intrude(intrude::Args),
-    /// What the benchmark measures the handler against
+    /// Serve a fixed answer, as a baseline for the benchmark
     #[command(hide = true)]
     Noop(bench::NoopArgs),
 }

@@ -10,7 +10,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// Looks again and again until `look` finds something, and returns what it found.
 ///
-/// `what` finishes the sentence "waited 30 s for …".
+/// `what` finishes the sentence "timed out after 30 s waiting for …".
 ///
 /// # Errors
 ///
@@ -21,7 +21,7 @@ pub async fn until<T>(
     limit: Duration,
     mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<T> {
-    let late = || format!("waited {} s in vain for {what}", limit.as_secs());
+    let late = || format!("timed out after {} s waiting for {what}", limit.as_secs());
     let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
         let found = timeout_at(deadline, look())
@@ -56,6 +56,6 @@ mod tests {
         let error = until::<()>("a word", limit, async || std::future::pending().await)
             .await
             .unwrap_err();
-        assert_eq!(error.to_string(), "waited 0 s in vain for a word");
+        assert_eq!(error.to_string(), "timed out after 0 s waiting for a word");
     }
 }

@@ -1,0 +1,7 @@
+//! The commands of the playground: bringing everything up, and the subcommands. Each is built from the library.
+
+pub(crate) mod bench;
+pub(crate) mod chaos;
+pub(crate) mod intrude;
+mod output;
+pub(crate) mod up;
