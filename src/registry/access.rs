@@ -14,11 +14,11 @@ impl Access {
             Ok(())
         } else if url.starts_with("http://") {
             Err(AskError::Tls(
-                "the registry redirected to a URL without TLS".to_owned(),
+                "the registry pointed to a URL without TLS".to_owned(),
             ))
         } else {
             Err(AskError::Answer(
-                "the registry redirected to an invalid URL".to_owned(),
+                "the registry pointed to an invalid URL".to_owned(),
             ))
         }
     }

@@ -88,7 +88,7 @@ async fn answers_of_something_else_are_invalid() {
         ),
         (
             answer("302 Found", "Location: nowhere\r\n", ""),
-            "the registry redirected to an invalid URL",
+            "the registry pointed to an invalid URL",
         ),
     ];
     for (text, message) in cases {
