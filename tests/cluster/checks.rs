@@ -83,7 +83,7 @@ async fn what_is_wrong_is_said_with_what_to_do(cluster: &Cluster) -> anyhow::Res
     )
     .await?;
     ensure!(!said.succeeded, "{}", said.lines.join("\n"));
-    said.line("error    settings       an authority that lives 3600 s")?;
+    said.line("error    settings       an authority with a lifetime of 3600 s")?;
 
     // A Secret of another type.
     cluster.delete_secret().await?;
@@ -272,7 +272,7 @@ async fn a_bundle_that_somebody_else_keeps_writing_is_left_to_them(
         .resource_version;
     let log = manager.log();
     ensure!(
-        log.contains("is written by `rival` again and again, and is left to it"),
+        log.contains("keeps being written by `rival` and is left to it"),
         "{log}"
     );
     // The other registration is nobody's business but ours, and a change of it is followed: by then
