@@ -203,7 +203,7 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
-    /// How many images are copied if nothing else is said.
+    /// The number of images that are copied by default.
     fn defaults() -> usize {
         rows()
             .filter(|row| row.repository.is_some())

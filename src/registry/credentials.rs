@@ -184,7 +184,7 @@ fn key(registry: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Where the secret for a repository is, in words.
+    /// The location of the secret for a repository, as text.
     fn place(credentials: &Credentials, host: &str, path: &str) -> String {
         match credentials.find(host, path) {
             CredentialPlace::Here(Secret::Basic(encoded)) => encoded.clone(),

@@ -128,7 +128,7 @@ fn missing(registration: &ValidatingRegistration, expression: &str) -> Option<Va
 mod tests {
     use super::*;
 
-    /// What would be applied to a registration whose fields are these, if it can be read.
+    /// The patch for a registration with these fields, if it can be read.
     fn patch(metadata: &Value, webhook: &Value) -> Option<Value> {
         let object = json!({"metadata": metadata, "webhooks": [webhook]});
         let registration: Readable<ValidatingRegistration> =

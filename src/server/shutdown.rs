@@ -27,7 +27,7 @@ impl Shutdown {
         self.advance(Phase::Finished);
     }
 
-    /// Whether the drain has begun.
+    /// True once the drain has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         *self.0.borrow() >= Phase::Draining

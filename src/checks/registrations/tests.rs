@@ -34,7 +34,7 @@ fn registrations(client: &Value, metadata: &Value) -> Registrations {
     }
 }
 
-/// What is wrong, in a line each.
+/// The problems, one per line.
 fn wrong(client: &Value, metadata: &Value, subject: &Installation) -> String {
     let findings = registrations(client, metadata).look(subject);
     let lines: Vec<_> = findings

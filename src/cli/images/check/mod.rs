@@ -50,7 +50,7 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum CheckFormat {
-    /// One line per image, and the disk space that a node needs
+    /// One line per image, and the compressed size of all images per node
     #[default]
     Table,
     /// One JSON object
