@@ -1,9 +1,8 @@
-//! Who of the replicas leads.
+//! Leader election between the replicas.
 //!
-//! The protocol is the one of Kubernetes' own components (client-go's `leaderelection`): the Lease
-//! names its holder, every write carries the `resourceVersion` that was read, so that of two
-//! candidates one loses, and whether a holder is still alive is judged by whether its Lease
-//! *changes*, never by comparing its clock with ours.
+//! The protocol is that of Kubernetes' own components (client-go's `leaderelection`): the Lease names
+//! its holder, and every write carries the `resourceVersion` that was read, so one of two candidates
+//! loses. A holder counts as alive while its Lease *changes*; its clock is never compared with ours.
 
 use std::{
     future::Future,
@@ -31,36 +30,36 @@ use crate::{
 
 /// The Lease that the leader holds, in the manager's own namespace.
 pub(crate) const LEASE: &str = MANAGER;
-/// How long a Lease that is not renewed keeps others from leading.
+/// The time for which a Lease that is not renewed keeps others from leading.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// How long before others may lead a leader that cannot renew stops: a margin for requests that
-/// are still under way, and for clocks that do not run alike.
+/// A leader that cannot renew stops this long before others may lead: a margin for requests in flight,
+/// and for clock drift.
 pub(crate) const RENEW_GRACE: Duration = Duration::from_secs(5);
 
-/// How long a leader goes on without a renewal.
+/// The time for which a leader continues without a renewal.
 const RENEW_DEADLINE: Duration = LEASE_DURATION.saturating_sub(RENEW_GRACE);
-/// How often a leader renews.
+/// Renewal interval of a leader.
 pub(crate) const RENEW_PERIOD: Duration = Duration::from_secs(2);
-/// How often a candidate looks, so how soon it notices that the Lease was released.
+/// Poll interval of a candidate, and so its delay after the Lease was released.
 const POLL_PERIOD: Duration = Duration::from_secs(1);
-/// The kind of the Lease, as what cannot be read is counted by it.
+/// The kind by which an unreadable Lease is counted.
 const KIND: &str = "Lease";
-/// Whoever holds a Lease that cannot be read; no replica is called so.
+/// The holder of a Lease that cannot be read. No replica has this name.
 const UNKNOWN_HOLDER: &str = "(unreadable)";
-/// A request that takes longer is given up.
+/// Deadline of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What stands between the name of a candidate and its random part. No name of a pod has it.
+/// The separator between a candidate's name and its random suffix. No pod name contains it.
 const SEPARATOR: char = '_';
 
-/// A replica that would lead.
+/// A replica that is a candidate for leadership.
 pub struct Candidate {
     leases: Api<Readable<HeldLease>>,
     identity: String,
     unreadable: Mutex<Unreadable>,
 }
 
-/// A Lease, as far as it is read.
+/// The fields of a Lease that are read.
 #[derive(Clone, Debug, Deserialize, Resource, Serialize)]
 #[resource(inherit = "Lease")]
 pub(crate) struct HeldLease {
@@ -71,7 +70,7 @@ pub(crate) struct HeldLease {
     spec: Holding,
 }
 
-/// Who holds a Lease, and for how long.
+/// The spec of a Lease: its holder and duration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Holding {
@@ -81,23 +80,23 @@ struct Holding {
     lease_duration_seconds: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease_transitions: Option<i32>,
-    // Times are for people, and stay as they came: one that is none here is in nobody's way.
+    // Times are only informative and kept verbatim, so an invalid one does no harm.
     #[serde(skip_serializing_if = "Option::is_none")]
     acquire_time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     renew_time: Option<String>,
-    /// What else there is, such as what a newer release of Kubernetes knows of.
+    /// Unknown fields, such as those of a newer Kubernetes release.
     #[serde(flatten)]
     others: Map<String, Value>,
 }
 
 impl Candidate {
-    /// Stands for the Lease [`LEASE`] in `namespace`. `name` is how people find this replica, best
-    /// the name of its pod.
+    /// A candidate for the Lease [`LEASE`] in `namespace`. `name` identifies this replica for people;
+    /// the name of its pod is best.
     ///
-    /// What is written into the Lease is the name with a random part. Two processes are never one
-    /// candidate, whatever they are called: neither replicas without a name of their own, nor a
-    /// container that was started again while the one before it still runs somewhere.
+    /// The identity in the Lease is the name with a random suffix. So two processes are never the same
+    /// candidate, even if they share a name: neither replicas without unique names, nor a restarted
+    /// container whose predecessor still runs somewhere.
     #[must_use]
     pub fn new(client: Client, namespace: &str, name: &str) -> Self {
         let random = RandomState::new()
@@ -163,7 +162,7 @@ impl Candidate {
                 Ok(true) => return,
                 Ok(false) => is_failing = false,
                 Err(error) => {
-                    // It is tried every second; once is enough to say so.
+                    // Retried every second, and logged once.
                     if !is_failing {
                         warn!(lease = LEASE, %error, "the Lease cannot be read or taken, trying again");
                     }
@@ -204,12 +203,12 @@ impl Candidate {
         }
     }
 
-    /// Tries once to take or renew the Lease. Says whether this replica holds it.
+    /// Tries once to take or renew the Lease. Returns true if this replica holds it.
     async fn attempt(&self, sighting: &mut Option<Sighting>) -> Result<bool, LeaseError> {
         let taken = timeout(REQUEST_TIMEOUT, self.take(sighting)).await;
         match taken.map_err(|_| LeaseError::Timeout)? {
             Ok(holds) => Ok(holds),
-            // Somebody else was faster, or it was deleted: the next look tells.
+            // Another candidate was faster, or the Lease was deleted; the next poll shows which.
             Err(kube::Error::Api(error)) if error.code == 409 || error.is_not_found() => Ok(false),
             Err(error) => Err(LeaseError::Api(Box::new(error))),
         }
@@ -245,7 +244,7 @@ impl Candidate {
         Ok(true)
     }
 
-    /// The Lease, if it is there. One that this version cannot read has a holder that nobody knows.
+    /// The Lease, if it exists. One that this version cannot read has an unknown holder.
     async fn read(&self) -> Result<Option<HeldLease>, kube::Error> {
         let Some(lease) = self.leases.get_opt(LEASE).await? else {
             return Ok(None);
@@ -272,7 +271,7 @@ impl Candidate {
         ))
     }
 
-    /// Whether the Lease is free, ours, or has not changed for its whole duration.
+    /// True if the Lease is free, ours, or has not changed for its whole duration.
     fn may_take(&self, lease: &HeldLease, sighting: &mut Option<Sighting>, now: Instant) -> bool {
         let Some(holder) = holder(lease) else {
             return true;
@@ -299,7 +298,7 @@ impl Candidate {
         }
     }
 
-    /// Gives the Lease back, if this replica holds it, so that the next one leads at once.
+    /// Releases the Lease, if this replica holds it, so that the next one leads at once.
     async fn release(&self) {
         let release = async {
             let Some(mut lease) = self.read().await? else {
@@ -331,7 +330,7 @@ impl Candidate {
     }
 }
 
-/// Why it is not known who holds the Lease.
+/// The reason why the holder of the Lease is unknown.
 #[derive(Debug, thiserror::Error)]
 enum LeaseError {
     #[error(transparent)]
@@ -340,14 +339,14 @@ enum LeaseError {
     Timeout,
 }
 
-/// The Lease of somebody else, as this replica last saw it change.
+/// The Lease of another candidate, as of its last change.
 #[derive(Debug)]
 struct Sighting {
     version: String,
     since: Instant,
 }
 
-/// Who holds a Lease, if anybody does.
+/// The holder of a Lease, if any.
 pub(crate) fn holder(lease: &HeldLease) -> Option<&str> {
     lease
         .spec
@@ -356,14 +355,14 @@ pub(crate) fn holder(lease: &HeldLease) -> Option<&str> {
         .filter(|holder| !holder.is_empty())
 }
 
-/// The name of a holder, without the random part of its process.
+/// The name of a holder, without the random suffix.
 pub(crate) fn name_of(holder: &str) -> &str {
     holder
         .rsplit_once(SEPARATOR)
         .map_or(holder, |(name, _)| name)
 }
 
-/// How long the holder asked to be left alone.
+/// The duration that the holder requested.
 fn duration(lease: &HeldLease) -> Duration {
     lease
         .spec
@@ -388,7 +387,7 @@ fn claim(known: &Holding, identity: &str, now: Timestamp) -> Holding {
     spec
 }
 
-/// A time as Leases have it, with exactly six digits behind the second.
+/// A time in the format of Leases, with exactly six fractional digits.
 fn micro_time(time: Timestamp) -> String {
     format!("{time:.6}")
 }

@@ -1,11 +1,11 @@
-//! Logging a trouble that lasts once.
+//! Logs a lasting problem once.
 
-/// Remembers the last trouble, so that one that lasts is logged once.
+/// Remembers the last problem, so that a lasting one is logged once.
 #[derive(Debug, Default)]
 pub(crate) struct LogOnce(Option<String>);
 
 impl LogOnce {
-    /// Whether this trouble differs from the last one.
+    /// True if this problem differs from the last one.
     pub(crate) fn is_new(&mut self, trouble: &str) -> bool {
         let is_new = self.0.as_deref() != Some(trouble);
         if is_new {
@@ -19,7 +19,7 @@ impl LogOnce {
         self.0.as_deref()
     }
 
-    /// Forgets the trouble, and tells whether there was one.
+    /// Forgets the problem. Returns true if there was one.
     pub(crate) fn is_over(&mut self) -> bool {
         self.0.take().is_some()
     }

@@ -10,15 +10,13 @@ const OLDEST: u32 = 30;
 /// The first minor release that the tests run on.
 const TESTED: u32 = 33;
 
-/// Whether the API server answers, and is new enough.
+/// Checks that the API server answers and is new enough.
 pub(super) async fn look(client: &Client) -> CheckFinding {
     match client.apiserver_version().await {
         Ok(version) => judge(&version.major, &version.minor, &version.git_version),
         Err(error) => CheckFinding::error(
             CheckKind::ApiServer,
-            format!(
-                "it does not answer: {error} (hint: look at the kubeconfig, and at the network)"
-            ),
+            format!("it does not answer: {error} (hint: check the kubeconfig and the network)"),
         ),
     }
 }
@@ -35,7 +33,7 @@ fn judge(major: &str, minor: &str, version: &str) -> CheckFinding {
         ),
         ("1", Ok(minor)) if minor < TESTED => CheckFinding::warning(
             CheckKind::ApiServer,
-            format!("{version} is older than what was tested (hint: 1.{TESTED} and later are)"),
+            format!("{version} is older than the tested releases (hint: use 1.{TESTED} or later)"),
         ),
         _ => CheckFinding::ok(CheckKind::ApiServer, version),
     }

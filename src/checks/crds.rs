@@ -5,7 +5,7 @@ use crate::telemetry::CheckKind;
 
 const VERSION: &str = "agentkube.io/v1alpha1";
 
-/// What has to be served, which the API server does only once a CRD is established.
+/// The resources that must be served. The API server serves one once its CRD is established.
 const RESOURCES: [&str; 5] = [
     "agents",
     "agents/status",
@@ -14,7 +14,7 @@ const RESOURCES: [&str; 5] = [
     "tools/status",
 ];
 
-/// Whether our resources are served in our version. Everybody who is authenticated may ask.
+/// Checks that our resources are served in our version. Every authenticated user may ask this.
 pub(super) async fn look(client: &Client) -> CheckFinding {
     let hint = "(hint: `agentkube crds | kubectl apply --server-side -f -`)";
     let served = match client
@@ -26,7 +26,7 @@ pub(super) async fn look(client: &Client) -> CheckFinding {
         Err(error) => {
             return CheckFinding::error(
                 CheckKind::Crds,
-                format!("it cannot be asked what is served of {VERSION}: {error}"),
+                format!("cannot read which resources of {VERSION} are served: {error}"),
             );
         }
     };

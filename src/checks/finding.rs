@@ -2,29 +2,29 @@ use std::fmt;
 
 use crate::telemetry::CheckKind;
 
-/// What a check found
+/// A finding of a check.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct CheckFinding {
-    /// Which check
+    /// The check.
     pub check: CheckKind,
-    /// How bad it is
+    /// The severity.
     pub level: Level,
-    /// What it is, with what to do about it
+    /// The problem and a hint on how to solve it.
     pub text: String,
-    /// Whether a running manager says it by itself, so that it need not be said again
+    /// True if a running manager already logs the problem itself.
     pub is_told: bool,
 }
 
-/// How bad a finding is
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Level {
-    /// As it should be
+    /// Everything is in order.
     Ok,
-    /// It could not be looked for, and need not be
+    /// The check could not run, and is optional.
     Skipped,
-    /// It works, and is not as it should be, or soon will not be
+    /// It works, but is not in order, or soon will not be.
     Warning,
-    /// It does not work
+    /// It does not work.
     Error,
 }
 
@@ -52,7 +52,7 @@ impl CheckFinding {
         }
     }
 
-    /// Whether somebody has to do something
+    /// True if an administrator has to act.
     #[must_use]
     pub(crate) fn is_problem(&self) -> bool {
         self.level >= Level::Warning
@@ -79,7 +79,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// A line: `error    crds           …`
+/// One line, such as `error    crds           …`.
 impl fmt::Display for CheckFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -13,15 +13,15 @@ use crate::{
     leader::{HeldLease, LEASE, RENEW_PERIOD, holder, name_of},
 };
 
-/// How long a holder may take to show that it lives.
+/// The time that a holder has to renew the Lease.
 const PATIENCE: Duration = RENEW_PERIOD.saturating_mul(2);
-/// How often the Lease is read meanwhile.
+/// Poll interval of the Lease.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// A leader that is no pod of this installation, in words.
+/// Describes a leader that is not a pod of this installation.
 ///
-/// A pod that has ended leaves its name in the Lease, so only one who renews it is meant; whether
-/// somebody does is told by the Lease that changes, not by the times in it.
+/// A finished pod leaves its name in the Lease, so only a holder that renews it counts. A renewal is a
+/// change of the Lease; its times are not compared with the local clock.
 pub(super) async fn find(
     client: &Client,
     subject: &Installation,
@@ -37,7 +37,7 @@ pub(super) async fn find(
             return Ok(None);
         };
         let name = name_of(holder);
-        // By a list, because a holder may call itself by what is no name of a pod.
+        // Pods are listed, because the holder's name may not be a valid name of a pod.
         if pods(client, subject)
             .await?
             .iter()
@@ -49,7 +49,7 @@ pub(super) async fn find(
         let renews = |before: &(String, _)| before.0 == now.0 && before.1 != now.1;
         if seen.as_ref().is_some_and(renews) {
             return Ok(Some(format!(
-                "`{name}`, which renews the Lease `{LEASE}` and is no pod of ours in the namespace `{}`",
+                "`{name}`, which renews the Lease `{LEASE}` and is not one of our pods in the namespace `{}`",
                 subject.namespace
             )));
         }

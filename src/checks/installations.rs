@@ -11,29 +11,28 @@ use crate::{
     telemetry::CheckKind,
 };
 
-/// Whether somebody else answers for our resources: another registration, a manager in another
-/// namespace, or one that leads in ours and is no pod of it. Only who may list them all, as an
-/// administrator may, can see that; what the manager itself sees of a second installation is that
-/// the registrations point elsewhere.
+/// Checks for a second installation: another registration of our resources, a manager in another
+/// namespace, or a leader in ours that is not one of our pods. This needs permission to list all of
+/// them, as an administrator has; the manager itself only sees that the registrations point elsewhere.
 pub(super) async fn look(client: &Client, subject: &Installation) -> CheckFinding {
     match others(client, subject).await {
         Ok(others) if others.is_empty() => {
-            CheckFinding::ok(CheckKind::Installations, "there is no other one")
+            CheckFinding::ok(CheckKind::Installations, "there is no other installation")
         }
         Ok(others) => CheckFinding::error(
             CheckKind::Installations,
             format!(
-                "there is another one: {} (hint: there can be only one in a cluster; end the other, its registrations first)",
+                "there is another installation: {} (hint: a cluster can have only one; remove the other, its registrations first)",
                 others.join(", ")
             ),
         ),
         Err(kube::Error::Api(status)) if status.is_forbidden() => CheckFinding::skipped(
             CheckKind::Installations,
-            "others are only seen by who may list all registrations and Deployments",
+            "this needs permission to list registrations and Deployments cluster-wide",
         ),
         Err(error) => CheckFinding::skipped(
             CheckKind::Installations,
-            format!("others cannot be looked for: {error}"),
+            format!("cannot look for other installations: {error}"),
         ),
     }
 }
@@ -57,8 +56,7 @@ async fn others(client: &Client, subject: &Installation) -> Result<Vec<String>, 
     Ok(others)
 }
 
-/// The registrations that answer for our resources and are not ours, in words. What cannot be read is
-/// nobody's.
+/// Descriptions of foreign registrations for our resources. Those that cannot be read are skipped.
 async fn foreign<K: Registration>(client: &Client) -> Result<Vec<String>, kube::Error> {
     let registrations = Api::<Readable<K>>::all(client.clone())
         .list(&ListParams::default())
@@ -74,7 +72,7 @@ async fn foreign<K: Registration>(client: &Client) -> Result<Vec<String>, kube::
         .collect())
 }
 
-/// By its name: a registration for all groups, as policy engines have one, is no installation.
+/// True if the registration names our API group. A wildcard, as policy engines use, does not count.
 fn names_our_group(registration: &impl Registration) -> bool {
     registration
         .webhooks()

@@ -1,13 +1,12 @@
-//! What can be wrong around a manager: looked for before it starts, by `agentkube manager --check`,
-//! and while it runs.
+//! Checks of a manager's surroundings: before it starts, by `agentkube manager --check`, and while it
+//! runs.
 //!
 //! ```text
 //! [ Installation ] -> each check -> [ CheckFinding ] -> lines on the terminal
 //!                                          -> a word in the log, and a metric
 //! ```
 //!
-//! Each check stands in one place, so that both ways to run it come to the same words. None of them
-//! changes anything.
+//! Both ways to run a check share its code and its messages. No check changes anything.
 
 mod api_server;
 mod crds;
@@ -32,10 +31,10 @@ pub(crate) use self::{
 };
 use crate::{api::Readable, watch::why_unreadable};
 
-/// Looks for everything
+/// Runs every check.
 ///
-/// Needs RBAC: what the manager has. With more, as an administrator has, it sees more: whether there
-/// is a second installation, and what the manager's account may do.
+/// RBAC: that of the manager. An administrator's rights reveal more: a second installation, and the
+/// rights of the manager's account.
 pub(crate) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFinding> {
     let mut findings = vec![api_server::look(client).await];
     if findings
@@ -59,7 +58,7 @@ pub(crate) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFi
     findings
 }
 
-/// An object, if it is there and can be read.
+/// The object, if it exists and can be read.
 fn read<T>(object: Option<Readable<T>>) -> Result<Option<T>, kube::Error> {
     object
         .map(Readable::read)

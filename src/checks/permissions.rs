@@ -17,13 +17,13 @@ use crate::{
     telemetry::CheckKind,
 };
 
-/// How many rights are asked about at a time.
+/// Concurrent access reviews.
 const AT_A_TIME: usize = 8;
 
-/// What only `--metrics-authorization` takes, and the base does not give.
+/// The resource that only `--metrics-authorization` needs, and that the base does not grant.
 const TOKEN_REVIEWS: &str = "tokenreviews";
 
-/// What a manager needs: group, resource, verbs, the object's name, and for what.
+/// A right that a manager needs: group, resource, verbs, the object's name, and the purpose.
 struct Permission {
     group: &'static str,
     resource: &'static str,
@@ -131,13 +131,13 @@ const fn policy(resource: &'static str, name: &'static str) -> Permission {
     }
 }
 
-/// Whether the manager may do what it has to. Asked for the user that asks, if that is an account of
-/// a pod; a person asks for the manager's account.
+/// Checks that the manager has its rights. A ServiceAccount of a pod is checked itself; any other user
+/// checks the manager's account.
 pub(super) async fn look(client: &Client, subject: &Installation) -> CheckFinding {
     match missing(client, subject).await {
         Ok((user, missing)) if missing.is_empty() => CheckFinding::ok(
             CheckKind::Permissions,
-            format!("`{user}` has all that are needed"),
+            format!("`{user}` has all required permissions"),
         ),
         Ok((user, missing)) => CheckFinding::error(
             CheckKind::Permissions,
@@ -149,16 +149,16 @@ pub(super) async fn look(client: &Client, subject: &Installation) -> CheckFindin
         ),
         Err(error) => CheckFinding::skipped(
             CheckKind::Permissions,
-            format!("they cannot be asked for: {error}"),
+            format!("they cannot be checked: {error}"),
         ),
     }
 }
 
-/// Where what is missing comes from.
+/// The manifests that grant the missing rights.
 fn hint(missing: &[String]) -> String {
     let restored = "`kubectl apply -k manifests/` restores them";
     let brought = format!(
-        "the component `metrics-authorization`, or `metricsAuthorization: true` in Helm, brings {}",
+        "the component `metrics-authorization`, or `metricsAuthorization: true` in Helm, grants {}",
         if missing.len() > 1 {
             TOKEN_REVIEWS
         } else {

@@ -18,11 +18,11 @@ use crate::{
 const GROUP_VERSION: &str = "admissionregistration.k8s.io/v1";
 const RESOURCE: &str = "validatingadmissionpolicies";
 
-const NOTHING_HELD: &str = "so that nobody asks about references while the webhooks are away, and labels of pods can be changed by way of their status";
+const NOTHING_HELD: &str = "so references are not checked while the webhooks are down, and labels of pods can be changed through their status";
 const APPLY: &str = "`agentkube policies | kubectl apply --server-side -f -`";
 
-/// Whether the API server keeps whose a pod is, and asks about references, by itself, as this version
-/// would have it do.
+/// Checks that the API server itself protects the ownership labels of pods and checks references, with
+/// the policies of this version.
 ///
 /// RBAC: `get` on the policies and their bindings.
 pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFinding> {
@@ -31,7 +31,7 @@ pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFi
         match LivePolicies::read(client, &shipped).await {
             Ok(found) => live.push((shipped, found)),
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                let text = format!("they may not be read: {}", status.message);
+                let text = format!("no permission to read them: {}", status.message);
                 return vec![CheckFinding::skipped(CheckKind::Policies, text)];
             }
             Err(error) => {
@@ -45,7 +45,7 @@ pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFi
         .all(|(_, live)| live.policy.is_none());
     if is_missing && !is_served(client).await {
         let text = format!(
-            "the API server does not serve {RESOURCE} of {GROUP_VERSION}, {NOTHING_HELD} (hint: Kubernetes 1.30 and later do)"
+            "the API server does not serve {RESOURCE} of {GROUP_VERSION}, {NOTHING_HELD} (hint: use Kubernetes 1.30 or later)"
         );
         return vec![CheckFinding::warning(CheckKind::Policies, text)];
     }
@@ -65,22 +65,22 @@ pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFi
     }
     if findings.is_empty() {
         let text = if subject.authorizes_references {
-            "the API server keeps whose a pod is, and asks about references, by itself"
+            "the API server itself protects the ownership labels of pods and checks references"
         } else {
-            "the API server keeps whose a pod is, and asks nobody about references, as AGENTKUBE_AUTHORIZE_REFERENCES=false has it"
+            "the API server itself protects the ownership labels of pods, and does not check references, as AGENTKUBE_AUTHORIZE_REFERENCES=false asks"
         };
         findings.push(CheckFinding::ok(CheckKind::Policies, text));
     }
     findings
 }
 
-/// Since when the API server asks about references by itself, as this version would have it ask.
+/// The time since which the API server itself checks references, with the policies of this version.
 ///
 /// RBAC: `get` on the policies and their bindings.
 ///
 /// # Errors
 ///
-/// They cannot be read.
+/// The policies cannot be read.
 pub(crate) async fn asked_since(client: &Client) -> Result<AskedSince, kube::Error> {
     let [agents, tools] = reference_policies();
     Ok(AskedSince {
@@ -129,7 +129,7 @@ impl LivePolicies {
         })
     }
 
-    /// What is wrong with it, if something is.
+    /// The problem with the policy, if any.
     fn judge(&self, shipped: &AdmissionPolicy) -> Option<String> {
         let name = shipped.policy.name_any();
         let Some(policy) = &self.policy else {
@@ -140,7 +140,7 @@ impl LivePolicies {
         };
         let Some(binding) = &self.binding else {
             return Some(format!(
-                "ValidatingAdmissionPolicyBinding `{name}` does not exist, and without it the policy is not followed (hint: {APPLY})"
+                "ValidatingAdmissionPolicyBinding `{name}` does not exist, and without it the policy is not enforced (hint: {APPLY})"
             ));
         };
         let kind = if !is_as_shipped(policy, &shipped.policy) {
@@ -151,12 +151,12 @@ impl LivePolicies {
             return None;
         };
         Some(format!(
-            "{kind} `{name}` is not as this version has it: it was edited, or is of another version (hint: {APPLY})"
+            "{kind} `{name}` differs from that of this version: it was edited, or belongs to another version (hint: {APPLY})"
         ))
     }
 }
 
-/// Whether a policy says what it was shipped with, but for what the API server fills in.
+/// True if a policy equals the shipped one, apart from the defaults of the API server.
 fn is_as_shipped(live: &ValidatingAdmissionPolicy, shipped: &ValidatingAdmissionPolicy) -> bool {
     let mut spec = live.spec.clone();
     if let Some(MatchResources {
@@ -174,7 +174,7 @@ fn is_as_shipped(live: &ValidatingAdmissionPolicy, shipped: &ValidatingAdmission
     spec == shipped.spec
 }
 
-/// Whether somebody asks although the manager is told not to.
+/// Finds a reference policy that is enforced although the setting turns it off.
 fn against_the_setting(live: &[(AdmissionPolicy, LivePolicies)]) -> Option<CheckFinding> {
     let (shipped, _) = live
         .iter()
@@ -183,13 +183,13 @@ fn against_the_setting(live: &[(AdmissionPolicy, LivePolicies)]) -> Option<Check
     Some(CheckFinding::warning(
         CheckKind::Policies,
         format!(
-            "ValidatingAdmissionPolicy `{name}` is followed although AGENTKUBE_AUTHORIZE_REFERENCES is false: the API server refuses what the manager permits (hint: `kubectl delete validatingadmissionpolicybinding {name}`, or leave the variable out)"
+            "ValidatingAdmissionPolicy `{name}` is enforced although AGENTKUBE_AUTHORIZE_REFERENCES is false: the API server refuses what the manager permits (hint: `kubectl delete validatingadmissionpolicybinding {name}`, or unset the variable)"
         ),
     ))
 }
 
-/// Whether the API server knows of such policies. Everybody who is authenticated may ask. Where it does
-/// not say, it does.
+/// True if the API server supports such policies, or if this cannot be read. Every authenticated user
+/// may ask this.
 async fn is_served(client: &Client) -> bool {
     match client
         .list_api_group_resources(GROUP_VERSION)

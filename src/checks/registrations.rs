@@ -16,7 +16,7 @@ use crate::{
     watch::why_unreadable,
 };
 
-/// Both registrations, as they are now; an error is why one could not be read.
+/// Both registrations as they are now, or the error of reading one.
 pub(super) struct Registrations {
     mutating: Result<Option<Readable<MutatingRegistration>>, kube::Error>,
     validating: Result<Option<Readable<ValidatingRegistration>>, kube::Error>,
@@ -53,9 +53,9 @@ impl Registrations {
         for (check, text) in [
             (
                 CheckKind::Registrations,
-                "both are there and point at the manager",
+                "both exist and point at the manager",
             ),
-            (CheckKind::CaBundle, "nobody disputes it"),
+            (CheckKind::CaBundle, "no other program writes it"),
         ] {
             if !findings
                 .iter()
@@ -89,7 +89,7 @@ fn bundles<K: Registration>(
         .filter(|bundle| !bundle.is_empty())
 }
 
-/// By a list, for which the manager's rights are enough.
+/// Reads one registration by a list, which the manager's rights allow.
 async fn one<K: Registration>(client: &Client) -> Result<Option<Readable<K>>, kube::Error> {
     let params = ListParams::default().fields(&format!("metadata.name={REGISTRATION}"));
     let list = Api::<Readable<K>>::all(client.clone())
@@ -109,7 +109,7 @@ fn judge<K: Registration>(
         Ok(Some(Readable::Read(registration))) => registration,
         Ok(Some(Readable::Unread(unread))) => {
             let why = why_unreadable(&unread.field);
-            let text = format!("{kind} `{NAME}` is left as it is: {why}");
+            let text = format!("{kind} `{NAME}` is left unchanged: {why}");
             let finding = CheckFinding::error(CheckKind::Registrations, text);
             findings.push(if subject.tls_dir.is_none() {
                 finding.told()
@@ -130,7 +130,7 @@ fn judge<K: Registration>(
             return;
         }
     };
-    // All webhooks of a registration are wrong in the same way as a rule, and one is enough.
+    // Usually all webhooks of a registration have the same problem, so one is reported.
     let misdirected = registration
         .webhooks()
         .iter()
@@ -145,7 +145,7 @@ fn judge<K: Registration>(
     findings.extend(dispute(registration, subject));
 }
 
-/// Why a webhook does not reach this manager.
+/// The reason why a webhook does not reach this manager.
 fn misdirection(
     config: &WebhookClientConfig,
     phase: AdmissionPhase,
@@ -156,17 +156,17 @@ fn misdirection(
         let path = service.path.as_deref().unwrap_or("/");
         return if service.namespace != *namespace {
             Some(format!(
-                "points at the namespace `{}` and not `{namespace}` (hint: is there a second installation? There can be only one in a cluster)",
+                "points at the namespace `{}` instead of `{namespace}` (hint: is there a second installation? A cluster can have only one)",
                 service.namespace
             ))
         } else if service.name != MANAGER {
             Some(format!(
-                "points at the Service `{}` and not `{MANAGER}` (hint: apply the manifests)",
+                "points at the Service `{}` instead of `{MANAGER}` (hint: apply the manifests)",
                 service.name
             ))
         } else if service.port.unwrap_or(443) != 443 {
             Some(format!(
-                "points at port {} of the Service, which has 443 (hint: apply the manifests)",
+                "points at port {} of the Service instead of 443 (hint: apply the manifests)",
                 service.port.unwrap_or_default()
             ))
         } else {
@@ -191,7 +191,7 @@ fn misdirection(
         misses(url.path(), phase)
     } else {
         Some(format!(
-            "is called at `{host}`, and the certificate does not say so (hint: --serving-name={host})"
+            "is called at `{host}`, which the certificate does not name (hint: --serving-name={host})"
         ))
     }
 }
@@ -204,13 +204,13 @@ fn misses(path: &str, phase: AdmissionPhase) -> Option<String> {
         .collect::<Vec<_>>();
     (!paths.contains(&path)).then(|| {
         format!(
-            "asks for the path `{path}`, which is not served to it (hint: {})",
+            "calls the path `{path}`, which is not served for it (hint: {})",
             paths.join(" or ")
         )
     })
 }
 
-/// Who else looks after caBundle, where that is not as it should be.
+/// Another writer of caBundle, if that is a problem.
 fn dispute<K: Registration>(registration: &K, subject: &Installation) -> Option<CheckFinding> {
     let kind = K::kind(&());
     let meta = registration.meta();
@@ -229,20 +229,20 @@ fn dispute<K: Registration>(registration: &K, subject: &Installation) -> Option<
         return is_blank.then(|| {
             CheckFinding::error(
                 CheckKind::CaBundle,
-                format!("{kind} `{REGISTRATION}` has none, and with --tls-dir somebody else has to write it (hint: see whoever issues the certificate)"),
+                format!("{kind} `{REGISTRATION}` has no caBundle, and with --tls-dir the issuer of the certificate has to write it (hint: check that issuer)"),
             )
         });
     }
     if let Some(injector) = injector {
         let text = format!(
-            "that of {kind} `{REGISTRATION}` is kept by {}, because of the annotation `{}`, and is left to it (hint: mount the certificate that belongs to it and set --tls-dir, or remove the annotation)",
+            "caBundle of {kind} `{REGISTRATION}` is left to {}, because of the annotation `{}` (hint: mount the matching certificate and set --tls-dir, or remove the annotation)",
             injector.program, injector.annotation
         );
         return Some(CheckFinding::error(CheckKind::CaBundle, text).told());
     }
     let owner = owner_of_bundles(meta).filter(|owner| owner != NAME && !is_blank)?;
     let text = format!(
-        "that of {kind} `{REGISTRATION}` was written by `{owner}` (hint: if that is a program, stop it from writing caBundle: it is ours to keep)"
+        "caBundle of {kind} `{REGISTRATION}` was written by `{owner}` (hint: if that is a program, stop it from writing caBundle, which the manager maintains)"
     );
     Some(CheckFinding::warning(CheckKind::CaBundle, text).told())
 }

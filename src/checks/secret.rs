@@ -14,7 +14,7 @@ use crate::{
 
 const TYPE: &str = "kubernetes.io/tls";
 
-/// Whether the Secret of the certificate can be used, and for how long what is in it.
+/// Checks the certificate's Secret, and the validity of the certificate in it.
 pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFinding> {
     let name = secret::NAME;
     let secrets: Api<Readable<Secret>> = Api::namespaced(client.clone(), &subject.namespace);
@@ -22,13 +22,13 @@ pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFi
         Ok(Some(Readable::Read(found))) => found,
         Ok(Some(Readable::Unread(unread))) => {
             let text = format!(
-                "`{name}` is left as it is: {}",
+                "`{name}` is left unchanged: {}",
                 why_unreadable(&unread.field)
             );
             return vec![CheckFinding::error(CheckKind::Secret, text).told()];
         }
         Ok(None) => {
-            let text = format!("`{name}` is not there yet, and will be made");
+            let text = format!("`{name}` does not exist yet and will be created");
             return vec![CheckFinding::ok(CheckKind::Secret, text)];
         }
         Err(error) => {
@@ -46,12 +46,16 @@ pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFi
     match secret::not_after(&found, &subject.names, Timestamp::now()) {
         Ok(not_after) => findings.push(CheckFinding::ok(
             CheckKind::Certificate,
-            format!("`{name}` holds one that is valid until {not_after}, and is renewed before"),
+            format!(
+                "`{name}` holds a certificate that is valid until {not_after} and renewed before"
+            ),
         )),
         Err(flaw) => findings.push(
             CheckFinding::warning(
                 CheckKind::Certificate,
-                format!("`{name}` holds none that can be served, and is mended: {flaw}"),
+                format!(
+                    "`{name}` holds no certificate that can be served and will be repaired: {flaw}"
+                ),
             )
             .told(),
         ),
@@ -65,7 +69,7 @@ pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFi
             CheckFinding::warning(
                 CheckKind::Secret,
                 format!(
-                    "`{name}` is a Secret of type {kind} and not {TYPE}: somebody else made it (hint: `kubectl delete secret {name} --namespace {namespace}`, and it is made anew)"
+                    "`{name}` is a Secret of type {kind} instead of {TYPE}: another program created it (hint: delete it with `kubectl delete secret {name} --namespace {namespace}`, and the manager creates it again)"
                 ),
             )
         },
@@ -73,7 +77,7 @@ pub(super) async fn look(client: &Client, subject: &Installation) -> Vec<CheckFi
     findings
 }
 
-/// Whether the certificate of a directory can be served, and whether the API server takes it.
+/// Checks that the certificate of a directory can be served and that the API server trusts it.
 pub(super) async fn look_at_directory(
     path: &Path,
     subject: &Installation,
@@ -95,7 +99,7 @@ pub(super) async fn look_at_directory(
             return CheckFinding::error(
                 CheckKind::Certificate,
                 format!(
-                    "the API server does not take the one in `{}`: {error} (hint: caBundle has to hold the authority that issued it)",
+                    "the API server does not trust the certificate in `{}`: {error} (hint: caBundle has to hold the authority that issued it)",
                     path.display()
                 ),
             );
@@ -104,7 +108,7 @@ pub(super) async fn look_at_directory(
     CheckFinding::ok(
         CheckKind::Certificate,
         format!(
-            "`{}` holds one that is valid until {}",
+            "`{}` holds a certificate that is valid until {}",
             path.display(),
             pair.not_after()
         ),

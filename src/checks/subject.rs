@@ -4,29 +4,29 @@ use kube::api::ListParams;
 
 use crate::api::MANAGER;
 
-/// The installation that is looked at
+/// The installation to check.
 #[derive(Clone, Debug)]
 pub(crate) struct Installation {
-    /// The manager's namespace
+    /// The manager's namespace.
     pub namespace: String,
-    /// The names that the certificate has to carry
+    /// The names that the certificate must carry.
     pub names: Vec<String>,
-    /// Where somebody else puts the certificate; `None` if the manager makes its own
+    /// The directory of a certificate issued elsewhere; `None` if the manager issues its own.
     pub tls_dir: Option<PathBuf>,
-    /// Whether authors' rights are asked for
+    /// True if the rights of authors are checked.
     pub authorizes_references: bool,
-    /// Whether readers of the metrics are asked for their rights
+    /// True if readers of the metrics are authorized.
     pub authorizes_metrics: bool,
 }
 
 impl Installation {
-    /// The user that a manager of this installation is
+    /// The user name of the manager's ServiceAccount.
     pub(super) fn account(&self) -> String {
         format!("system:serviceaccount:{}:{MANAGER}", self.namespace)
     }
 }
 
-/// Finds what the manifests give the name of a manager.
+/// Selects the objects that the manifests label as a manager.
 pub(super) fn managers() -> ListParams {
     ListParams::default().labels(&format!("app.kubernetes.io/name={MANAGER}"))
 }

@@ -9,11 +9,11 @@ use crate::{
     telemetry::{CheckKind, Metrics, Problem},
 };
 
-/// When it is first looked: what a replica answers with comes first
+/// Delay of the first run, so that a starting replica serves first.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
-/// Looks for everything again and again until the shutdown has finished: says once what is new, and
-/// keeps the metric
+/// Runs every check at an interval until the shutdown has finished. Logs each new problem once, and
+/// updates the metric.
 pub(crate) async fn watch(
     client: Client,
     subject: Installation,
@@ -44,7 +44,7 @@ pub(crate) async fn watch(
 
 struct Watch {
     problems: BTreeMap<&'static str, Problem>,
-    /// What is wrong by each check, as it was said
+    /// The logged problems of each check.
     said: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -52,7 +52,7 @@ impl Watch {
     fn tell(&mut self, findings: &[CheckFinding]) {
         for (name, problem) in &mut self.problems {
             let is_of = |finding: &&CheckFinding| finding.check.as_str() == *name;
-            // What could not be looked at is as it was.
+            // A check that could not run keeps its last state.
             if !findings
                 .iter()
                 .any(|finding| is_of(&finding))
@@ -63,7 +63,7 @@ impl Watch {
                 .iter()
                 .filter(is_of)
                 .filter(|finding| finding.is_problem())
-                // Who keeps caBundle knows better whether a rival is given way to by now.
+                // The keeper of caBundle itself reports whether it has given way to a rival.
                 .filter(|finding| !(finding.is_told && finding.check == CheckKind::CaBundle))
                 .collect();
             problem.set(!wrong.is_empty());
@@ -74,7 +74,7 @@ impl Watch {
                 }
             }
             if wrong.is_empty() && !said.is_empty() {
-                tracing::info!(check = name, "what was wrong is in order again");
+                tracing::info!(check = name, "the problem is solved");
             }
             *said = wrong
                 .iter()

@@ -8,8 +8,8 @@ use crate::{
     telemetry::CheckKind,
 };
 
-/// Prints a line for everything that is looked at: `ok`, `skipped`, `warning` or `error`, what it is
-/// about, and what to do. Fails if there is an error.
+/// Prints one line per finding: its level (`ok`, `skipped`, `warning` or `error`), its subject, and what
+/// to do. Fails if there is an error.
 pub(super) async fn run(
     settings: &[anyhow::Error],
     client: anyhow::Result<Client>,
@@ -20,7 +20,7 @@ pub(super) async fn run(
         .map(|error| finding(CheckKind::Settings, Level::Error, format!("{error:#}")))
         .collect();
     if findings.is_empty() {
-        let text = "they can be read, and contradict nothing";
+        let text = "all settings are valid";
         findings.push(finding(CheckKind::Settings, Level::Ok, text.to_owned()));
     }
     match client {
@@ -33,7 +33,7 @@ pub(super) async fn run(
     }
     let mut lines = String::new();
     for finding in &findings {
-        // Some words have several lines, and a finding has one.
+        // Some messages have several lines; a finding is one line.
         let line = finding.to_string();
         let parts: Vec<_> = line.lines().map(str::trim).collect();
         lines.push_str(&parts.join(" "));

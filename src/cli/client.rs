@@ -1,4 +1,4 @@
-//! The connection to the cluster that the environment names.
+//! The connection to the cluster of the current kubeconfig or ServiceAccount.
 
 use anyhow::{Context, anyhow};
 use hyper_timeout::TimeoutConnector;
@@ -13,13 +13,13 @@ use kube::{
 use rustls::crypto::aws_lc_rs;
 use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
 
-/// Connects to the cluster that the environment names.
+/// Connects to the cluster of the current kubeconfig or ServiceAccount.
 ///
 /// # Errors
 ///
-/// None is named, or its configuration cannot be used.
+/// No cluster is configured, or the configuration cannot be used.
 pub(super) async fn client() -> anyhow::Result<Client> {
-    // Its words name every place that was looked at, and their sources only repeat them.
+    // The message names every place that was tried; its sources only repeat it.
     let config = Config::infer().await.map_err(|error| {
         anyhow!(
             "no cluster to connect to: {error} (hint: set KUBECONFIG to a kubeconfig file that can be \
@@ -29,16 +29,15 @@ pub(super) async fn client() -> anyhow::Result<Client> {
     connect(config).context("the cluster's configuration cannot be used")
 }
 
-/// The library's own client, except that what it writes is sent at once. It would otherwise hold
-/// back the first request of a connection, and every body, until the API server has acknowledged
-/// what came before, which takes that 40 ms while it has nothing to say itself.
+/// kube's own client with `TCP_NODELAY`. With Nagle's algorithm the first request of a connection, and
+/// every body, waits for the API server's delayed acknowledgement, which takes 40 ms.
 fn connect(config: Config) -> kube::Result<Client> {
-    // Proxies, and certificates that a program hands out for a while, are the library's alone.
+    // Proxies and short-lived certificates of exec plugins are left to kube's own client.
     let is_special = config.proxy_url.is_some() || config.auth_info.exec.is_some();
     if is_special {
         return Client::try_from(config);
     }
-    // An error says that there is one already.
+    // An error means that a provider is already installed.
     let _ = aws_lc_rs::default_provider().install_default();
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);

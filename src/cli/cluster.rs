@@ -1,4 +1,4 @@
-//! What commands need to read a cluster: a runtime, and the settings of the manager that runs there.
+//! Helpers for commands that read a cluster: a runtime, and the settings of the running manager.
 
 use std::future::Future;
 
@@ -9,7 +9,7 @@ use kube::{Api, Client, Error};
 use super::settings::{self, Variables};
 use crate::api::{MANAGER, MANAGER_NAMESPACE, Readable};
 
-/// Runs a command that waits for a cluster, on this thread.
+/// Runs an asynchronous command on this thread.
 ///
 /// # Errors
 ///
@@ -22,11 +22,11 @@ pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> a
         .block_on(command)
 }
 
-/// Reads the environment of the manager that runs in the cluster. Needs `get` on its Deployment.
+/// Reads the environment of the running manager. RBAC: `get` on its Deployment.
 ///
 /// # Errors
 ///
-/// There is none, or it may not be read.
+/// The Deployment does not exist or may not be read.
 pub(super) async fn manager_settings(client: &Client) -> anyhow::Result<Variables> {
     let deployment = Api::<Readable<Deployment>>::namespaced(client.clone(), MANAGER_NAMESPACE)
         .get(MANAGER)
@@ -38,7 +38,7 @@ pub(super) async fn manager_settings(client: &Client) -> anyhow::Result<Variable
     settings::of_deployment(&serde_json::to_value(deployment)?)
 }
 
-/// What the API server said, in its words and once.
+/// The API server's own message, without the wrapping of the client.
 pub(super) fn said(error: Error) -> anyhow::Error {
     match error {
         Error::Api(status) => anyhow!(status.message),

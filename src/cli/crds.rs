@@ -10,7 +10,7 @@ use crate::api;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example: `agentkube crds | kubectl apply -f -`")]
 pub(super) struct Args {
-    /// Write one file for each definition into this directory instead
+    /// Write one file per definition into this directory instead of printing them
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
 }

@@ -1,7 +1,7 @@
 /// One line of comma-separated values (RFC 4180).
 ///
-/// A value that a spreadsheet would take for a formula gets a quote in front: names and messages are
-/// chosen by whoever was refused.
+/// A value that a spreadsheet would take for a formula is prefixed with a quote: names and messages are
+/// chosen by untrusted users.
 pub(super) fn line(values: &[&str]) -> String {
     let values: Vec<_> = values
         .iter()

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo, Unit};
 
-/// Reads a length of time as people write it: `90s`, `24h`, `30d`, `1w2d`. A day has 24 hours.
+/// Parses a duration such as `90s`, `24h`, `30d` or `1w2d`. A day has 24 hours.
 ///
 /// # Errors
 ///
-/// It is none, is negative, or is longer than can be counted.
+/// The text is not a duration, or the duration is negative or too long.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let seconds = text
         .parse::<Span>()
@@ -14,7 +14,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
     seconds
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "not a length of time (hint: write it as 90s, 24h or 30d)".to_owned())
+        .ok_or_else(|| "not a duration (hint: write it as 90s, 24h or 30d)".to_owned())
 }
 
 #[cfg(test)]

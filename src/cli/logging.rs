@@ -2,21 +2,21 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// What is logged where `RUST_LOG` says nothing. The client says of each request that it failed; so do
-/// we, once, and with what it was for.
+/// The filter if `RUST_LOG` is not set. kube's client logs every failed request; we log each failure
+/// once, with its purpose.
 const DEFAULT_FILTER: &str = "info,kube=warn,kube_runtime=error,kube_client=off";
 
-/// What holds whatever `RUST_LOG` says: below this the client prints answers of the API server, and
-/// those repeat what objects hold, a pasted credential among it.
+/// Overrides `RUST_LOG`: below this level kube's client prints answers of the API server, which repeat
+/// the content of objects, including credentials pasted into them.
 const CAP: &str = "kube_client=info";
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 pub(super) enum LogFormat {
-    /// One JSON object a line
+    /// One JSON object per line
     #[default]
     Json,
-    /// For people
+    /// Human-readable
     Text,
 }
 

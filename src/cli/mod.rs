@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: one file per command.
 
 mod audit;
 mod check;
@@ -36,7 +36,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Look at what a cluster let in, and at what runs in it
+    /// List what admission refused, and scan what runs in the cluster
     Audit(audit::Args),
     /// Print the custom resource definitions as YAML
     Crds(crds::Args),
@@ -46,16 +46,15 @@ enum Command {
     Manager(Box<manager::Args>),
     /// Print the validating admission policies as YAML
     Policies(policies::Args),
-    /// Say what a cluster would decide about manifests, without one
+    /// Report what a cluster would decide about manifests, without a cluster
     Review(review::Args),
 }
 
 /// Runs the command line of this process.
 ///
-/// Data goes to stdout, talk to stderr. Exit status 0 is success, 1 a failure, 2 a command line
-/// that cannot be read; `manager --check` fails with 1 if something would keep a manager from working.
-/// `review` has its own: 1 is a refusal, 2 a manifest that cannot be read; and
-/// `audit scan`: 1 are findings, 2 a cluster that cannot be read.
+/// Data goes to stdout, messages to stderr. Exit status: 0 success, 1 failure, 2 invalid command line.
+/// `manager --check` exits with 1 if there are errors; `review` with 1 for a denial and 2 for an
+/// unreadable manifest; `audit scan` with 1 for findings and 2 for an unreadable cluster.
 #[must_use]
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {

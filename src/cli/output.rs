@@ -1,8 +1,8 @@
-//! What the commands say.
+//! The output of the commands.
 
 use std::io::{self, Write};
 
-/// Writes data to stdout. A reader that went away (`| head`) is no failure.
+/// Writes data to stdout. A closed pipe (`| head`) is not an error.
 pub(super) fn data(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -10,8 +10,8 @@ pub(super) fn data(text: &str) -> io::Result<()> {
     }
 }
 
-/// Says on stderr why a command failed: one line, what it was caused by behind it.
+/// Reports on stderr why a command failed, in one line with its causes.
 pub(super) fn error(error: &anyhow::Error) {
-    // Where stderr is gone there is nobody left to tell.
+    // Nothing can be reported once stderr is closed.
     let _ = writeln!(io::stderr(), "error: {error:#}");
 }

@@ -3,8 +3,8 @@ use crate::{admission::admission_policies, api};
 
 /// Print the validating admission policies as YAML.
 ///
-/// They have the API server itself ask whether who writes an Agent or a Tool may use what it names,
-/// while no manager answers, and keep the labels that say whose a pod is.
+/// With them the API server itself checks, also while no manager runs, that the author of an Agent or
+/// Tool may use what it references, and protects the labels that name a pod's owner.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example: `agentkube policies | kubectl apply --server-side -f -`")]
 pub(super) struct Args {}

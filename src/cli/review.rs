@@ -17,28 +17,29 @@ use crate::{
 /// The largest file that is read, in bytes.
 const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
-/// How deep directories are searched.
+/// The deepest level of directories that is searched.
 const DEEPEST: usize = 32;
 
-/// The exit status where something was refused.
+/// The exit status if something was denied.
 const DENIED: u8 = 1;
-/// The exit status where something could not be read.
+/// The exit status if something could not be read.
 const UNREADABLE: u8 = 2;
 
-/// Say what a cluster would decide about manifests, without one.
+/// Report what a cluster would decide about manifests, without a cluster.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Agents, Tools and Pods are reviewed, and the templates of Deployments, StatefulSets, DaemonSets, \
-Jobs and CronJobs. The settings are those of the environment, see `agentkube manager --help`.
+Reviews Agents, Tools and Pods, and the pod templates of Deployments, StatefulSets, DaemonSets, Jobs \
+and CronJobs. The settings are read from the environment unless an option names another source, see \
+`agentkube manager --help`.
 
-Exit status: 0 all is allowed, 1 something is denied, 2 something could not be read
+Exit status: 0 everything is allowed, 1 something is denied, 2 something could not be read
 
 Example: `agentkube review manifests/ --manager manager.yaml`")]
 pub(super) struct Args {
     /// Manifests as YAML or JSON: files, directories, or - for stdin
     #[arg(required = true, value_name = "FILE|DIR|-")]
     paths: Vec<PathBuf>,
-    /// How the verdicts are written
+    /// Output format of the verdicts
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     /// Print the pods that would run as YAML, and the verdicts on stderr
@@ -48,19 +49,19 @@ pub(super) struct Args {
     settings: SettingsArgs,
 }
 
-/// How verdicts are written.
+/// The output format of the verdicts.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum Output {
-    /// For people
+    /// Human-readable
     #[default]
     Text,
-    /// One array
+    /// A JSON array
     Json,
-    /// For CI systems
+    /// JUnit XML, for CI systems
     Junit,
 }
 
-/// Reviews manifests. Exit status 0: all is allowed; 1: something is denied; 2: something could not
+/// Reviews manifests. Exit status: 0 everything is allowed, 1 something is denied, 2 something could not
 /// be read.
 pub(super) fn run(args: &Args) -> ExitCode {
     match review(args) {
@@ -93,7 +94,7 @@ fn review(args: &Args) -> anyhow::Result<u8> {
     }
     let verdicts = reviewer.verdicts(documents);
     for problem in &problems {
-        // Where stderr is gone there is nobody left to tell.
+        // Nothing can be reported once stderr is closed.
         let _ = writeln!(io::stderr(), "error: {problem}");
     }
     if *pods {
@@ -116,7 +117,7 @@ fn review(args: &Args) -> anyhow::Result<u8> {
     })
 }
 
-/// Whether to write in colour: on a terminal, unless its user said otherwise.
+/// True if colour is used: on a terminal, unless the environment turns it off.
 fn colour(is_terminal: bool) -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     is_terminal && !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb")
@@ -134,7 +135,7 @@ fn yaml(verdicts: &[Verdict]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Reads what is named on the command line.
+/// Reviews one path of the command line.
 fn read(path: &Path, reviewer: &Reviewer<'_>) -> Vec<Result<PartialVerdict, DocumentProblem>> {
     let shown = path.display().to_string();
     if shown == "-" {
@@ -163,7 +164,7 @@ fn read(path: &Path, reviewer: &Reviewer<'_>) -> Vec<Result<PartialVerdict, Docu
     documents
 }
 
-/// A file that was named by a person has something in it.
+/// A file given on the command line must not be empty.
 fn some(
     shown: &str,
     documents: Vec<Result<PartialVerdict, DocumentProblem>>,
@@ -235,16 +236,16 @@ fn text(
     })
 }
 
-/// Whether a text without a name that says so is JSON: YAML has braces too, but seldom with a quote
-/// behind the first.
+/// Guesses whether a text without a file extension is JSON: YAML has braces too, but seldom with a quote
+/// after the first.
 fn is_json(text: &str) -> bool {
     text.trim_start()
         .strip_prefix('{')
         .is_some_and(|rest| rest.trim_start().starts_with('"'))
 }
 
-/// The manifests of a directory, in the order of their paths. Hidden ones are left out, and
-/// directories behind symbolic links, which may lead in circles.
+/// The manifests of a directory, ordered by path. Hidden files are skipped, and so are symbolic links to
+/// directories, which may form cycles.
 fn files(directory: &Path, depth: usize) -> anyhow::Result<Vec<PathBuf>> {
     if depth == 0 {
         bail!("{}: directories are nested too deep", directory.display());

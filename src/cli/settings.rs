@@ -1,4 +1,4 @@
-//! Where the settings of a command come from.
+//! The sources of a command's settings.
 
 use std::{
     collections::BTreeMap,
@@ -13,20 +13,20 @@ use serde_json::Value;
 
 use crate::{admission::Policy, images::SettingProblem};
 
-/// The container of the manager's Deployment whose environment holds the settings.
+/// The manager's container, whose environment holds the settings.
 const CONTAINER: &str = "manager";
 
-/// Where the settings of a command that runs outside a cluster come from: the environment, or one
-/// of the two files in its place; `--set` on top.
+/// The options that choose the settings of a command outside a cluster: the environment, or one of two
+/// files instead; `--set` overrides both.
 #[derive(clap::Args, Debug, Default)]
 pub(super) struct SettingsArgs {
-    /// Take the settings from this file of NAME=VALUE lines
+    /// Read the settings from this file of NAME=VALUE lines
     #[arg(long, value_name = "FILE", conflicts_with = "manager")]
     env_file: Option<PathBuf>,
-    /// Take the settings from the manager's Deployment in this manifest
+    /// Read the settings from the manager's Deployment in this manifest
     #[arg(long, value_name = "FILE")]
     manager: Option<PathBuf>,
-    /// Set one setting, whatever the others say
+    /// Override one setting (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
 }
@@ -36,12 +36,12 @@ impl SettingsArgs {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, or every problem with the settings at once.
+    /// A file cannot be read, or settings are invalid; all problems are reported at once.
     pub(super) fn policy(&self) -> anyhow::Result<Policy> {
         self.policy_with([])
     }
 
-    /// Reads the settings, with more on top of them.
+    /// Reads the settings, with more on top.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl SettingsArgs {
         parse(&variables)
     }
 
-    /// Reads the settings, with those that `running` reads in place of the environment.
+    /// Reads the settings; those that `running` reads take the place of the environment.
     ///
     /// # Errors
     ///
@@ -90,14 +90,14 @@ impl SettingsArgs {
     }
 }
 
-/// Variables by their names.
+/// Variables by name.
 pub(super) type Variables = BTreeMap<String, String>;
 
 /// Reads the environment of the manager in its Deployment.
 ///
 /// # Errors
 ///
-/// No container `manager`.
+/// The Deployment has no container `manager`.
 pub(super) fn of_deployment(deployment: &Value) -> anyhow::Result<Variables> {
     let containers = containers(deployment);
     let [container] = containers.as_slice() else {
@@ -110,16 +110,16 @@ pub(super) fn of_deployment(deployment: &Value) -> anyhow::Result<Variables> {
 ///
 /// # Errors
 ///
-/// Every problem at once.
+/// Settings are invalid; all problems are reported at once.
 pub(super) fn from_environment() -> anyhow::Result<Policy> {
     parse(&of_environment())
 }
 
-/// Reads settings; other variables are not looked at.
+/// Parses the settings; other variables are ignored.
 ///
 /// # Errors
 ///
-/// Every problem at once.
+/// Settings are invalid; all problems are reported at once.
 pub(super) fn parse(variables: &Variables) -> anyhow::Result<Policy> {
     let variables = variables
         .iter()
@@ -161,11 +161,11 @@ fn of_file(path: &Path) -> anyhow::Result<Variables> {
     Ok(variables)
 }
 
-/// The environment of the container `manager` of a Deployment. Values that come from elsewhere
-/// (`valueFrom`) are not known here, and none of the settings is meant to.
+/// The environment of the container `manager` of a Deployment. Variables with `valueFrom` are skipped;
+/// no setting is meant to use it.
 fn of_manager(path: &Path) -> anyhow::Result<Variables> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(&read(path)?)
-        .with_context(|| format!("{} is no YAML", path.display()))?;
+        .with_context(|| format!("{} is not valid YAML", path.display()))?;
     let containers = documents
         .iter()
         .filter(|object| {
@@ -178,7 +178,7 @@ fn of_manager(path: &Path) -> anyhow::Result<Variables> {
         .collect::<Vec<_>>();
     let [container] = containers.as_slice() else {
         bail!(
-            "{} holds {} Deployments with a container `{CONTAINER}`, and one is needed \
+            "{} must hold one Deployment with a container `{CONTAINER}` and holds {} \
              (hint: `kubectl kustomize manifests/ > manager.yaml`)",
             path.display(),
             containers.len()
@@ -187,7 +187,7 @@ fn of_manager(path: &Path) -> anyhow::Result<Variables> {
     Ok(environment(container))
 }
 
-/// The manager's container in a Deployment, as often as it is there.
+/// All containers `manager` of a Deployment.
 fn containers(deployment: &Value) -> Vec<&Value> {
     deployment
         .pointer("/spec/template/spec/containers")

@@ -1,5 +1,5 @@
-/// Columns of text for people, who may pipe it into `grep` and `awk`: one line a row, two spaces
-/// between columns, and never an empty cell.
+/// A table for people that also works with `grep` and `awk`: one line per row, two spaces between
+/// columns, and no empty cells.
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
@@ -49,7 +49,7 @@ impl Table {
     }
 }
 
-/// A text as a terminal may see it: what somebody else wrote can hold control characters.
+/// The text with control characters escaped, as untrusted text may hold terminal sequences.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {

@@ -9,11 +9,11 @@ use tokio::{
 
 use crate::server::Shutdown;
 
-/// How long the tasks that outlive the drain may take to end.
+/// Deadline for the tasks that outlive the drain.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// The tasks of a process. They end together: one that ends by itself ends the process, because a
-/// manager that lacks a part of itself would look healthy and not be.
+/// The tasks of a process. They end together: if one ends by itself, the process ends, since a manager
+/// without one of its tasks would look healthy without being so.
 #[derive(Default)]
 pub(super) struct Tasks {
     running: JoinSet<&'static str>,
@@ -48,7 +48,7 @@ impl Tasks {
     ///
     /// # Errors
     ///
-    /// When a task ends before it was asked to.
+    /// A task ends before the shutdown.
     pub(super) async fn run(mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
@@ -72,7 +72,7 @@ impl Tasks {
         shutdown.finish();
         let rest = async { while self.running.join_next().await.is_some() {} };
         if timeout(LAST_WORDS, rest).await.is_err() {
-            tracing::warn!("the manager stops before every task has ended");
+            tracing::warn!("the manager stops although some tasks have not ended");
         }
         tracing::info!("the manager has stopped");
         Ok(())
@@ -81,7 +81,7 @@ impl Tasks {
 
 fn premature(ended: Result<&'static str, JoinError>) -> String {
     match ended {
-        Ok(name) => format!("the task `{name}` ended, and the manager does not run without it"),
+        Ok(name) => format!("the task `{name}` ended unexpectedly"),
         Err(error) => format!("a task failed: {error}"),
     }
 }

@@ -5,7 +5,7 @@ use super::{FormatError, Plan, scripts};
 pub enum PlanFormat {
     /// A shell script of `crane copy`.
     Crane,
-    /// The `hosts.toml` with which containerd itself looks on the mirror.
+    /// The `hosts.toml` with which containerd itself pulls from the mirror.
     Hosts,
     /// An `ImageSetConfiguration` of `oc mirror --v2`.
     OcMirror,
@@ -25,12 +25,12 @@ impl PlanFormat {
         Self::Skopeo,
     ];
 
-    /// What is written for the tool, in a few words.
+    /// A short description of the output, for the help.
     #[must_use]
     pub const fn help(self) -> &'static str {
         match self {
             Self::Crane => "A shell script of `crane copy`",
-            Self::Hosts => "The `hosts.toml` with which containerd itself looks on the mirror",
+            Self::Hosts => "The `hosts.toml` with which containerd itself pulls from the mirror",
             Self::OcMirror => "An `ImageSetConfiguration` of `oc mirror --v2`",
             Self::Regsync => "A configuration of `regsync once`",
             Self::Skopeo => "The YAML of `skopeo sync --src yaml`",
@@ -54,7 +54,7 @@ impl PlanFormat {
     ///
     /// # Errors
     ///
-    /// The tool would do something else than the plan says.
+    /// The tool cannot do what the plan says.
     pub fn write(self, plan: &Plan, plain_http: &[&str]) -> Result<String, FormatError> {
         if plan.transfers.is_empty() {
             return Err(FormatError::Nothing);

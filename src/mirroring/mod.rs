@@ -1,12 +1,12 @@
-//! What to copy where, so that a mirror holds every image that pods look for there.
+//! Plans the copies that fill a mirror with every image that pods pull from it.
 //!
 //! ```text
 //! [ Row ] -> [ resolve ] -> [ Transfer { from, to } ] -> [ skopeo | regsync | oc-mirror | crane | hosts ]
 //! ```
 //!
-//! Invariant: the destination of a default image is what [`resolve`](crate::images::resolve)
-//! answers for pods, so that a plan and the pods cannot disagree. What a tool would do otherwise
-//! than the plan says is a [`FormatError`], never a plan that is silently another one.
+//! Invariant: the destination of a default image is what [`resolve`](crate::images::resolve) answers for
+//! pods, so a plan and the pods cannot disagree. If a tool would deviate from the plan, the result is a
+//! [`FormatError`] and never a different plan.
 //!
 //! Pure: no clock, no environment, no network.
 

@@ -7,24 +7,24 @@ use crate::images::{
     Source, resolve, rows,
 };
 
-/// The images that a mirror has to hold, and where each of them comes from.
+/// The images that a mirror must hold, and their sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The mirror that is filled.
     pub mirror: Mirror,
-    /// What is copied, in the order of the matrix; what was given besides comes last.
+    /// The copies, in the order of the matrix; custom images come last.
     pub transfers: Vec<Transfer>,
-    /// The components that an override serves, so that pods never look for them on the mirror.
+    /// The components with an override, which pods do not pull from the mirror.
     pub overridden: Vec<Resolution>,
-    /// The custom images that lie on the mirror already.
+    /// The custom images that are on the mirror already.
     pub present: Vec<ImageReference>,
 }
 
 impl Plan {
     /// Plans the copy of every image that `settings` let a mirror serve, and of `custom` images.
     ///
-    /// Nothing rewrites a custom image: Agents and Tools have to name its copy themselves. One that
-    /// lies under the mirror's prefix is the copy.
+    /// Nothing rewrites a custom image: Agents and Tools have to name its copy themselves. An image
+    /// under the mirror's prefix is such a copy.
     ///
     /// # Errors
     ///
@@ -110,15 +110,15 @@ impl Plan {
 /// One image to copy, with all of its platforms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// What the image is for.
+    /// The component that the image is for.
     pub component: Component,
-    /// Where it is, in full: with its registry, and with a tag or a digest.
+    /// The full source: with its registry, and with a tag or a digest.
     pub from: ImageReference,
-    /// Where pods look for it.
+    /// The destination, from which pods pull it.
     pub to: ImageReference,
 }
 
-/// Where the images of Docker Hub are copied from.
+/// The source of Docker Hub's images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin(Option<MirrorPrefix>);
 
@@ -142,11 +142,11 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why there is no plan. The fault is in what was asked for.
+/// The reason why there is no plan. The request is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// Two images would be written to one place; the two, and the place.
+    /// Two images would have the same destination: the images and the destination.
     #[error(
         "`{}` and `{}` would both become `{}` (hint: plan for a mirror with the layout `repository`)",
         .0[0], .0[1], .0[2]
@@ -155,14 +155,14 @@ pub enum PlanError {
     /// The settings name no mirror.
     #[error("there is no mirror to plan for")]
     NoMirror,
-    /// The grammar reads this reference without a host.
-    #[error("`{0}` names no registry that it could be copied from")]
+    /// This reference has no host.
+    #[error("`{0}` names no registry to copy it from")]
     NoRegistry(String),
-    /// The mirror is where the image is already.
+    /// The source is on the mirror already.
     #[error("`{0}` would be copied onto itself")]
     OntoItself(String),
     /// The copy would have a name that runtimes refuse, such as one that is too long.
-    #[error("`{0}` would be no valid reference (hint: shorten the mirror's path)")]
+    #[error("`{0}` would not be a valid reference (hint: shorten the mirror's path)")]
     Unwritable(String),
 }
 
@@ -171,8 +171,8 @@ fn read(text: String) -> Result<ImageReference, PlanError> {
         .map_err(|_| PlanError::Unwritable(text))
 }
 
-/// Tag and digest as they are written behind a repository. A reference with neither means
-/// `latest`, and tools differ on it: skopeo would copy every tag there is.
+/// Tag and digest, as they are written after a repository. A reference with neither becomes `latest`,
+/// since tools differ on it: skopeo would copy every tag.
 fn version(image: &ImageReference) -> String {
     match (image.tag(), image.digest()) {
         (None, None) => ":latest".to_owned(),
@@ -203,7 +203,7 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
-    /// How many images are copied if nothing else is said.
+    /// The number of images that are copied by default.
     fn defaults() -> usize {
         rows()
             .filter(|row| row.repository.is_some())

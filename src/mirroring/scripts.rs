@@ -1,6 +1,5 @@
-//! What each tool takes. Every reference here passed the grammar of references, which knows no
-//! quotes, blanks, dollars or braces: nothing has to be escaped, not even for the templates of
-//! regsync.
+//! The input of each tool. Every reference is valid and so has no quotes, blanks, dollars or braces:
+//! nothing has to be escaped, not even for the templates of regsync.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -191,7 +190,7 @@ pub(super) fn hosts(plan: &Plan, plain_http: &[&str]) -> Result<String, FormatEr
     } else {
         "https"
     };
-    // With a path the version of the API has to be written, and containerd told not to add it.
+    // With a path, the API version has to be written out, and containerd told not to add it.
     let (url, path) = match prefix.split_once('/') {
         Some((host, path)) => (
             format!("{scheme}://{host}/v2/{path}"),
@@ -218,7 +217,7 @@ impl Plan {
     }
 }
 
-/// What a person has to know who finds the file.
+/// The comment at the top of a file, for its readers.
 fn heading(plan: &Plan, command: &str) -> String {
     let mut text = format!(
         "# Fills {}, where pods look with AGENTKUBE_IMAGE_REGISTRY={}",
@@ -260,8 +259,8 @@ fn heading(plan: &Plan, command: &str) -> String {
     text
 }
 
-/// The two references as tools take them that disagree on a tag beside a digest: the digest says
-/// what is copied, the tag how the copy is called, and pods find it by either.
+/// The two references for tools that disagree on a tag with a digest: the digest selects the source, the
+/// tag names the copy, and pods find it by either.
 fn pinned(transfer: &Transfer) -> (String, String) {
     let Transfer {
         component: _,

@@ -1,12 +1,10 @@
-//! What is asked of a cluster, as data: lists page by page, Rejections by what is wanted of them, and how
-//! many denials there were of what.
+//! Queries to a cluster that return data: paged lists, filtered Rejections, and counts of denials.
 //!
 //! ```text
 //! [ API server ] -> Pages -> [ Rejection ] -> RejectionFilter -> RejectionSummary
 //! ```
 //!
-//! Whoever asks shows the answers: a command as tables, a page as it likes. Nothing here writes to a
-//! terminal.
+//! The caller presents the results. Nothing here writes to a terminal.
 
 mod pages;
 mod rejections;

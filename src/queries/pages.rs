@@ -13,10 +13,10 @@ use thiserror::Error;
 
 use crate::api::GROUP;
 
-/// How many objects one answer of the API server holds.
+/// Objects per page of a list.
 pub(crate) const PAGE: u32 = 500;
 
-/// Lists all objects of a kind, in all namespaces. Needs `list` on them.
+/// Lists all objects of a kind, in all namespaces. RBAC: `list` on them.
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ where
     Ok(objects)
 }
 
-/// A list that the API server does not give.
+/// A list that cannot be read.
 #[derive(Debug, Error)]
 #[error("the list of {plural} cannot be read")]
 pub(crate) struct UnreadableList {
@@ -44,12 +44,12 @@ pub(crate) struct UnreadableList {
 
 #[derive(Debug, Error)]
 enum WhyUnreadable {
-    /// Whoever asks may not list the resource.
+    /// The user may not list the resource.
     #[error(
         "{message} (hint: this needs the verb list on {resource}; see `kubectl auth can-i --list`)"
     )]
     Forbidden { message: String, resource: String },
-    /// The CRD is not there.
+    /// The CRD is not installed.
     #[error(
         "the cluster serves no {0} (hint: install agentkube, or its CRDs alone: `agentkube crds | kubectl apply -f -`)"
     )]
@@ -62,17 +62,17 @@ enum WhyUnreadable {
     Unanswered(kube::Error),
 }
 
-/// The objects of a kind, page by page, so that thousands of them need little memory.
+/// The objects of a kind, page by page, so that thousands need little memory.
 pub(crate) struct Pages<'c, K> {
     client: &'c Client,
     kind: ApiResource,
     request: Request,
-    /// What to ask for next; `None` after the last page.
+    /// The parameters of the next request; `None` after the last page.
     parameters: Option<ListParams>,
     items: PhantomData<K>,
 }
 
-/// Some of the objects of a kind.
+/// One page of objects.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Page<K> {
     metadata: ListMeta,
@@ -80,7 +80,7 @@ pub(crate) struct Page<K> {
 }
 
 impl<K> Page<K> {
-    /// How many objects are still to come, as far as the API server says so.
+    /// The number of remaining objects, according to the API server.
     pub(crate) fn remaining(&self) -> usize {
         self.metadata
             .remaining_item_count
@@ -90,7 +90,7 @@ impl<K> Page<K> {
 }
 
 impl<'c, K: DeserializeOwned> Pages<'c, K> {
-    /// The objects of one namespace, or else of all, `size` in a page. Needs `list` on them.
+    /// The objects of one namespace, or else of all, `size` per page. RBAC: `list` on them.
     pub(crate) fn new(
         client: &'c Client,
         kind: ApiResource,
@@ -116,8 +116,8 @@ impl<'c, K: DeserializeOwned> Pages<'c, K> {
             return Ok(None);
         };
         let page = match self.read(&parameters).await {
-            // The list that was begun has become too old. The API server offers to go on from the
-            // same place with what there is now, which is as good here.
+            // The continue token has expired. The API server offers to continue from the same place with
+            // the current objects, which is sufficient here.
             Err(kube::Error::Api(status)) if status.code == 410 => match offered(&status) {
                 Some(token) => {
                     self.read(&parameters.clone().continue_token(token))
@@ -169,7 +169,7 @@ impl<'c, K: DeserializeOwned> Pages<'c, K> {
     }
 }
 
-/// The token with which a list that has become too old can be gone on with.
+/// The token with which an expired list can be continued.
 fn offered(status: &Status) -> Option<&str> {
     status
         .metadata

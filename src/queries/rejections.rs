@@ -6,7 +6,7 @@ use kube::{Client, ResourceExt, api::ApiResource};
 use super::pages::{PAGE, Pages, UnreadableList};
 use crate::api::{Readable, Rejection, UnreadableObject};
 
-/// Which Rejections are wanted.
+/// A filter for Rejections.
 #[derive(Debug, Default)]
 pub(crate) struct RejectionFilter {
     pub(crate) after: Option<Timestamp>,
@@ -35,14 +35,14 @@ impl RejectionFilter {
 /// The Rejections of a cluster.
 #[derive(Debug, Default)]
 pub(crate) struct FoundRejections {
-    /// Those that can be read, the latest first; without `managedFields`.
+    /// The readable Rejections, latest first, without `managedFields`.
     pub(crate) rejections: Vec<Rejection>,
-    /// Those that this version cannot read.
+    /// The Rejections that this version cannot read.
     pub(crate) unreadable: Vec<UnreadableObject>,
 }
 
-/// Reads the wanted Rejections of one namespace, or else of all. After each page it tells how many
-/// objects were read, and how many are still to come.
+/// Reads the matching Rejections of one namespace, or else of all. After each page it reports the
+/// numbers of objects that were read and that remain.
 ///
 /// RBAC: `list` on rejections.
 ///

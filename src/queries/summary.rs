@@ -4,7 +4,7 @@ use kube::ResourceExt;
 
 use crate::api::Rejection;
 
-/// How many denials there were, by reason, namespace and user; the most frequent first.
+/// The numbers of denials by reason, namespace and user; the most frequent first.
 #[derive(Debug)]
 pub(crate) struct RejectionSummary {
     pub(crate) reasons: Vec<Denials>,
@@ -12,7 +12,7 @@ pub(crate) struct RejectionSummary {
     pub(crate) users: Vec<Denials>,
 }
 
-/// How many denials there were for one reason, in one namespace or of one user.
+/// The number of denials for one reason, in one namespace or of one user.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Denials {
     pub(crate) name: String,

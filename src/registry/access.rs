@@ -1,6 +1,6 @@
 use super::{AskError, secrets::Secrets, transport::Transport};
 
-/// The way to registries, for all questions.
+/// The access to registries that all lookups share.
 pub(super) struct Access {
     pub(super) transport: Transport,
     pub(super) secrets: Secrets,
@@ -8,17 +8,17 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Plain HTTP is for those who allowed it, whoever asks for it.
+    /// Rejects plain HTTP unless it was allowed, also in redirects and challenges.
     pub(super) fn check_scheme(&self, url: &str) -> Result<(), AskError> {
         if url.starts_with("https://") || (self.plain_http && url.starts_with("http://")) {
             Ok(())
         } else if url.starts_with("http://") {
             Err(AskError::Tls(
-                "the registry sends us to an address without TLS".to_owned(),
+                "the registry pointed to a URL without TLS".to_owned(),
             ))
         } else {
             Err(AskError::Answer(
-                "the registry sends us to an address that is none".to_owned(),
+                "the registry pointed to an invalid URL".to_owned(),
             ))
         }
     }

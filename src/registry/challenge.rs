@@ -1,11 +1,12 @@
 use std::fmt::Write as _;
 
-/// How a registry wants to be asked, from a `WWW-Authenticate` header (RFC 9110, section 11.6.1).
+/// The authentication that a registry requires, from a `WWW-Authenticate` header (RFC 9110, section
+/// 11.6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// User and password with each request.
+    /// User and password in each request.
     Basic,
-    /// A token that the realm hands out.
+    /// A token issued by the realm.
     Bearer {
         realm: String,
         service: Option<String>,
@@ -13,7 +14,7 @@ pub(super) enum Challenge {
 }
 
 impl Challenge {
-    /// The first challenge that we can meet, a token preferred.
+    /// The first challenge that is supported; tokens are preferred.
     pub(super) fn choose<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut basic = None;
         for header in headers {
@@ -34,14 +35,14 @@ impl Challenge {
     }
 }
 
-/// The address that hands out a token to pull from a repository.
+/// The URL that issues a token to pull from a repository.
 pub(super) fn token_url(realm: &str, service: Option<&str>, path: &str) -> String {
     let separator = if realm.contains('?') { '&' } else { '?' };
     format!("{realm}{separator}{}", wish(service, path))
 }
 
-/// The form for which a realm hands out the same to the bearer of an identity token (RFC 6749, as
-/// distribution's `docs/content/spec/auth/oauth.md` has it).
+/// The form with which the bearer of an identity token requests the same (RFC 6749, and distribution's
+/// `docs/content/spec/auth/oauth.md`).
 pub(super) fn token_form(service: Option<&str>, path: &str, identity: &str) -> String {
     format!(
         "grant_type=refresh_token&client_id=agentkube&{}&refresh_token={}",
@@ -59,7 +60,7 @@ fn wish(service: Option<&str>, path: &str) -> String {
     query
 }
 
-/// The value of a parameter, with its quotes taken off.
+/// The value of a parameter, without quotes.
 fn parameter(parameters: &str, wanted: &str) -> Option<String> {
     let mut rest = parameters;
     loop {

@@ -17,23 +17,22 @@ use crate::images::{DEFAULT_REGISTRY, ImageReference};
 /// The host that serves the API of Docker Hub.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 
-/// How many deadlines all answers about one image may take together.
+/// The deadline of all answers about one image, as a multiple of the deadline of one answer.
 const PATIENCE: u32 = 4;
 
-/// How registries are asked.
+/// The options of a [`Client`].
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// Whom registries hear from; nobody by default.
+    /// The credentials for registries; anonymous by default.
     pub credentials: Credentials,
-    /// Certificate authorities in PEM, besides the system's.
+    /// Certificate authorities in PEM, in addition to the system's.
     pub authorities: Option<Vec<u8>>,
-    /// Whether a registry that does not speak TLS is asked in plain HTTP. A certificate that is
-    /// not to be trusted stays a failure.
+    /// Allows plain HTTP for a registry that does not speak TLS. An untrusted certificate stays an
+    /// error.
     pub plain_http: bool,
-    /// What stands between us and registries.
+    /// The proxies in front of registries.
     pub proxies: Proxies,
-    /// How long one answer may take, from the connection to the last byte; that of a credential
-    /// helper, too.
+    /// The deadline of one answer, from the connection to the last byte, and of a credential helper.
     pub deadline: Duration,
 }
 
@@ -49,20 +48,20 @@ impl Default for ClientOptions {
     }
 }
 
-/// Asks registries about images.
+/// A client that looks images up in their registries.
 pub struct Client {
     access: Access,
     deadline: Duration,
-    /// The scheme of each host that was asked, where both are allowed.
+    /// The scheme of each known host, if both are allowed.
     schemes: Mutex<HashMap<String, &'static str>>,
 }
 
 impl Client {
-    /// A client that remembers nothing yet.
+    /// A client with an empty cache.
     ///
     /// # Errors
     ///
-    /// Certificate authorities that are none.
+    /// The certificate authorities are invalid.
     pub fn new(options: ClientOptions) -> Result<Self, TransportError> {
         let transport = Transport::new(
             options.authorities.as_deref(),
@@ -72,8 +71,8 @@ impl Client {
         Ok(Self::with(transport, options))
     }
 
-    /// A client that connects in a way of its own. Whom to trust, and what stands between, is for
-    /// the connector to know: `authorities` and `proxies` are not looked at.
+    /// A client with a custom connector, which is responsible for trust and proxies: `authorities` and
+    /// `proxies` are ignored.
     #[must_use]
     pub fn over(
         connector: impl Connect + Clone + Send + Sync + 'static,
@@ -101,7 +100,7 @@ impl Client {
         }
     }
 
-    /// Asks the image's registry what it holds of it.
+    /// Looks the image up in its registry.
     ///
     /// # Errors
     ///
@@ -110,7 +109,7 @@ impl Client {
         let host = match reference.host() {
             "" => {
                 return Err(AskError::Answer(
-                    "the reference names no registry that could be asked".to_owned(),
+                    "the reference names no registry that can be queried".to_owned(),
                 ));
             }
             DEFAULT_REGISTRY => DOCKER_HUB,
@@ -123,13 +122,13 @@ impl Client {
             .await
             .unwrap_or_else(|_| {
                 Err(AskError::Unreachable(format!(
-                    "the registry did not tell all within {} s",
+                    "the registry did not answer everything within {} s",
                     limit.as_secs_f32()
                 )))
             })
     }
 
-    /// The scheme that a host is asked with.
+    /// The scheme to use for a host.
     async fn scheme(&self, host: &str) -> Result<&'static str, AskError> {
         if !self.access.plain_http {
             return Ok("https");
@@ -151,8 +150,8 @@ impl Client {
             .await
         {
             Ok(_) => "https",
-            // What is wrong with the certificate of a server that speaks TLS is reported, not
-            // circumvented: plain HTTP would tell less, and carry credentials.
+            // A certificate error of a server that speaks TLS is reported. Falling back to plain HTTP
+            // would hide it and expose credentials.
             Err(first) => match self
                 .access
                 .transport

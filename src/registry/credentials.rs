@@ -7,20 +7,20 @@ use thiserror::Error;
 use super::{helper::Helper, secret::Secret};
 use crate::images::DEFAULT_REGISTRY;
 
-/// What helpers know Docker Hub by.
+/// The name of Docker Hub for credential helpers.
 const HUB_SERVER: &str = "https://index.docker.io/v1/";
 
-/// Who asks registries, from a Docker configuration: the file that `docker login` writes, or what
-/// a pull secret holds under `.dockerconfigjson`.
+/// Credentials of a Docker configuration: the file that `docker login` writes, or the
+/// `.dockerconfigjson` of a pull secret.
 #[derive(Clone, Default)]
 pub struct Credentials {
     entries: BTreeMap<String, Secret>,
-    /// By host.
+    /// Helpers by host.
     helpers: BTreeMap<String, Helper>,
     store: Option<Helper>,
 }
 
-/// Names the registries and nothing of what they are asked with.
+/// Shows the registries, but no credentials.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -37,12 +37,12 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Reads `auths`, `credHelpers` and `credsStore` of a Docker configuration. Helpers are run
-    /// when a registry wants to know who asks, each once a registry.
+    /// Reads `auths`, `credHelpers` and `credsStore` of a Docker configuration. A helper runs when a
+    /// registry requires credentials, once per registry.
     ///
     /// # Errors
     ///
-    /// Text that is no Docker configuration, or a helper that cannot be one.
+    /// The text is not a Docker configuration, or a helper's name is invalid.
     pub fn parse(text: &str) -> Result<Self, CredentialsError> {
         let Config {
             auths,
@@ -67,8 +67,8 @@ impl Credentials {
         })
     }
 
-    /// Where the secret for a repository is: with the helper of its host; or else in the longest
-    /// entry that covers it, as the kubelet has it; or else with the helper for all the others.
+    /// Locates the secret for a repository: the helper of its host, else the longest entry that covers
+    /// it, as the kubelet does, else the default helper.
     pub(super) fn find(&self, host: &str, path: &str) -> CredentialPlace<'_> {
         let host = key(host);
         let server = || match host.as_str() {
@@ -97,27 +97,27 @@ impl Credentials {
     }
 }
 
-/// Where a secret is.
+/// The location of a secret.
 pub(super) enum CredentialPlace<'a> {
     Here(&'a Secret),
-    /// With a helper, which knows the registry by this name.
+    /// In a helper, under this name of the registry.
     Helper(&'a Helper, String),
     Nowhere,
 }
 
-/// Why a Docker configuration gives no credentials. The values are never part of it.
+/// The reason why a Docker configuration cannot be used. It never contains credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CredentialsError {
-    /// A helper whose name is none of a program.
+    /// A helper whose name is not that of a program.
     #[error(
-        "names a credential helper that is none (hint: `NAME` in `credsStore` or `credHelpers` stands for the \
+        "names an invalid credential helper (hint: `NAME` in `credsStore` or `credHelpers` stands for the \
          program `docker-credential-NAME`)"
     )]
     HelperName,
-    /// Something else.
+    /// Any other text.
     #[error(
-        "is no Docker configuration (hint: it is JSON with an object `auths`, `credHelpers` or a word `credsStore`)"
+        "is not a Docker configuration (hint: it is JSON with an object `auths` or `credHelpers`, or a string `credsStore`)"
     )]
     Malformed,
 }
@@ -142,7 +142,8 @@ struct StoredCredential {
 }
 
 impl StoredCredential {
-    /// Docker writes an empty entry for each registry whose secret a helper keeps.
+    /// The secret of an entry. Docker writes an empty entry for each registry whose secret a helper
+    /// keeps.
     fn secret(self) -> Option<Secret> {
         let Self {
             auth,
@@ -162,8 +163,8 @@ impl StoredCredential {
     }
 }
 
-/// Entries are written with and without a scheme and the API's version, and Docker Hub has names
-/// of its own.
+/// Normalizes the name of a registry: entries may have a scheme and an API version, and Docker Hub has
+/// several names.
 fn key(registry: &str) -> String {
     let name = registry
         .trim_start_matches("https://")
@@ -183,7 +184,7 @@ fn key(registry: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Where the secret for a repository is, in words.
+    /// The location of the secret for a repository, as text.
     fn place(credentials: &Credentials, host: &str, path: &str) -> String {
         match credentials.find(host, path) {
             CredentialPlace::Here(Secret::Basic(encoded)) => encoded.clone(),

@@ -1,37 +1,36 @@
 use thiserror::Error;
 
-/// Why a registry did not tell of an image.
+/// The reason why an image could not be looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AskError {
-    /// The answer is none that a registry gives. The fault is the registry's, or that of something
-    /// in front of it.
+    /// The answer is invalid. The registry is at fault, or something in front of it.
     #[error("{0}")]
     Answer(String),
-    /// The registry wants to know who asks, or refuses those who do.
+    /// The registry requires credentials, or refuses those given.
     #[error("{0}")]
     Denied(String),
-    /// The program that keeps the credentials did not give them.
+    /// The credential helper failed.
     #[error("{0}")]
     Helper(String),
     /// The registry has no such image.
     #[error("there is no such image")]
     Missing,
-    /// The registry's certificate is not to be trusted, or it does not speak TLS.
+    /// The registry's certificate is not trusted, or the registry does not speak TLS.
     #[error("{0}")]
     Tls(String),
-    /// No connection, or none in time.
+    /// The registry could not be reached in time.
     #[error("{0}")]
     Unreachable(String),
 }
 
 impl AskError {
-    /// What to do about it, where the message does not already say so.
+    /// A hint on what to do, unless the message already has one.
     #[must_use]
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Denied(_) => Some(
-                "give credentials with `--docker-config`; some registries answer so where an image does not exist",
+                "give credentials with `--docker-config`; some registries also answer like this if an image does not exist",
             ),
             Self::Helper(_) => Some(
                 "it is named by `credsStore` or `credHelpers` in the file of `--docker-config`; a file with `auths` needs none",
@@ -43,7 +42,7 @@ impl AskError {
         }
     }
 
-    /// The kind of the failure in one word, for programs.
+    /// The kind of error as one word, for programs.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {

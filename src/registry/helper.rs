@@ -10,32 +10,31 @@ use tokio::{
 
 use super::{AskError, secret::Secret};
 
-/// The most bytes of an answer. Tokens have a few thousand.
+/// Size limit of an answer. Tokens have a few thousand bytes.
 const ANSWER_MAX: u64 = 64 << 10;
 
-/// What a helper says, with a failure, for a registry that it knows nothing of
+/// The output of a helper that has no credentials for a registry; it exits with a failure
 /// (`errCredentialsNotFoundMessage` of docker-credential-helpers).
 const NOT_FOUND: &[u8] = b"credentials not found in native keychain";
 
-/// In place of a user: the secret is an identity token (`tokenUsername` of Docker's CLI).
+/// The user name of an identity token (`tokenUsername` of Docker's CLI).
 const TOKEN_USER: &str = "<token>";
 
-/// A program that keeps credentials: `docker-credential-NAME`, by the protocol of
+/// A credential helper: the program `docker-credential-NAME`, which speaks the protocol of
 /// docker-credential-helpers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Helper(String);
 
 impl Helper {
-    /// The helper of a name that is one: with a `/` it would be some file and no program of the
-    /// search path.
+    /// The helper of a valid name. A name with a `/` would be a path instead of a program in `PATH`.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         (!name.is_empty() && name.bytes().all(is_plain))
             .then(|| Self(format!("docker-credential-{name}")))
     }
 
-    /// Asks it for the secret of a registry; `None` if it has none. What the helper says is never
-    /// repeated: it may be a part of the secret.
+    /// Asks it for the secret of a registry; `None` if it has none. Errors never quote the helper's
+    /// output, which may contain the secret.
     pub(super) async fn secret(
         &self,
         server: &str,
@@ -53,7 +52,7 @@ impl Helper {
             .map_err(|error| failed(format!("cannot be run: {error}")))?;
         let exchange = async {
             if let Some(mut stdin) = child.stdin.take() {
-                // A helper that does not read its question fails in its own way.
+                // A helper that does not read its input fails by itself.
                 let _ = stdin.write_all(server.as_bytes()).await;
             }
             let mut answer = Vec::new();
@@ -73,11 +72,10 @@ impl Helper {
             let status = child
                 .wait()
                 .await
-                .map_err(|error| failed(format!("cannot be waited for: {error}")))?;
+                .map_err(|error| failed(format!("could not be waited for: {error}")))?;
             if status.success() {
-                let answer = serde_json::from_slice(&answer).map_err(|_| {
-                    failed("answered with something else than credentials".to_owned())
-                })?;
+                let answer = serde_json::from_slice(&answer)
+                    .map_err(|_| failed("did not answer with credentials".to_owned()))?;
                 Ok(Some(secret(answer)))
             } else if answer.trim_ascii() == NOT_FOUND {
                 Ok(None)
@@ -146,7 +144,7 @@ mod tests {
             ("endless.example.com", "`it` answered with more than 64 KiB"),
             (
                 "strange.example.com",
-                "`it` answered with something else than credentials",
+                "`it` did not answer with credentials",
             ),
         ] {
             assert_eq!(ask(server, long).await, expected, "{server}");

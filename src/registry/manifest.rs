@@ -5,24 +5,24 @@ use serde::Deserialize;
 
 use super::AskError;
 
-/// What we can read: indexes and manifests of OCI and of Docker.
+/// The accepted media types: indexes and manifests of OCI and of Docker.
 pub(super) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-/// The longest part of a platform's name, with room to spare.
+/// Length limit of each part of a platform's name.
 const WORD_MAX: usize = 32;
 
 /// An image on a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The digest of the index, or of the only manifest.
+    /// The digest of the index, or of the single manifest.
     pub digest: String,
-    /// The image for each platform that the registry holds it for.
+    /// The image for each platform that the registry holds.
     pub platforms: Vec<PlatformImage>,
-    /// Platforms that the index lists and the registry does not hold: a mirror that was filled
-    /// with one of them looks so.
+    /// Platforms that the index lists but the registry does not hold, as in a mirror that was filled for
+    /// one platform.
     pub hollow: Vec<String>,
 }
 
@@ -31,12 +31,12 @@ pub struct Image {
 pub struct PlatformImage {
     /// Operating system, architecture and variant, such as `linux/arm64/v8`.
     pub platform: String,
-    /// The layers and the configuration: all that a node has to hold.
+    /// The layers and the configuration: everything that a node stores.
     pub blobs: Vec<Blob>,
 }
 
 impl PlatformImage {
-    /// The bytes of all blobs, compressed as on the registry, each counted once.
+    /// The compressed bytes of all blobs; duplicates count once.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let distinct: BTreeMap<_, _> = self
@@ -50,16 +50,16 @@ impl PlatformImage {
     }
 }
 
-/// A piece of an image.
+/// A blob of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Blob {
-    /// What it is found by.
+    /// The digest.
     pub digest: String,
-    /// Bytes, compressed.
+    /// Compressed bytes.
     pub size: u64,
 }
 
-/// An index or a manifest, as far as we read it.
+/// The fields of an index or a manifest that are read.
 #[derive(Debug, Deserialize)]
 pub(super) struct ManifestDocument {
     pub(super) manifests: Option<Vec<Child>>,
@@ -74,7 +74,7 @@ pub(super) struct Child {
     pub(super) platform: Option<Platform>,
 }
 
-/// What an image runs on. The configuration of an image has the same fields.
+/// The platform of an image. An image's configuration has the same fields.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Platform {
     #[serde(default)]
@@ -85,8 +85,8 @@ pub(super) struct Platform {
 }
 
 impl Platform {
-    /// Whether it is one: attestations stand in an index as `unknown/unknown`, and what is no word
-    /// is not for a person's terminal.
+    /// True for a real platform with a printable name. Attestations appear in an index as
+    /// `unknown/unknown`.
     pub(super) fn is_known(&self) -> bool {
         let Self {
             os,
@@ -108,7 +108,7 @@ impl Platform {
                 .is_none_or(|variant| variant.is_empty() || is_word(variant))
     }
 
-    /// Such as `linux/arm64/v8`; `unknown` for what is none.
+    /// The name, such as `linux/arm64/v8`; `unknown` unless it is known.
     pub(super) fn name(&self) -> String {
         if !self.is_known() {
             return "unknown".to_owned();
@@ -128,7 +128,7 @@ impl Platform {
     }
 }
 
-/// Reads an answer that should be JSON.
+/// Parses an answer as JSON.
 pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, AskError> {
     serde_json::from_slice(body).map_err(|_| {
         let found = if body
@@ -140,17 +140,17 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result
             "something else"
         };
         AskError::Answer(format!(
-            "the registry answered with {found} in place of {what}"
+            "the registry answered with {found} instead of {what}"
         ))
     })
 }
 
-/// The digest of a body as registries write it.
+/// The SHA-256 digest of a body, as registries write it.
 pub(super) fn sha256(body: &[u8]) -> String {
     written("sha256", digest(&SHA256, body).as_ref())
 }
 
-/// Whether the body is what the digest names. The three algorithms are those of references.
+/// True if the body has the digest. The three algorithms are those of references.
 pub(super) fn matches(body: &[u8], wanted: &str) -> bool {
     let algorithm = wanted
         .split(':')

@@ -1,12 +1,12 @@
-//! What registries say about an image, by the OCI distribution API.
+//! A client of the OCI distribution API that looks images up in their registries.
 //!
 //! ```text
 //! [ ImageReference ] -> [ Client ] -> [ Image { digest, platforms, blobs } ] | [ AskError ]
 //! ```
 //!
-//! Nothing is pulled but manifests and, where a manifest does not name its platform, the image's
-//! configuration. Invariant: a registry can neither hold us up nor fill our memory. Every request
-//! has a deadline, every answer a largest size, redirects end.
+//! Only manifests are pulled and, if a manifest does not name its platform, the image's configuration.
+//! Invariant: a registry can neither block the client nor exhaust its memory. Every request has a
+//! deadline, every answer a size limit, and redirects are limited.
 
 mod access;
 mod challenge;

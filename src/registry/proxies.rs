@@ -18,13 +18,12 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tower::Service;
 
-/// The proxies that stand between us and registries with TLS; none by default. Registries without
-/// TLS are asked directly.
+/// The proxies for registries with TLS; none by default. Registries without TLS are reached directly.
 #[derive(Clone)]
 pub struct Proxies(Arc<Matcher>);
 
 impl Proxies {
-    /// What `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, read as curl does.
+    /// The proxies of `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, read as curl does.
     #[must_use]
     pub(crate) fn from_environment() -> Self {
         Self(Arc::new(Matcher::from_env()))
@@ -44,7 +43,7 @@ impl Default for Proxies {
     }
 }
 
-/// The address of a proxy may hold a password.
+/// Shows nothing, since the address of a proxy may hold a password.
 impl fmt::Debug for Proxies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxies")
@@ -52,7 +51,7 @@ impl fmt::Debug for Proxies {
     }
 }
 
-/// Connects to a registry, or has a proxy do so.
+/// Connects to a registry, directly or through a proxy.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) tcp: HttpConnector,
@@ -86,7 +85,7 @@ impl Service<Uri> for Connector {
             }
         };
         if proxy.uri().scheme() != Some(&Scheme::HTTP) {
-            return Box::pin(async { failed("only proxies of `http://` are spoken to".into()) });
+            return Box::pin(async { failed("only `http://` proxies are supported".into()) });
         }
         let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
         if let Some(user) = proxy.basic_auth() {
@@ -102,9 +101,9 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// A proxy that did not let us through. Its address is here without user and password.
+/// A failed connection through a proxy. The address has no user and password.
 #[derive(Debug, Error)]
-#[error("the proxy `{proxy}` does not connect us")]
+#[error("cannot connect through the proxy `{proxy}`")]
 pub(super) struct ProxyError {
     proxy: String,
     #[source]

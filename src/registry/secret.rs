@@ -1,8 +1,8 @@
-/// What a registry is told of who asks.
+/// A credential for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Secret {
-    /// User and password, as they stand behind `Basic `.
+    /// User and password, encoded as after `Basic `.
     Basic(String),
-    /// A token for which the registry's token service gives others.
+    /// A token that the registry's token service exchanges for others.
     Identity(String),
 }

@@ -5,12 +5,12 @@ use tokio::sync::Mutex;
 use super::{AskError, Credentials, credentials::CredentialPlace, secret::Secret};
 use crate::images::ImageReference;
 
-/// Credentials, and what the helpers said that keep some of them: each is asked once a registry.
+/// Credentials, with a cache of the helpers' answers: a helper runs once per registry.
 pub(super) struct Secrets {
     credentials: Credentials,
     deadline: Duration,
-    /// Held while a helper runs. There is one of them at a time: some ask a person, and some
-    /// cannot be run twice at once.
+    /// Locked while a helper runs, so only one runs at a time: some prompt the user, and some do not
+    /// support concurrent runs.
     told: Mutex<HashMap<String, Result<Option<Secret>, AskError>>>,
 }
 
@@ -23,7 +23,7 @@ impl Secrets {
         }
     }
 
-    /// What the registry of an image is told about who asks.
+    /// The credential for the registry of an image.
     pub(super) async fn of(&self, reference: &ImageReference) -> Result<Option<Secret>, AskError> {
         let (helper, server) = match self
             .credentials

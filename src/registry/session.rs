@@ -11,30 +11,30 @@ use super::{
 };
 use crate::images::ImageReference;
 
-/// How often a registry may send us elsewhere for one answer.
+/// The most redirects of one answer.
 const REDIRECTS: usize = 5;
 
-/// Most platforms that are read of one image.
+/// The most platforms that are read of one image.
 const PLATFORMS_MAX: usize = 64;
 
-/// How many layers an image may have. Runtimes stop at 127.
+/// The most layers of an image. Runtimes stop at 127.
 const BLOBS_MAX: usize = 1000;
 
-/// The length of a digest by SHA-512, the longest that there is.
+/// The length of a SHA-512 digest, the longest one.
 const DIGEST_MAX: usize = "sha512:".len() + 128;
 
-/// The questions about one image: a token is for one repository.
+/// The lookup of one image. A token is valid for one repository.
 pub(super) struct Session<'a> {
     access: &'a Access,
     base: String,
     authorization: Option<String>,
-    /// Whether the registry was told who asks.
+    /// True once credentials were sent.
     named: bool,
     reference: &'a ImageReference,
 }
 
 impl<'a> Session<'a> {
-    /// About an image at an address, up to its repository's path.
+    /// A session for an image; `base` is the URL of its repository.
     pub(super) fn new(access: &'a Access, base: String, reference: &'a ImageReference) -> Self {
         Self {
             access,
@@ -45,7 +45,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What the registry holds of the image.
+    /// Reads the image.
     pub(super) async fn image(&mut self) -> Result<Image, AskError> {
         let (tag, digest) = (self.reference.tag(), self.reference.digest());
         let version = digest.or(tag).unwrap_or("latest");
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
         Ok(image)
     }
 
-    /// The platform of an image without an index stands in its configuration.
+    /// Reads the platform of an image without an index from its configuration.
     async fn platform_of(&mut self, config: Option<&Blob>) -> Result<Platform, AskError> {
         let Some(config) = config else {
             return Ok(Platform::default());
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
         manifest::read(&body, "the image's configuration")
     }
 
-    /// The index or manifest that a tag or digest names.
+    /// Reads the index or manifest of a tag or digest.
     async fn document(
         &mut self,
         version: &str,
@@ -113,13 +113,13 @@ impl<'a> Session<'a> {
         Ok((body, document))
     }
 
-    /// Gets an address of the registry, with a token where it wants one, and wherever it sends us.
+    /// Gets a URL of the registry, with a token if it requires one, and follows redirects.
     async fn fetch(&mut self, url: String, accept: &str) -> Result<RegistryAnswer, AskError> {
         let host = host_of(&url)?;
         let mut url = url;
         let mut asked_for_token = false;
         for _ in 0..=REDIRECTS {
-            // Credentials are for the registry alone, not for where it keeps its blobs.
+            // Credentials are only sent to the registry, not to its blob storage.
             let at_home = host_of(&url)? == host;
             let authorization = self
                 .authorization
@@ -147,11 +147,11 @@ impl<'a> Session<'a> {
             }
         }
         Err(AskError::Answer(
-            "the registry sends us from one address to the next".to_owned(),
+            "the registry redirected too often".to_owned(),
         ))
     }
 
-    /// Gets what a registry asks for in its challenge.
+    /// Obtains the authorization that a challenge requires.
     async fn authorize(&mut self, answer: &RegistryAnswer) -> Result<(), AskError> {
         let headers = answer
             .headers
@@ -207,7 +207,7 @@ impl<'a> Session<'a> {
         };
         match answer.status {
             StatusCode::OK => {}
-            // What a refused identity token is answered with (RFC 6749, section 5.2).
+            // The answer to a refused identity token (RFC 6749, section 5.2).
             StatusCode::BAD_REQUEST if self.named => return Err(self.denied()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(self.denied()),
             status => {
@@ -228,15 +228,14 @@ impl<'a> Session<'a> {
             if self.named {
                 "the registry refuses these credentials"
             } else {
-                "the registry wants credentials"
+                "the registry requires credentials"
             }
             .to_owned(),
         )
     }
 
     fn redirected(&self, from: &str, answer: &RegistryAnswer) -> Result<String, AskError> {
-        let strange =
-            || AskError::Answer("the registry sends us to an address that is none".to_owned());
+        let strange = || AskError::Answer("the registry redirected to an invalid URL".to_owned());
         let location = answer
             .headers
             .get(header::LOCATION)
@@ -261,7 +260,7 @@ struct Token {
     access_token: Option<String>,
 }
 
-/// The configuration is the last of the blobs.
+/// The image of one platform. The configuration is the last blob.
 fn platform_image(platform: String, document: ManifestDocument) -> Result<PlatformImage, AskError> {
     let (Some(config), Some(layers)) = (document.config, document.layers) else {
         return Err(AskError::Answer(
@@ -276,7 +275,7 @@ fn platform_image(platform: String, document: ManifestDocument) -> Result<Platfo
             .any(|blob| blob.digest.len() > DIGEST_MAX)
     {
         return Err(AskError::Answer(
-            "the registry answered with a manifest that is larger than any image".to_owned(),
+            "the registry answered with a manifest of an impossible size".to_owned(),
         ));
     }
     Ok(PlatformImage { platform, blobs })
@@ -287,8 +286,7 @@ fn verify(body: &[u8], digest: &str) -> Result<(), AskError> {
         Ok(())
     } else {
         Err(AskError::Answer(
-            "the registry answered with something that does not have the digest it was asked for"
-                .to_owned(),
+            "the registry's answer does not have the requested digest".to_owned(),
         ))
     }
 }
@@ -297,5 +295,5 @@ fn host_of(url: &str) -> Result<String, AskError> {
     url.parse::<Uri>()
         .ok()
         .and_then(|uri| Some(uri.authority()?.to_string()))
-        .ok_or_else(|| AskError::Answer("the registry has an address that is none".to_owned()))
+        .ok_or_else(|| AskError::Answer("the registry has an invalid URL".to_owned()))
 }

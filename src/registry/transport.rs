@@ -25,19 +25,19 @@ use super::{
     proxies::{Connector, Proxies, ProxyError},
 };
 
-/// The most bytes of a body. Registries refuse manifests over 4 MiB.
+/// Size limit of a body. Registries refuse manifests over 4 MiB.
 const BODY_MAX: usize = 4 << 20;
 
-/// How long a connection may take.
+/// Deadline of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// HTTP and TLS with a deadline and a limit for everything.
+/// HTTP and TLS, with a deadline and size limit for every answer.
 pub(super) struct Transport {
     client: BoxCloneSyncService<Request<Full<Bytes>>, Response<Incoming>, legacy::Error>,
     deadline: Duration,
 }
 
-/// A whole answer.
+/// A complete answer.
 pub(super) struct RegistryAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -45,14 +45,14 @@ pub(super) struct RegistryAnswer {
 }
 
 impl Transport {
-    /// Trusts the system's certificate authorities, and those of a PEM file besides.
+    /// A transport that trusts the certificate authorities of the system and of a PEM file.
     pub(super) fn new(
         authorities: Option<&[u8]>,
         proxies: Proxies,
         deadline: Duration,
     ) -> Result<Self, TransportError> {
         let mut roots = RootCertStore::empty();
-        // A certificate that cannot be read is left out: it is the system's, and others may do.
+        // Unreadable certificates of the system are skipped; the others may suffice.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if let Some(pem) = authorities {
             let mut found = false;
@@ -85,7 +85,7 @@ impl Transport {
         Ok(Self::over(connector, deadline))
     }
 
-    /// Over connections of any kind.
+    /// A transport over a custom connector.
     pub(super) fn over(
         connector: impl Connect + Clone + Send + Sync + 'static,
         deadline: Duration,
@@ -97,7 +97,7 @@ impl Transport {
         }
     }
 
-    /// Gets an address, following nothing.
+    /// Gets a URL without following redirects.
     pub(super) async fn get(
         &self,
         url: &str,
@@ -111,7 +111,7 @@ impl Transport {
         self.send(request, Bytes::new()).await
     }
 
-    /// Posts a form to an address that answers with JSON.
+    /// Posts a form to a URL that answers with JSON.
     pub(super) async fn post(&self, url: &str, form: String) -> Result<RegistryAnswer, AskError> {
         let request = Request::post(url)
             .header(header::ACCEPT, "application/json")
@@ -130,9 +130,7 @@ impl Transport {
                 concat!("agentkube/", env!("CARGO_PKG_VERSION")),
             )
             .body(Full::new(body))
-            .map_err(|_| {
-                AskError::Answer("the registry named an address that is none".to_owned())
-            })?;
+            .map_err(|_| AskError::Answer("the registry named an invalid URL".to_owned()))?;
         let exchange = async {
             let response = self
                 .client
@@ -171,19 +169,19 @@ impl Transport {
     }
 }
 
-/// Why there is nothing to ask registries with. The fault is in what was given.
+/// The reason why no client can be built. The options are at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The file of certificate authorities.
-    #[error("holds no certificate that can be used (hint: it is PEM)")]
+    /// The file of certificate authorities holds none.
+    #[error("holds no usable certificate (hint: the file must be PEM)")]
     Authority,
-    /// The library of TLS.
+    /// The TLS library failed.
     #[error("TLS cannot be used")]
     Tls,
 }
 
-/// Tells a failure of TLS from one of the network, and both from one of a proxy.
+/// Classifies an error: proxy, TLS or network.
 fn failure(error: &(dyn Error + 'static)) -> AskError {
     if let Some(proxy) = find::<ProxyError>(error) {
         return AskError::Unreachable(format!("{proxy}: {}", innermost(proxy)));
@@ -192,7 +190,7 @@ fn failure(error: &(dyn Error + 'static)) -> AskError {
         Some(rustls::Error::InvalidMessage(_)) => {
             AskError::Tls("the registry does not speak TLS".to_owned())
         }
-        Some(error) => AskError::Tls(format!("the connection is not to be trusted: {error}")),
+        Some(error) => AskError::Tls(format!("the connection is not trusted: {error}")),
         None => AskError::Unreachable(format!(
             "the registry cannot be reached: {}",
             innermost(error)
@@ -200,7 +198,7 @@ fn failure(error: &(dyn Error + 'static)) -> AskError {
     }
 }
 
-/// An `io::Error` hides what it was made of from `source`.
+/// Finds an error of this type among the sources. An `io::Error` hides its inner error from `source`.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     if let Some(found) = error.downcast_ref::<T>() {
         return Some(found);

@@ -1,4 +1,4 @@
-//! How long an answer may take, by the request's own word.
+//! The deadline of an answer, from the request's own timeout.
 //!
 //! The API server appends its `timeoutSeconds` to the webhook's URL as `?timeout=5s`, a Go
 //! duration. An answer that comes later is thrown away, so the work stops a little before.
@@ -7,28 +7,27 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The moment at which an answer has to be ready
+/// The time at which an answer has to be ready.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// The deadline of a request that arrived at `arrival` with this raw query string
+    /// The deadline of a request that arrived at `arrival` with this raw query string.
     ///
-    /// The timeout is the API server's own, 10 s if it is missing or malformed, and never above 30
-    /// s (the longest that Kubernetes allows). A tenth of it, and at least 50 ms, is left for the
-    /// way back.
+    /// The timeout is that of the API server, 10 s if it is missing or malformed, and at most 30 s, as
+    /// in Kubernetes. A tenth of it, and at least 50 ms, is reserved for the way back.
     #[must_use]
     pub fn from_query(arrival: Instant, query: Option<&str>) -> Self {
         Self(arrival + budget(query))
     }
 
-    /// The moment itself, for `tokio::time::timeout_at`
+    /// The deadline, for `tokio::time::timeout_at`.
     #[must_use]
     pub(crate) fn instant(self) -> Instant {
         self.0
     }
 
-    /// What is left of the time, zero once it is over
+    /// The remaining time; zero once it is over.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0
@@ -52,7 +51,7 @@ fn budget(query: Option<&str>) -> Duration {
     timeout.saturating_sub(LEAST_MARGIN.max(timeout / 10))
 }
 
-/// Reads what Go's `time.Duration.String` writes, negative values apart: `1m30s`, `500ms`, `1.5s`
+/// Parses the format of Go's `time.Duration.String`, without negative values: `1m30s`, `500ms`, `1.5s`.
 fn go_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -84,7 +83,7 @@ fn go_duration(text: &str) -> Option<Duration> {
 fn seconds_in(unit: &str) -> Option<f64> {
     Some(match unit {
         "ns" => 1e-9,
-        // Both code points for micro, as Go reads them, and the first as a URL carries it.
+        // Both code points for micro, as Go reads them, and the first one percent-encoded.
         "us" | "µs" | "μs" | "%C2%B5s" => 1e-6,
         "ms" => 1e-3,
         "s" => 1.0,

@@ -2,34 +2,33 @@
 
 use std::time::Duration;
 
-/// The connections that a listener allows, their deadlines, and how it ends
+/// The limits of a listener: connections, deadlines, and the drain.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time
+    /// The most connections.
     ///
-    /// One more ends the connection that is owed least: one that was never answered, and of those
-    /// the one that has kept us waiting longest. While every client waits for us, no more are
+    /// A further one closes the connection that is owed least: one that was never answered, and of those
+    /// the one that has kept us waiting longest. While every client waits for an answer, no more are
     /// accepted.
     pub connections: usize,
-    /// The time from an accepted connection to its TLS session
+    /// The time limit from an accepted connection to its TLS session.
     pub handshake: Duration,
-    /// The time from the first byte of a request to the end of its head
+    /// The time limit from the first byte of a request to the end of its head.
     pub head: Duration,
-    /// The time that a connection may be without a request
+    /// The time limit of a connection without a request.
     ///
-    /// Above the 90 s for which Go's clients, the API server among them, keep an idle connection:
-    /// whoever closes first must be the client, or a review that is just being sent meets a closed
-    /// connection.
+    /// Above the 90 s for which Go's clients, such as the API server, keep an idle connection: the
+    /// client must close first, or a review that is just being sent meets a closed connection.
     pub idle: Duration,
-    /// How long requests are answered after the drain has begun; `None` keeps on until the shutdown
-    /// has finished
+    /// The time for which requests are answered after the drain has begun; `None` until the shutdown has
+    /// finished.
     pub drain: Option<Duration>,
-    /// How long requests that are in flight at the end may take
+    /// The time limit of requests that are in flight at the end.
     pub grace: Duration,
 }
 
 impl Limits {
-    /// For the webhook's port, which drains for this long
+    /// The limits of the webhook port, which drains for this long.
     #[must_use]
     pub fn webhook(drain: Duration) -> Self {
         Self {
@@ -42,7 +41,7 @@ impl Limits {
         }
     }
 
-    /// For probes and metrics, which are of use until the very end
+    /// The limits of probes and metrics, which are needed until the very end.
     #[must_use]
     pub fn auxiliary() -> Self {
         Self {

@@ -1,11 +1,11 @@
-//! What the registration tells the API server of pods that need no second look.
+//! The match condition that spares the API server the validation of most pods.
 //!
 //! ```text
 //! [ Policy::validation_match_condition ] -> [ matchConditions of the validating webhook for pods ] -> only suspects come
 //! ```
 //!
-//! The call that is spared costs more than everything that is done in it. Without the condition all
-//! pods come, and nothing else changes: it is never waited for.
+//! The spared call costs more than all the work in it. Without the condition every pod is validated, and
+//! nothing else changes, so nothing waits for it.
 
 use kube::{
     Api, Client, Resource,
@@ -24,18 +24,19 @@ use super::{
 };
 use crate::api::Readable;
 
-/// The webhook that sees pods after every mutation
+/// The webhook that sees pods after every mutation.
 const WEBHOOK: &str = "validate.pods.agentkube.io";
-/// The name of the condition, which no one else writes
+/// The name of the condition.
 const CONDITION: &str = "is-suspect";
-/// Another than that of caBundle: what is applied under one name is everything that is its own
+/// A separate field manager from that of caBundle: server-side apply removes fields that a manager no
+/// longer sends.
 const FIELD_MANAGER: &str = "agentkube-manager-conditions";
 
-/// Keeps `expression` among the conditions under which pods come to the validating webhook, until it
-/// is dropped
+/// Keeps `expression` among the match conditions of the validating webhook for pods, until it is
+/// dropped.
 ///
-/// To be run by the leader only: while a rollout changes what is allowed, two replicas would write
-/// over each other. Mutation goes by the new policy from the first new replica on.
+/// Only the leader may run it: while a rollout changes the policy, two replicas would overwrite each
+/// other. Mutation follows the new policy from the first new replica on.
 ///
 /// RBAC: `list`, `watch` and `patch` on the validatingwebhookconfiguration [`ca_bundle::NAME`].
 pub async fn keep(client: Client, expression: &str) {
@@ -48,7 +49,7 @@ pub async fn keep(client: Client, expression: &str) {
         |event| match event {
             Event::InitDone => {}
             Event::InitApply(seen) | Event::Apply(seen) => {
-                // That it cannot be read is said by who looks for problems.
+                // The periodic checks report a registration that cannot be read.
                 let seen = seen.as_read();
                 patch.send_replace(seen.and_then(|seen| missing(seen, expression)));
             }
@@ -60,7 +61,7 @@ pub async fn keep(client: Client, expression: &str) {
     futures::join!(follow, apply(&api, patch.subscribe()));
 }
 
-/// Applies each patch until it has been taken
+/// Applies each patch until it succeeds.
 async fn apply(
     api: &Api<Readable<ValidatingRegistration>>,
     mut patches: watch::Receiver<Option<Value>>,
@@ -84,13 +85,13 @@ async fn apply(
                 is_failing = false;
                 tracing::info!(
                     webhook = WEBHOOK,
-                    "only suspects come to the validating webhook"
+                    "only suspect pods are sent to the validating webhook"
                 );
             }
-            // Pods come all the same, so once is enough to say so.
+            // Logged once, since pods are validated anyway.
             Err(error) if !is_failing => {
                 is_failing = true;
-                tracing::warn!(webhook = WEBHOOK, %error, "every pod comes to the validating webhook, because its condition cannot be written");
+                tracing::warn!(webhook = WEBHOOK, %error, "every pod is sent to the validating webhook, because its match condition cannot be written");
                 patches.mark_changed();
             }
             Err(_) => patches.mark_changed(),
@@ -98,9 +99,9 @@ async fn apply(
     }
 }
 
-/// What to apply, where the registration has the webhook, and not the condition
+/// The patch to apply, if the registration has the webhook but not the condition.
 ///
-/// The `uid` is there because applying would otherwise create a registration that was just deleted.
+/// The `uid` prevents an apply from recreating a registration that was just deleted.
 fn missing(registration: &ValidatingRegistration, expression: &str) -> Option<Value> {
     let webhook = registration
         .webhooks
@@ -127,7 +128,7 @@ fn missing(registration: &ValidatingRegistration, expression: &str) -> Option<Va
 mod tests {
     use super::*;
 
-    /// What would be applied to a registration whose fields are these, if it can be read.
+    /// The patch for a registration with these fields, if it can be read.
     fn patch(metadata: &Value, webhook: &Value) -> Option<Value> {
         let object = json!({"metadata": metadata, "webhooks": [webhook]});
         let registration: Readable<ValidatingRegistration> =

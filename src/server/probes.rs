@@ -1,4 +1,4 @@
-//! Liveness and readiness, on a plain HTTP port of their own.
+//! Liveness and readiness probes, on their own plain HTTP port.
 
 use std::{
     borrow::Cow,
@@ -11,13 +11,13 @@ use http::StatusCode;
 
 use crate::server::Shutdown;
 
-/// How often [`Health::ready`] asks the checks, which report to nobody by themselves
+/// Poll interval of [`Health::ready`]; checks cannot notify.
 const READY_POLL: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// Named checks that together say whether this replica should get requests
+/// Named checks that together decide if this replica is ready.
 ///
-/// Checks are asked on every probe, so an answer that changes with time (a certificate that
-/// expires) needs nobody to report it.
+/// Checks run on every probe, so results that change with time, such as an expiring certificate, need no
+/// notification.
 pub struct Health {
     shutdown: Shutdown,
     checks: Vec<(&'static str, Check)>,
@@ -25,11 +25,11 @@ pub struct Health {
 
 type Check = Box<dyn Fn() -> CheckResult + Send + Sync>;
 
-/// What a check answers: nothing, or why it fails
+/// The result of a check; an error is the reason why it fails.
 pub type CheckResult = Result<(), Cow<'static, str>>;
 
 impl Health {
-    /// No checks yet but `draining`, which fails once `shutdown` has begun
+    /// Only the check `draining`, which fails once `shutdown` has begun.
     #[must_use]
     pub fn new(shutdown: Shutdown) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Health {
         }
     }
 
-    /// Adds a check that is asked on every probe: it must not block
+    /// Adds a check that runs on every probe. It must not block.
     pub fn check(
         &mut self,
         name: &'static str,
@@ -48,7 +48,7 @@ impl Health {
             .push((name, Box::new(check)));
     }
 
-    /// Adds a check that its holder turns on and off, failing with `waiting` until then
+    /// Adds a check that its holder switches; it fails with `waiting` until then.
     pub fn flag(&mut self, name: &'static str, waiting: &'static str) -> Flag {
         let flag = Flag(Arc::new(Mutex::new(Err(waiting.into()))));
         let state = flag.clone();
@@ -56,8 +56,8 @@ impl Health {
         flag
     }
 
-    /// `/healthz`, always `ok` while the process serves, and `/readyz`, 200 or 503 with a line per
-    /// check as Kubernetes' own
+    /// The routes `/healthz`, which is `ok` while the process serves, and `/readyz`, 200 or 503 with a
+    /// line per check, as in Kubernetes' own components.
     pub fn router(self: Arc<Self>) -> Router {
         Router::new()
             .route("/healthz", get(async || "ok"))
@@ -65,7 +65,7 @@ impl Health {
             .with_state(self)
     }
 
-    /// Waits until every check holds
+    /// Waits until every check passes.
     pub async fn ready(&self) {
         while !self.report().0 {
             tokio::time::sleep(READY_POLL).await;
@@ -113,22 +113,22 @@ impl std::fmt::Debug for Health {
     }
 }
 
-/// The holder's end of a check made by [`Health::flag`]
+/// The holder's side of a check made by [`Health::flag`].
 #[derive(Clone, Debug)]
 pub struct Flag(Arc<Mutex<CheckResult>>);
 
 impl Flag {
-    /// The check holds from now on
+    /// The check passes from now on.
     pub fn pass(&self) {
         self.set(Ok(()));
     }
 
-    /// The check fails from now on, for this reason
+    /// The check fails from now on, for this reason.
     pub fn fail(&self, why: impl Into<Cow<'static, str>>) {
         self.set(Err(why.into()));
     }
 
-    /// The check fails for this reason, unless it has held before
+    /// The check fails for this reason, unless it has passed before.
     pub(crate) fn fail_unless_passed(&self, why: impl Into<Cow<'static, str>>) {
         let mut state = self
             .0

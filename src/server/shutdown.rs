@@ -1,44 +1,44 @@
-//! The end of a replica, in phases that everybody is told of.
+//! The shutdown of a replica, in phases.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// The phases of a replica's end, shared by everything that has to take part in it
+/// The phases of a shutdown, shared by all tasks.
 ///
-/// Clones are cheap and speak of the same end. Phases only move forward.
+/// Clones are cheap and share the state. Phases only move forward.
 #[derive(Clone, Debug)]
 pub struct Shutdown(Arc<watch::Sender<Phase>>);
 
 impl Shutdown {
-    /// A replica that serves
+    /// A replica that serves.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(Phase::Serving)))
     }
 
-    /// Starts the drain: readiness turns off, requests are still answered
+    /// Starts the drain: readiness turns off, requests are still answered.
     pub fn drain(&self) {
         self.advance(Phase::Draining);
     }
 
-    /// Ends what outlives the drain (probes, metrics), once the webhook's listener has returned
+    /// Ends what outlives the drain (probes, metrics), once the webhook's listener has returned.
     pub fn finish(&self) {
         self.advance(Phase::Finished);
     }
 
-    /// Whether the drain has begun
+    /// True once the drain has begun.
     #[must_use]
     pub(crate) fn is_draining(&self) -> bool {
         *self.0.borrow() >= Phase::Draining
     }
 
-    /// Waits until the drain has begun
+    /// Waits until the drain has begun.
     pub(crate) async fn draining(&self) {
         self.reached(Phase::Draining).await;
     }
 
-    /// Waits until the replica has finished
+    /// Waits until the replica has finished.
     pub(crate) async fn finished(&self) {
         self.reached(Phase::Finished).await;
     }

@@ -1,4 +1,4 @@
-//! The certificate that is served, and how it is swapped without a listener noticing.
+//! The served certificate, which is swapped without restarting a listener.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
     telemetry::CertificateExpiry,
 };
 
-/// The pair that new handshakes get, replaced while connections are open
+/// The pair for new handshakes. It is replaced while connections are open.
 ///
 /// Empty until the first pair arrives: handshakes fail until then, and so does
 /// [`ServingCertificate::check`].
@@ -30,7 +30,7 @@ pub struct ServingCertificate {
 }
 
 impl ServingCertificate {
-    /// No pair yet; the gauge follows the pair that is served
+    /// No pair yet; the gauge follows the served pair.
     #[must_use]
     pub fn new(expiry: CertificateExpiry) -> Self {
         Self {
@@ -39,19 +39,19 @@ impl ServingCertificate {
         }
     }
 
-    /// Serves this pair from the next handshake on
+    /// Serves this pair from the next handshake on.
     pub fn replace(&self, pair: Arc<Pair>) {
         self.expiry.set(pair.not_after());
         self.pair.store(Some(pair));
     }
 
-    /// The pair that is served
+    /// The served pair.
     #[must_use]
     pub fn pair(&self) -> Option<Arc<Pair>> {
         self.pair.load_full()
     }
 
-    /// When the pair that is served expires
+    /// The time at which the served pair expires.
     #[must_use]
     pub fn not_after(&self) -> Option<Timestamp> {
         self.pair
@@ -60,12 +60,12 @@ impl ServingCertificate {
             .map(|pair| pair.not_after())
     }
 
-    /// Readiness: a pair is there, is valid at `now`, and stays so for as long as it takes until
-    /// nobody calls a replica that is not ready
+    /// Readiness check: a pair is there, is valid at `now`, and stays valid until no client calls an
+    /// unready replica any more.
     ///
     /// # Errors
     ///
-    /// Says which of them does not hold.
+    /// The condition that does not hold.
     pub fn check(&self, now: Timestamp) -> CheckResult {
         let pair = self.pair.load();
         let Some(pair) = pair.as_ref() else {
@@ -87,8 +87,8 @@ impl ServingCertificate {
 }
 
 impl ResolvesServerCert for ServingCertificate {
-    // One name or another, there is one certificate: the API server's word for us may be an
-    // address, which sends no name at all.
+    // There is one certificate for all names: the API server may call us at an IP address and then sends
+    // no name.
     fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.pair
             .load()
@@ -97,16 +97,16 @@ impl ResolvesServerCert for ServingCertificate {
     }
 }
 
-/// How long before its end a certificate is not ready any more: three probes of the kubelet, and
-/// the time that the word takes to every node
+/// The time before its expiry at which a certificate is no longer ready: three probes of the kubelet,
+/// and the propagation to every node.
 const NOTICE: SignedDuration = SignedDuration::from_secs(30);
 
-/// TLS 1.2 and 1.3, HTTP/1.1 only, with the certificate that is current at each handshake; with
-/// `clients`, those without a certificate of theirs are turned away
+/// TLS 1.2 and 1.3, HTTP/1.1 only, with the current certificate at each handshake. With `clients`,
+/// clients without a certificate of these authorities are rejected.
 ///
 /// # Errors
 ///
-/// When the cryptography library lacks what these versions need, which the build rules out.
+/// The crypto provider does not support these versions, which the build rules out.
 pub fn server_config(
     certificate: Arc<ServingCertificate>,
     clients: Option<Arc<ClientAuthorities>>,
@@ -121,8 +121,7 @@ pub fn server_config(
     let mut config = builder.with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     if !resumes {
-        // A session that is resumed would not be asked for its certificate again, whatever became
-        // of the authority.
+        // A resumed session would not present its certificate again, even if the authority was replaced.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::doubling;
 
-/// The first write goes at once; each that follows soon waits twice as long.
+/// The first write is immediate; each one that follows soon waits twice as long.
 #[derive(Debug, Default)]
 pub(super) struct WriteBackoff {
     last: Option<Instant>,
@@ -17,7 +17,7 @@ pub(super) struct WriteBackoff {
 impl WriteBackoff {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(30);
-    /// After so long without a write the other one has given way.
+    /// After this time without a write the conflict is over.
     const QUIET: Duration = Duration::from_secs(60);
 
     pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {

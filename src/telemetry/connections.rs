@@ -1,13 +1,13 @@
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
-/// The counts of the webhook's listener.
+/// The metrics of the webhook's listener.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionMetrics {
-    /// Clients that were refused for their certificate.
+    /// Clients that were rejected because of their certificate.
     pub certificates_refused: Counter,
-    /// Connections that were ended because others needed their place.
+    /// Connections that were closed because others needed their place.
     pub evicted: Counter,
-    /// Connections that ended before a TLS session stood.
+    /// Connections that ended before their TLS session was established.
     pub handshake_errors: Counter,
     pub(super) open: Gauge,
 }
@@ -20,7 +20,7 @@ impl ConnectionMetrics {
     }
 }
 
-/// Holds a gauge one higher until it is dropped, also when its task panics or is cancelled.
+/// Raises a gauge by one until it is dropped, also if its task panics or is cancelled.
 #[derive(Debug)]
 pub struct GaugeGuard(Gauge);
 

@@ -8,7 +8,7 @@ use prometheus_client::{
 use super::{ConnectionMetrics, problems::Problems};
 use crate::{admission::Webhook, rejections::RejectionMetrics, watch::UnreadableObjects};
 
-/// Everything that is registered, by the rows of [`METRICS`](super::METRICS).
+/// All registered metrics, one per row of [`METRICS`](super::METRICS).
 #[derive(Clone, Debug)]
 pub(super) struct Handles {
     pub(super) version: &'static str,
@@ -79,13 +79,13 @@ impl ReviewDurations {
 pub struct ReviewLabels {
     /// [`Webhook::as_str`].
     pub webhook: &'static str,
-    /// `Agent`, `Tool`, `Pod`, `none` where nothing is judged, or `other`
+    /// `Agent`, `Tool`, `Pod`, `none` if nothing is judged, or `other`.
     pub kind: &'static str,
-    /// `CREATE`, `UPDATE`, or `other`
+    /// `CREATE`, `UPDATE`, or `other`.
     pub operation: &'static str,
-    /// `allow`, `conflict`, `warn` or `deny`
+    /// `allow`, `conflict`, `warn` or `deny`.
     pub decision: &'static str,
-    /// The first cause's reason, empty when there is none.
+    /// The first cause's reason; empty if there is none.
     pub reason: &'static str,
 }
 
@@ -108,7 +108,7 @@ pub(super) struct DurationLabels {
     webhook: &'static str,
 }
 
-/// From 50 µs, a usual answer, to 1 s, where an operator should have been told long ago.
+/// Buckets from 50 µs, a usual answer, to 1 s, which is far beyond the alert.
 fn review_histogram() -> Histogram {
     Histogram::new([
         0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{admission::Webhook, rejections::RejectionMetrics, watch::UnreadableObjects};
 
-/// Handles to everything that this process counts; clones are cheap and count the same.
+/// Handles to all metrics of this process. Clones are cheap and share the state.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
@@ -77,7 +77,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Says whether this replica leads.
+    /// Records if this replica leads.
     pub fn leads(&self, leads: bool) {
         self.handles
             .leader
@@ -90,7 +90,7 @@ impl Metrics {
         self.handles.problems.one(check)
     }
 
-    /// Where objects that cannot be read are counted.
+    /// The handle that counts unreadable objects.
     #[must_use]
     pub fn unreadable(&self) -> UnreadableObjects {
         self.handles.unreadable.clone()
@@ -114,7 +114,7 @@ impl Metrics {
         CertificateExpiry(self.handles.certificate_expiry.clone())
     }
 
-    /// `/metrics`
+    /// The route `/metrics`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/metrics", get(encode))
@@ -127,7 +127,7 @@ impl Metrics {
 pub struct CertificateExpiry(Gauge);
 
 impl CertificateExpiry {
-    /// Says when the certificate expires.
+    /// Records when the certificate expires.
     pub fn set(&self, not_after: Timestamp) {
         self.0.set(not_after.as_second());
     }

@@ -1,12 +1,11 @@
-//! The metrics of a process: one table of them, and the handles that count.
+//! The metrics of a process: a table of them, and handles that count.
 //!
 //! `[ METRICS ] -> [ Metrics ] -> [ /metrics ]`
 //!
-//! Whoever counts holds a handle, and no handle knows who asks. A handle that was made by its
-//! `default()` is registered nowhere, for tests.
+//! Code that counts holds a handle. A handle made by `default()` is not registered, for tests.
 //!
-//! Invariant: labels come from closed sets of static words only: never from an object's name or from
-//! an image, or the number of series would grow with the cluster.
+//! Invariant: labels only come from closed sets of static words, never from an object's name or an
+//! image, or the number of series would grow with the cluster.
 
 mod connections;
 mod handles;

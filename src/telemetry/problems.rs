@@ -1,32 +1,32 @@
-//! Problems around a replica, as a metric: how many sources see one now, by check.
+//! The metric of problems around a replica: the number of sources that see one now, by check.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
 };
 
-/// The subjects of checks. Their names stand on the terminal and in a metric's label.
+/// The subjects of checks. Their names are printed by `--check` and used in a metric's label.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CheckKind {
     /// The version of the API server.
     ApiServer,
-    /// Whether caBundle is ours to keep.
+    /// The ownership of caBundle.
     CaBundle,
-    /// The certificate that is or would be served.
+    /// The certificate to serve.
     Certificate,
     /// Our own resources.
     Crds,
-    /// Whether there is a second installation.
+    /// Other installations in the cluster.
     Installations,
     /// The rights that the manager needs.
     Permissions,
-    /// Whether the API server asks about references by itself.
+    /// The admission policies of the API server.
     Policies,
-    /// Whether the registrations are there and point at us.
+    /// The webhook registrations.
     Registrations,
     /// The Secret of the certificate.
     Secret,
-    /// The settings that the manager was started with: checked before the start alone.
+    /// The settings of the manager, only checked before the start.
     Settings,
 }
 
@@ -70,7 +70,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Says whether the source sees it.
+    /// Records if the source sees it.
     pub fn set(&mut self, is_there: bool) {
         match (self.is_there, is_there) {
             (false, true) => self.gauge.inc(),
@@ -81,7 +81,7 @@ impl Problem {
     }
 }
 
-/// One gauge for each check; clones count the same.
+/// One gauge per check. Clones share the state.
 #[derive(Clone, Debug)]
 pub(super) struct Problems(pub(super) Family<ProblemLabels, Gauge>);
 
@@ -107,7 +107,7 @@ impl Default for Problems {
     fn default() -> Self {
         let problems = Self(Family::default());
         for check in CheckKind::ALL {
-            // A series that is there from the start can be told from one that is missing.
+            // Created from the start, so that a missing series can be told from one at 0.
             let _ = problems.one(check);
         }
         problems

@@ -34,13 +34,13 @@ pub struct Metric {
 /// The kinds of metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MetricKind {
-    /// It only grows.
+    /// A value that only grows.
     Counter,
-    /// It goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// It counts how long things took, in seconds.
+    /// A distribution of durations, in seconds.
     Histogram,
-    /// It is always 1; its labels are what it says.
+    /// A constant 1 whose labels are the information.
     Info,
 }
 
@@ -48,12 +48,12 @@ pub enum MetricKind {
 pub struct Label {
     /// The name.
     pub name: &'static str,
-    /// Every value that it can have; none where it is open, such as a version.
+    /// Every possible value; empty for an open set, such as versions.
     pub values: fn() -> Vec<&'static str>,
 }
 
 impl Metric {
-    /// The name as it stands in queries.
+    /// The full name, as in queries.
     #[must_use]
     pub fn full_name(&self) -> String {
         let suffix = match self.kind {
@@ -68,14 +68,14 @@ impl Metric {
         (self.register)(self, registry, handles);
     }
 
-    /// The encoder appends the suffix of the kind.
+    /// Registers the metric. The encoder appends the suffix of the kind.
     fn add(&self, registry: &mut Registry, metric: impl registry::Metric) {
         registry.register(self.name, self.help, metric);
     }
 }
 
 impl MetricKind {
-    /// The word of Prometheus.
+    /// The name of the kind in Prometheus.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

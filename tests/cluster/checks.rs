@@ -83,7 +83,7 @@ async fn what_is_wrong_is_said_with_what_to_do(cluster: &Cluster) -> anyhow::Res
     )
     .await?;
     ensure!(!said.succeeded, "{}", said.lines.join("\n"));
-    said.line("error    settings       an authority that lives 3600 s")?;
+    said.line("error    settings       an authority with a lifetime of 3600 s")?;
 
     // A Secret of another type.
     cluster.delete_secret().await?;
@@ -94,7 +94,9 @@ async fn what_is_wrong_is_said_with_what_to_do(cluster: &Cluster) -> anyhow::Res
         .await?;
     let said = check(cluster, admin, &[]).await?;
     said.line("warning  secret         `agentkube-webhook-tls` is a Secret of type Opaque")?;
-    said.line("warning  certificate    `agentkube-webhook-tls` holds none that can be served")?;
+    said.line(
+        "warning  certificate    `agentkube-webhook-tls` holds no certificate that can be served",
+    )?;
     cluster.delete_secret().await?;
 
     // A certificate of a directory that is not there.
@@ -122,7 +124,7 @@ async fn what_is_wrong_is_said_with_what_to_do(cluster: &Cluster) -> anyhow::Res
         .await?;
     let said = said?;
     ensure!(!said.succeeded, "{}", said.lines.join("\n"));
-    said.line("error    installations  there is another one: MutatingWebhookConfiguration `another-manager`")?;
+    said.line("error    installations  there is another installation: MutatingWebhookConfiguration `another-manager`")?;
 
     expect_policies_checked(cluster, admin).await?;
 
@@ -183,7 +185,7 @@ async fn expect_policies_checked(cluster: &Cluster, admin: &Path) -> anyhow::Res
     let unbound = check(cluster, admin, &[]).await?;
     cluster.apply_manifests().await?;
     ensure!(!edited.succeeded, "{}", edited.lines.join("\n"));
-    edited.line("error    policies       ValidatingAdmissionPolicy `agentkube-agent-references` is not as this version has it")?;
+    edited.line("error    policies       ValidatingAdmissionPolicy `agentkube-agent-references` differs from that of this version")?;
     unbound.line("error    policies       ValidatingAdmissionPolicyBinding `agentkube-agent-references` does not exist")?;
     check(cluster, admin, &[])
         .await?
@@ -229,7 +231,7 @@ async fn a_running_manager_says_once_what_is_wrong_and_keeps_a_metric(
     ensure!(
         manager
             .log()
-            .contains("what was wrong is in order again"),
+            .contains("the problem is solved"),
         "{}",
         manager.log()
     );
@@ -270,7 +272,7 @@ async fn a_bundle_that_somebody_else_keeps_writing_is_left_to_them(
         .resource_version;
     let log = manager.log();
     ensure!(
-        log.contains("is written by `rival` again and again, and is left to it"),
+        log.contains("keeps being written by `rival` and is left to it"),
         "{log}"
     );
     // The other registration is nobody's business but ours, and a change of it is followed: by then
@@ -361,7 +363,11 @@ async fn a_certificate_of_a_directory_is_held_against_the_registrations(
     let ours = CertificateAuthority::from_pem(field("ca.crt"), field("ca.key"), now)?;
     let stranger = CertificateAuthority::new(hour, now)?;
     for (authority, from, what) in [
-        (&stranger, now, "the API server does not take the one in"),
+        (
+            &stranger,
+            now,
+            "the API server does not trust the certificate in",
+        ),
         (&ours, now - hour * 2, "the certificate expired at"),
         (&ours, now + hour * 2, "the certificate is not valid before"),
     ] {

@@ -62,7 +62,7 @@ async fn only_an_api_server_with_the_right_certificate_is_answered(
     ensure!(
         manager
             .log()
-            .contains("a client of the webhook port was refused for its certificate"),
+            .contains("a client of the webhook port was rejected because of its certificate"),
         "{}",
         manager.log()
     );

@@ -29,7 +29,7 @@ async fn metrics_are_for_those_alone_who_may_read_them(cluster: &Cluster) -> any
     let said = check(cluster, admin, &["--metrics-authorization"]).await?;
     said.line(
         "error    permissions    `system:serviceaccount:agentkube-system:agentkube-manager` may not create tokenreviews \
-         (hint: the component `metrics-authorization`, or `metricsAuthorization: true` in Helm, brings them)",
+         (hint: the component `metrics-authorization`, or `metricsAuthorization: true` in Helm, grants them)",
     )?;
     let applied = cluster
         .kubectl(&["apply", "--filename", "-"], RIGHTS)

@@ -195,7 +195,13 @@ async fn serve(
             .lines()
             .filter(|line| !is_about_others(line, &ns.name))
         {
-            for sign in ["cannot be", "could not be", "left as it is", "fails"] {
+            for sign in [
+                "cannot be",
+                "could not be",
+                "left as it is",
+                "left unchanged",
+                "fails",
+            ] {
                 ensure!(!line.contains(sign), "{words}: {sign}: {line}\n{log}");
             }
         }

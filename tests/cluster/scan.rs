@@ -130,7 +130,7 @@ async fn a_cluster_that_is_as_it_should_be_has_no_findings(
     let admin = cluster.control_plane.admin_kubeconfig();
     let (status, _, stderr) = said(&scan_as(admin, &["--namespace", "misspelt"]).await?);
     ensure!(
-        status == Some(0) && stderr.contains("nothing in the namespace `misspelt`"),
+        status == Some(0) && stderr.contains("the namespace `misspelt` is empty"),
         "{status:?}: {stderr}"
     );
     // A setting that is not made yet, on top of those that are.

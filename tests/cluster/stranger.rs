@@ -33,8 +33,8 @@ async fn a_leader_that_is_no_pod_of_the_installation_is_told(
     })
     .await?;
     said.line(
-        "error    installations  there is another one: `from-elsewhere`, which renews the Lease \
-         `agentkube-manager` and is no pod of ours in the namespace `agentkube-system`",
+        "error    installations  there is another installation: `from-elsewhere`, which renews the Lease \
+         `agentkube-manager` and is not one of our pods in the namespace `agentkube-system`",
     )?;
 
     // It is gone and its name is still in the Lease, as after the node of a leader died.

@@ -55,7 +55,7 @@ async fn a_token_is_fetched_with_the_password_for_the_registry() {
     let none = failure(&address, credentials("other.example.com", "d3Jvbmc=")).await;
     assert_eq!(
         none,
-        ("denied", "the registry wants credentials".to_owned())
+        ("denied", "the registry requires credentials".to_owned())
     );
 }
 

@@ -60,11 +60,11 @@ async fn answers_of_something_else_are_invalid() {
     let cases = [
         (
             answer("200 OK", "", " <!doctype html><html>"),
-            "the registry answered with a web page in place of a manifest",
+            "the registry answered with a web page instead of a manifest",
         ),
         (
             answer("200 OK", "", "OK"),
-            "the registry answered with something else in place of a manifest",
+            "the registry answered with something else instead of a manifest",
         ),
         (
             answer("200 OK", "", "{}"),
@@ -80,11 +80,11 @@ async fn answers_of_something_else_are_invalid() {
         ),
         (
             answer("302 Found", "Location: /v2/org/app/manifests/v1\r\n", ""),
-            "the registry sends us from one address to the next",
+            "the registry redirected too often",
         ),
         (
             answer("302 Found", "Location: nowhere\r\n", ""),
-            "the registry sends us to an address that is none",
+            "the registry pointed to an invalid URL",
         ),
     ];
     for (text, message) in cases {
@@ -130,7 +130,7 @@ async fn a_registry_that_drips_is_given_up() {
         deadline: Duration::from_millis(100),
         ..plain()
     };
-    let message = "the registry did not tell all within 0.4 s".to_owned();
+    let message = "the registry did not answer everything within 0.4 s".to_owned();
     assert_eq!(failure(&address, options).await, ("unreachable", message));
 }
 
@@ -147,7 +147,7 @@ async fn a_manifest_that_no_image_has_is_invalid() {
             }
         })
         .await;
-        let message = "the registry answered with a manifest that is larger than any image";
+        let message = "the registry answered with a manifest of an impossible size";
         let expected = ("invalid", message.to_owned());
         assert_eq!(failure(&address, plain()).await, expected);
     }

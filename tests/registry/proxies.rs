@@ -81,12 +81,12 @@ async fn a_proxy_is_used_as_the_environment_says() {
         ),
         (
             format!("socks5://user:SECRET@{proxy}"),
-            "only proxies of `http://` are spoken to",
+            "only `http://` proxies are supported",
         ),
     ] {
         let (status, said) = check(&arguments, &[("https_proxy", &through)]).await;
         assert_eq!(status, Some(2));
-        let expected = format!("the proxy `{proxy}` does not connect us: {reason}");
+        let expected = format!("cannot connect through the proxy `{proxy}`: {reason}");
         assert!(
             said.lines()
                 .all(|line| line.ends_with(&expected)),
@@ -115,7 +115,7 @@ async fn no_proxy_is_used_for_whom_the_environment_excepts() {
     let (status, said) = check(&arguments, &environment[..1]).await;
     assert_eq!(status, Some(2));
     assert!(
-        said.contains("the proxy `127.0.0.1:1` does not connect us: Connection refused"),
+        said.contains("cannot connect through the proxy `127.0.0.1:1`: Connection refused"),
         "{said}"
     );
 }

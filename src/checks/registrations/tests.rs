@@ -34,7 +34,7 @@ fn registrations(client: &Value, metadata: &Value) -> Registrations {
     }
 }
 
-/// What is wrong, in a line each.
+/// The problems, one per line.
 fn wrong(client: &Value, metadata: &Value, subject: &Installation) -> String {
     let findings = registrations(client, metadata).look(subject);
     let lines: Vec<_> = findings
@@ -82,11 +82,11 @@ fn a_registration_that_points_elsewhere_says_where_and_what_to_do() {
     .map(|client| wrong(client, &json!({}), &subject()))
     .collect();
     insta::assert_snapshot!(said.join("\n"), @r"
-    error    registrations  `agents.agentkube.io` of MutatingWebhookConfiguration `agentkube-manager` points at the namespace `elsewhere` and not `agentkube-system` (hint: is there a second installation? There can be only one in a cluster)
-    error    registrations  `agents.agentkube.io` of MutatingWebhookConfiguration `agentkube-manager` points at the Service `other` and not `agentkube-manager` (hint: apply the manifests)
-    error    registrations  `agents.agentkube.io` of MutatingWebhookConfiguration `agentkube-manager` points at port 9443 of the Service, which has 443 (hint: apply the manifests)
-    error    registrations  `agents.agentkube.io` of MutatingWebhookConfiguration `agentkube-manager` asks for the path `/validate`, which is not served to it (hint: /mutate or /rewrite-defaults)
-    error    registrations  `agents.agentkube.io` of MutatingWebhookConfiguration `agentkube-manager` is called at `::1`, and the certificate does not say so (hint: --serving-name=::1)
+    error    registrations  `agents.agentkube.io` of MutatingWebhookConfiguration `agentkube-manager` points at the namespace `elsewhere` instead of `agentkube-system` (hint: is there a second installation? A cluster can have only one)
+    error    registrations  `agents.agentkube.io` of MutatingWebhookConfiguration `agentkube-manager` points at the Service `other` instead of `agentkube-manager` (hint: apply the manifests)
+    error    registrations  `agents.agentkube.io` of MutatingWebhookConfiguration `agentkube-manager` points at port 9443 of the Service instead of 443 (hint: apply the manifests)
+    error    registrations  `agents.agentkube.io` of MutatingWebhookConfiguration `agentkube-manager` calls the path `/validate`, which is not served for it (hint: /mutate or /rewrite-defaults)
+    error    registrations  `agents.agentkube.io` of MutatingWebhookConfiguration `agentkube-manager` is called at `::1`, which the certificate does not name (hint: --serving-name=::1)
     ");
 }
 
@@ -116,9 +116,9 @@ fn a_bundle_that_somebody_else_keeps_is_told() {
         wrong(&blank, &json!({}), &with_tls_dir),
     ];
     insta::assert_snapshot!(said.join("\n"), @r"
-    error    ca-bundle      that of MutatingWebhookConfiguration `agentkube-manager` is kept by cert-manager, because of the annotation `cert-manager.io/inject-ca-from`, and is left to it (hint: mount the certificate that belongs to it and set --tls-dir, or remove the annotation)
-    warning  ca-bundle      that of MutatingWebhookConfiguration `agentkube-manager` was written by `cainjector` (hint: if that is a program, stop it from writing caBundle: it is ours to keep)
-    error    ca-bundle      MutatingWebhookConfiguration `agentkube-manager` has none, and with --tls-dir somebody else has to write it (hint: see whoever issues the certificate)
+    error    ca-bundle      caBundle of MutatingWebhookConfiguration `agentkube-manager` is left to cert-manager, because of the annotation `cert-manager.io/inject-ca-from` (hint: mount the matching certificate and set --tls-dir, or remove the annotation)
+    warning  ca-bundle      caBundle of MutatingWebhookConfiguration `agentkube-manager` was written by `cainjector` (hint: if that is a program, stop it from writing caBundle, which the manager maintains)
+    error    ca-bundle      MutatingWebhookConfiguration `agentkube-manager` has no caBundle, and with --tls-dir the issuer of the certificate has to write it (hint: check that issuer)
     ");
     assert_eq!(wrong(&client, &injected, &with_tls_dir), "");
 }
@@ -135,7 +135,7 @@ fn a_registration_that_cannot_be_read_is_named_with_its_field() {
         assert_eq!(findings[0].is_told, is_told);
         assert_eq!(
             findings[0].to_string(),
-            "error    registrations  MutatingWebhookConfiguration `agentkube-manager` is left as it is: this version of agentkube cannot read webhooks[0].clientConfig (hint: correct that field, or run the release that wrote it)"
+            "error    registrations  MutatingWebhookConfiguration `agentkube-manager` is left unchanged: this version of agentkube cannot read webhooks[0].clientConfig (hint: correct that field, or run the release that wrote it)"
         );
     }
     // What nobody needs is in nobody's way.

@@ -11,21 +11,21 @@ use crate::{
     scan::{Scan, ScannedKind},
 };
 
-/// How long the questions about one object may take.
+/// Deadline for the access reviews of one object.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Users who may have written what is scanned.
+/// Users to check as authors of the scanned objects.
 #[derive(clap::Args, Debug)]
 pub(super) struct AuthorArgs {
-    /// Also say what this user, if Agents and Tools are theirs, may not name; once for each user
+    /// Also report what this user would lack rights to as author of the Agents and Tools (repeatable)
     #[arg(long = "author", value_name = "USER")]
     authors: Vec<String>,
-    /// A group that those users are in, once for each group; those that Kubernetes adds are added
+    /// A group that these users are in (repeatable); the groups that Kubernetes itself adds are included
     #[arg(long = "author-group", value_name = "GROUP", requires = "authors")]
     groups: Vec<String>,
 }
 
-/// Asks what they may use.
+/// Checks the rights of the authors.
 pub(super) struct Authors {
     authorizer: Authorizer,
     authors: Vec<Author>,
@@ -47,13 +47,13 @@ impl Authors {
         }
     }
 
-    /// Tells the scan what an object names that one of them has no right to.
+    /// Reports the references of an object that an author has no right to.
     ///
     /// RBAC: `create` on subjectaccessreviews.
     ///
     /// # Errors
     ///
-    /// It cannot be asked.
+    /// The API server cannot be asked.
     pub(super) async fn ask(
         &self,
         scan: &mut Scan<'_>,
@@ -78,7 +78,7 @@ impl Authors {
     }
 }
 
-/// The groups that Kubernetes puts a user in by itself.
+/// The groups that Kubernetes itself adds a user to.
 fn groups_of(user: &str) -> Vec<String> {
     let mut groups = vec!["system:authenticated".to_owned()];
     let account = user
@@ -99,7 +99,7 @@ fn explain(error: &AuthorityError) -> anyhow::Error {
                 "{refused} (hint: --author needs the verb create on subjectaccessreviews.authorization.k8s.io)"
             )
         }
-        error => anyhow!("what an author may use cannot be asked for: {error}"),
+        error => anyhow!("the rights of an author cannot be checked: {error}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Findings as people and programs read them.
+//! Output formats of findings.
 
 use std::fmt::Write as _;
 
@@ -10,22 +10,22 @@ use crate::{
     scan::{Category, Looked, ScanFinding, reports},
 };
 
-/// What is printed.
+/// The output format of findings.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 pub(super) enum FindingsFormat {
-    /// A table for each kind of finding, and what was looked at
+    /// One table per category, and a summary of what was scanned
     #[default]
     Table,
     /// An array of objects
     Json,
-    /// One line a finding, with a header
+    /// One line per finding, with a header
     Csv,
-    /// `Report` objects of openreports.io/v1alpha1 as YAML, one for each object with findings
+    /// `Report` objects of openreports.io/v1alpha1 as YAML, one per object with findings
     Openreports,
 }
 
 impl FindingsFormat {
-    /// Whether people read it, and not programs.
+    /// True for the format that people read.
     pub(super) fn is_table(self) -> bool {
         matches!(self, Self::Table)
     }
@@ -53,7 +53,7 @@ pub(super) fn render(
     })
 }
 
-/// How much was found, and in how much.
+/// One line with the numbers of findings and of scanned objects.
 pub(super) fn summary(findings: &[ScanFinding], looked: &Looked) -> String {
     let Looked {
         agents,
@@ -75,7 +75,7 @@ pub(super) fn summary(findings: &[ScanFinding], looked: &Looked) -> String {
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "; {left_out} left out: ended, being deleted, or in a namespace that admission leaves alone"
+            "; {left_out} skipped: finished, being deleted, or in a namespace without admission"
         );
     }
     text

@@ -1,4 +1,4 @@
-//! `agentkube audit`: what a cluster refused and let in, and what runs in it.
+//! `agentkube audit`: lists what admission refused, and scans what runs in the cluster.
 
 mod authors;
 mod findings;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-/// Look at what a cluster refused, and at what runs in it.
+/// List what admission refused, and scan what runs in the cluster.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -20,9 +20,9 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List what admission refused, whose it was, and why
+    /// List what admission refused, to whom, and why
     Rejections(rejections::Args),
-    /// Hold every live Agent, Tool and pod against today's configuration
+    /// Check every live Agent, Tool and pod against the current configuration
     Scan(scan::Args),
 }
 

@@ -1,6 +1,6 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// One line on stderr that says how far a list was read; on a terminal only, and gone at the end.
+/// A progress line on stderr while a list is read. Only shown on a terminal, and removed at the end.
 pub(super) struct Progress {
     bar: ProgressBar,
     what: String,
@@ -8,10 +8,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Starts with nothing shown.
+    /// A progress line that is not shown yet.
     pub(super) fn new() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // The words of a template that is written here are known to be right.
+        // The template is a constant and known to be valid.
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             bar.set_style(style);
         }
@@ -22,7 +22,7 @@ impl Progress {
         }
     }
 
-    /// Begins with a list.
+    /// Starts a new list.
     pub(super) fn start(&mut self, what: &str) {
         what.clone_into(&mut self.what);
         self.done = 0;
@@ -30,7 +30,7 @@ impl Progress {
             .set_message(format!("reading {what}"));
     }
 
-    /// Some objects were read; `remaining` are still to come.
+    /// Counts objects that were read; `remaining` are still to come.
     pub(super) fn read(&mut self, objects: usize, remaining: usize) {
         self.done += objects;
         let Self { what, done, .. } = self;

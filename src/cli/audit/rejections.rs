@@ -19,53 +19,53 @@ use crate::{
     queries::{self, FoundRejections, RejectionFilter},
 };
 
-/// List what admission refused, whose it was, and why.
+/// List what admission refused, to whom, and why.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-A Rejection stands for all refusals of one object to one user for one reason; COUNT says how many \
-they were. Denials that were only warned of (`AGENTKUBE_ENFORCEMENT=warn`) say so in DECISION.
+A Rejection stands for all refusals of one object to one user for one reason; COUNT is their number. \
+DECISION tells warnings (`AGENTKUBE_ENFORCEMENT=warn`) from denials.
 
-It takes the verb list on rejections.agentkube.io, and watch for --watch: the role `view` has both.
+Required RBAC: list on rejections.agentkube.io, and watch for --watch. The ClusterRole `view` has both.
 
 Examples:
   `agentkube audit rejections --all-namespaces --since 7d`
   `agentkube audit rejections -n team --reason RegistryNotAllowed -o csv`")]
 pub(super) struct Args {
-    /// The namespace; that of the kubeconfig's context if not given
+    /// The namespace (default: that of the kubeconfig's context)
     #[arg(short, long, value_name = "NS", conflicts_with = "all_namespaces")]
     namespace: Option<String>,
     /// All namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Only what was refused in the time before now, such as 24h or 7d
+    /// Only refusals within this time, such as 24h or 7d
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     since: Option<Duration>,
-    /// Only what this user asked for
+    /// Only requests of this user
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Only what was refused for this reason
+    /// Only refusals for this reason
     #[arg(long, value_name = "REASON", value_parser = clap::builder::PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.as_str())), hide_possible_values = true)]
     reason: Option<String>,
-    /// What is printed
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: RejectionsFormat,
-    /// Print how many there are by reason, namespace and user, and not the Rejections; on a terminal
-    /// that stands below the table anyway
+    /// Print counts by reason, namespace and user instead of the Rejections; on a terminal, the table
+    /// ends with them anyway
     #[arg(long, conflicts_with_all = ["output", "watch"])]
     summary: bool,
-    /// Go on with what is refused from now on, until Ctrl-C; `-o json` prints one object a line
+    /// Keep printing new refusals until Ctrl-C; `-o json` prints one object per line
     #[arg(short, long)]
     watch: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
 pub(super) enum RejectionsFormat {
-    /// One line a Rejection, the latest first
+    /// One line per Rejection, latest first
     #[default]
     Table,
-    /// An array of the objects as the cluster has them
+    /// An array of the objects as stored in the cluster
     Json,
-    /// One line a Rejection, with a header
+    /// One line per Rejection, with a header
     Csv,
 }
 
@@ -116,7 +116,7 @@ async fn list(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the wanted Rejections. Of those that cannot be read, the name is told.
+/// Reads the Rejections that match the filter, and warns of those that cannot be read.
 async fn read(
     client: &Client,
     namespace: Option<&str>,
@@ -138,7 +138,7 @@ async fn read(
     Ok(rejections)
 }
 
-/// Prints what is there, and then each Rejection that is new or has one more.
+/// Prints the existing Rejections, and then each that is new or whose count has grown.
 async fn follow(
     client: Client,
     namespace: Option<&str>,
@@ -146,7 +146,7 @@ async fn follow(
     mut rejections: Vec<Rejection>,
     format: RejectionsFormat,
 ) -> anyhow::Result<()> {
-    // The latest comes last, where the next will be.
+    // Oldest first, so that new ones follow in order.
     rejections.reverse();
     match format {
         RejectionsFormat::Table => output::data(&trail::header())?,
@@ -188,7 +188,7 @@ async fn follow(
                 continue;
             }
             Some(Err(error)) => {
-                talk(&format!("the watch fails, and is tried again: {error}"));
+                talk(&format!("the watch failed and is retried: {error}"));
                 continue;
             }
             None => return Ok(()),
@@ -202,7 +202,7 @@ async fn follow(
     }
 }
 
-/// Tells of a Rejection that cannot be read.
+/// Warns of a Rejection that cannot be read.
 fn complain(unread: &UnreadableObject) {
     let UnreadableObject {
         metadata, field, ..
@@ -239,7 +239,7 @@ fn render(rejections: &[Rejection], format: RejectionsFormat) -> anyhow::Result<
     })
 }
 
-/// One Rejection, for a list that has no end.
+/// One Rejection in the format of a stream.
 fn one(rejection: &Rejection, format: RejectionsFormat) -> anyhow::Result<String> {
     Ok(match format {
         RejectionsFormat::Table => trail::line(rejection),
@@ -248,7 +248,7 @@ fn one(rejection: &Rejection, format: RejectionsFormat) -> anyhow::Result<String
     })
 }
 
-/// How many there are, in words.
+/// The number of Rejections, as a sentence.
 fn found(rejections: &[Rejection], namespace: Option<&str>) -> String {
     let denials: i64 = rejections
         .iter()
@@ -256,7 +256,7 @@ fn found(rejections: &[Rejection], namespace: Option<&str>) -> String {
         .sum();
     match (rejections.len(), namespace) {
         (0, Some(namespace)) => format!(
-            "no Rejections in the namespace `{namespace}` (hint: --all-namespaces looks in all of them)"
+            "no Rejections in the namespace `{namespace}` (hint: list all namespaces with --all-namespaces)"
         ),
         (0, None) => "no Rejections".to_owned(),
         (1, _) => format!("1 Rejection, refused {denials} times"),
@@ -265,6 +265,6 @@ fn found(rejections: &[Rejection], namespace: Option<&str>) -> String {
 }
 
 fn talk(text: &str) {
-    // Where stderr is gone there is nobody left to tell.
+    // Nothing can be reported once stderr is closed.
     let _ = writeln!(io::stderr(), "{text}");
 }

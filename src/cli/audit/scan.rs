@@ -29,44 +29,44 @@ use crate::{
     scan::{AskedSince, Excluded, Looked, Owner, Scan, ScanFinding, ScannedKind},
 };
 
-/// The exit status where something was found.
+/// The exit status if there are findings.
 const FOUND: u8 = 1;
-/// The exit status where the cluster, or a setting, could not be read.
+/// The exit status if the cluster or a setting could not be read.
 const UNREADABLE: u8 = 2;
 
-/// Hold every live Agent, Tool and pod against today's configuration.
+/// Check every live Agent, Tool and pod against the current configuration.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The settings are those of the manager that runs in the cluster, or of a file; `--set` is on top of \
-them, to try a setting out before it is made. Nothing is changed in the cluster.
+The settings are read from the running manager, or from a file. `--set` overrides one of them, to try \
+a change out before it is made. Nothing in the cluster is changed.
 
-It takes the verb list on agents.agentkube.io, tools.agentkube.io and pods, get on agents.agentkube.io \
-and tools.agentkube.io, for the running manager's settings get on its Deployment, to say what nobody \
-asked about get on the policies and their bindings, and for --author create on subjectaccessreviews.
+Required RBAC: list on agents.agentkube.io, tools.agentkube.io and pods; get on agents.agentkube.io \
+and tools.agentkube.io; get on the manager's Deployment, to read the running manager's settings; get on \
+the policies and their bindings, to report references that were never checked; create on \
+subjectaccessreviews, for --author.
 
-Exit status: 0 nothing was found, 1 there are findings, 2 something could not be read
+Exit status: 0 no findings, 1 findings, 2 something could not be read
 
 Examples:
   `agentkube audit scan --set AGENTKUBE_ALLOWED_REGISTRIES=registry.example.com`
   `agentkube audit scan -o openreports | kubectl apply -f -`")]
 pub(super) struct Args {
-    /// Look at this namespace alone; kube-system and agentkube-system are looked at only by this
+    /// Scan only this namespace; kube-system and agentkube-system are scanned only if named here
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
-    /// What is printed
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: FindingsFormat,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
     authors: AuthorArgs,
-    /// How many objects are read at once
+    /// Objects per page
     #[arg(long, hide = true, default_value_t = queries::PAGE, value_parser = clap::value_parser!(u32).range(1..))]
     page_size: u32,
 }
 
-/// Scans a cluster. Exit status 0: nothing was found; 1: there are findings; 2: something could not
-/// be read.
+/// Scans a cluster. Exit status: 0 no findings, 1 findings, 2 something could not be read.
 pub(super) fn run(args: &Args) -> ExitCode {
     match cluster::block_on(scan(args)).and_then(|found| print(&found, args)) {
         Ok(status) => ExitCode::from(status),
@@ -80,8 +80,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
 /// Reads the cluster that the environment names, page by page.
 ///
 /// RBAC: `list` on agents, tools and pods, `get` on agents and tools, `get` on the manager's Deployment
-/// where no file has the settings, `get` on the policies, and `create` on subjectaccessreviews where
-/// authors are named.
+/// unless a file has the settings, `get` on the policies, and `create` on subjectaccessreviews if
+/// authors are given.
 async fn scan(args: &Args) -> anyhow::Result<(Vec<ScanFinding>, Looked)> {
     let Args {
         namespace,
@@ -145,16 +145,16 @@ async fn scan(args: &Args) -> anyhow::Result<(Vec<ScanFinding>, Looked)> {
     Ok(scan.finish())
 }
 
-/// Since when the API server itself asks about references; `None`, with a word about it, where that may
-/// not be read.
+/// The time since which the API server itself checks references. `None`, with a warning, if the policies
+/// may not be read.
 async fn asked_since(client: &Client) -> anyhow::Result<Option<AskedSince>> {
     match checks::asked_since(client).await {
         Ok(since) => Ok(Some(since)),
         Err(Error::Api(status)) if status.is_forbidden() => {
-            // Where stderr is gone there is nobody left to tell.
+            // Nothing can be reported once stderr is closed.
             let _ = writeln!(
                 io::stderr(),
-                "warning: what was named before the API server asked about it is not looked for: {} (hint: this needs the verb get on the policies, see docs/auditing.md)",
+                "warning: references that were made before the API server checked them are not reported: {} (hint: this needs the verb get on the policies, see docs/auditing.md)",
                 status.message
             );
             Ok(None)
@@ -168,12 +168,12 @@ async fn running(client: &Client) -> anyhow::Result<Variables> {
         .await
         .map_err(|error| {
             anyhow!(
-                "{error:#} (hint: name the settings by --manager or --env-file, or ask for the verb get on it)"
+                "{error:#} (hint: give the settings with --manager or --env-file, or request the verb get on it)"
             )
         })
 }
 
-/// Reads an Agent or a Tool that came after the list.
+/// Reads an Agent or Tool that was created after the list was read.
 async fn read(client: &Client, owner: &Owner) -> anyhow::Result<Option<Value>> {
     let Owner {
         kind,
@@ -203,14 +203,14 @@ fn print(found: &(Vec<ScanFinding>, Looked), args: &Args) -> anyhow::Result<u8> 
         args.output,
         Timestamp::now(),
     )?)?;
-    // Where stderr is gone there is nobody left to tell.
+    // Nothing can be reported once stderr is closed.
     if !args.output.is_table() {
         let _ = writeln!(io::stderr(), "{}", findings::summary(findings, looked));
     }
     if let (Some(namespace), true) = (&args.namespace, *looked == Looked::default()) {
         let _ = writeln!(
             io::stderr(),
-            "warning: there is nothing in the namespace `{namespace}` (hint: look for it in `kubectl get namespaces`)"
+            "warning: the namespace `{namespace}` is empty or does not exist (hint: see `kubectl get namespaces`)"
         );
     }
     Ok(if findings.is_empty() { 0 } else { FOUND })

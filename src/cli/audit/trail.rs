@@ -1,4 +1,4 @@
-//! Rejections as people read them.
+//! Rejections as tables, lines and summaries.
 
 use std::fmt::Write as _;
 
@@ -13,15 +13,15 @@ use crate::{
     queries::{Denials, RejectionSummary},
 };
 
-/// How long the longest bar of a summary is, in characters.
+/// The longest bar of a summary, in characters.
 const LONGEST_BAR: u64 = 20;
-/// How many lines each part of a summary has.
+/// The most lines of each part of a summary.
 const MOST_LINES: usize = 10;
 
 /// A column of the list.
 struct Column {
     head: &'static str,
-    /// How wide it is in a table whose rows are not known yet.
+    /// The width in a stream, whose rows are not known yet.
     width: usize,
     cell: fn(&Rejection) -> String,
 }
@@ -101,17 +101,17 @@ pub(super) fn table(rejections: &[Rejection]) -> String {
     table.render()
 }
 
-/// The first line of a list that has no end.
+/// The header of a stream.
 pub(super) fn header() -> String {
     padded(&COLUMNS.map(|column| column.head.to_owned()))
 }
 
-/// A row of a list that has no end.
+/// A row of a stream.
 pub(super) fn line(rejection: &Rejection) -> String {
     padded(&cells(rejection))
 }
 
-/// The first line of comma-separated values.
+/// The header of comma-separated values.
 pub(super) fn csv_header() -> String {
     let names = COLUMNS.map(|column| {
         column
@@ -144,7 +144,7 @@ fn padded(cells: &[String; 10]) -> String {
     cells.join("  ").trim_end().to_owned() + "\n"
 }
 
-/// A summary, with bars where they are wanted.
+/// A summary, optionally with bars.
 pub(super) fn summary(rejections: &[Rejection], bars: bool) -> String {
     let RejectionSummary {
         reasons,

@@ -12,30 +12,29 @@ use crate::{
     queries,
 };
 
-/// What a cluster is set to run, and what runs in it.
+/// The settings and the running images of a cluster.
 pub(super) struct Cluster {
-    /// The settings of the manager that runs there.
+    /// The settings of the running manager.
     pub(super) policy: Policy,
     agents: Vec<Agent>,
     tools: Vec<Tool>,
     pods: Vec<Pod>,
 }
 
-/// How often an image is used.
+/// Usage counts of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Usage {
-    /// Agents that run it, or would if they were not paused.
+    /// Agents that use it, including paused ones.
     pub(super) agents: usize,
-    /// Pods that have it, whoever they belong to, and that have not ended.
+    /// Unfinished pods that use it, whoever owns them.
     pub(super) pods: usize,
-    /// Nodes that these pods are on.
+    /// Nodes that these pods run on.
     pub(super) nodes: usize,
 }
 
 impl Cluster {
-    /// Reads the cluster that the environment names, with more settings on top of its manager's.
-    /// Needs `get` on the manager's Deployment, and `list` on Agents, Tools and pods in all
-    /// namespaces.
+    /// Reads the current cluster, with more settings on top of its manager's. RBAC: `get` on the
+    /// manager's Deployment, and `list` on agents, tools and pods in all namespaces.
     pub(super) fn read<const N: usize>(more: [(&str, &str); N]) -> anyhow::Result<Self> {
         cluster::block_on(async {
             let client = client().await?;
@@ -50,7 +49,7 @@ impl Cluster {
         })
     }
 
-    /// The images that Agents and Tools name themselves, each once.
+    /// The images that Agents and Tools name themselves, without duplicates.
     pub(super) fn own(&self) -> impl Iterator<Item = OwnImage> {
         let agents = self
             .agents
@@ -74,7 +73,7 @@ impl Cluster {
             })
     }
 
-    /// Who uses an image.
+    /// The usage counts of an image.
     pub(super) fn usage(&self, image: &NamedImage) -> Usage {
         let wanted = image.normalized();
         let agents = self

@@ -12,13 +12,13 @@ use crate::{
     },
 };
 
-// clap makes a group of every struct, and calls it by the struct's name.
+// clap makes a group of every struct and names it after the struct.
 #[derive(clap::Args, Debug)]
 #[group(skip)]
 pub(super) struct Args {
     #[command(flatten)]
     subject: ImageArgs,
-    /// What is printed
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: ListFormat,
 }
@@ -28,13 +28,13 @@ enum ListFormat {
     /// Component, reference, rule, and the variable that the rule read
     #[default]
     Table,
-    /// The table with the kind, the token's variable, and what would run without the rule
+    /// The table with the kind, the token's variable, and the image that would run without the rule
     Wide,
     /// An array of objects
     Json,
     /// A list of objects
     Yaml,
-    /// The references alone, each once
+    /// Only the references, without duplicates
     Names,
 }
 
@@ -75,9 +75,9 @@ struct MatrixEntry {
     override_variable: Option<&'static str>,
     /// The variable from which the runtime reads its token.
     token_env: Option<&'static str>,
-    /// What the next lower rule would have given.
+    /// The image that the next lower rule would give.
     instead_of: Option<ImageReference>,
-    /// Who uses the image, where a cluster was asked.
+    /// The usage of the image, if a cluster was read.
     #[serde(flatten)]
     usage: Option<Usage>,
 }
@@ -124,7 +124,7 @@ impl MatrixEntry {
     }
 }
 
-/// Every row, and the images that were given in place of Custom's empty one.
+/// Every row of the matrix, with the given images in place of Custom's empty one.
 fn entries(settings: &ImageSettings, customs: Vec<OwnImage>) -> Vec<MatrixEntry> {
     let mut customs: Vec<_> = customs
         .into_iter()
@@ -194,7 +194,7 @@ const COLUMNS: [Column; 4] = [
     },
 ];
 
-/// Where a cluster was asked.
+/// The columns that need a cluster.
 const COUNTS: [Column; 3] = [
     Column {
         head: "AGENTS",

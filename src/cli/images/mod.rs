@@ -1,4 +1,4 @@
-//! `agentkube images`: which images run, and everything around bringing them somewhere.
+//! `agentkube images`: lists the images that run, plans a mirror, and checks the registries.
 
 mod check;
 mod cluster;
@@ -22,7 +22,7 @@ use crate::images::{Component, ImageReference, ImageSettings};
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-The settings are those of the environment, where no option names others.
+The settings are read from the environment unless an option names another source.
 
 Examples:
   `agentkube images --set AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror`
@@ -37,9 +37,9 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Ask the registries whether every image of the configuration is there
+    /// Check that the registries hold every configured image
     Check(check::Args),
-    /// Write what a tool takes to fill a mirror with every image that pods will look for there
+    /// Write the input for a tool that fills a mirror with every image that pods will pull from it
     Plan(plan::Args),
 }
 
@@ -52,28 +52,28 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What all of the commands are about: the images of a configuration, and those that only Agents
-/// and Tools name.
+/// The images that all of the commands work on: those of a configuration, and those that only Agents and
+/// Tools name.
 #[derive(clap::Args, Debug, Default)]
 struct ImageArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Take the settings from the manager that runs in the cluster, and the images that its Agents
-    /// and Tools name
+    /// Read the settings from the running manager, and include the images that Agents and Tools in the
+    /// cluster name
     #[arg(long, conflicts_with_all = ["env_file", "manager", "set"])]
     from_cluster: bool,
-    /// An image that Agents or Tools name themselves, for as often as there are such
+    /// An image that an Agent or Tool names itself (repeatable)
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     custom: Vec<ImageReference>,
 }
 
 impl ImageArgs {
-    /// Reads what the arguments name.
+    /// Reads the configuration of the arguments.
     fn read(&self) -> anyhow::Result<Configuration> {
         self.read_with([])
     }
 
-    /// Reads what the arguments name, with more settings on top of it.
+    /// Reads the configuration of the arguments, with more settings on top.
     fn read_with<const N: usize>(&self, more: [(&str, &str); N]) -> anyhow::Result<Configuration> {
         let Self {
             settings,
@@ -101,12 +101,12 @@ impl ImageArgs {
     }
 }
 
-/// The images of a manager and of those who have it run others.
+/// The images of the settings, and those that Agents and Tools name.
 struct Configuration {
     images: ImageSettings,
     /// The images that Agents and Tools name themselves.
     own: Vec<OwnImage>,
-    /// Where all that was read from, if it was a cluster.
+    /// The cluster that was read, if any.
     cluster: Option<Cluster>,
 }
 

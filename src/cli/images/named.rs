@@ -2,17 +2,17 @@ use serde::{Serialize, Serializer};
 
 use crate::images::{Component, ImageReference, ReferenceError};
 
-/// An image that an Agent, a Tool or a person names, and what it is for.
+/// An image that an Agent, a Tool or an option names, and its purpose.
 #[derive(Clone, Debug)]
 pub(super) struct OwnImage {
     pub(super) component: Component,
     pub(super) image: NamedImage,
 }
 
-/// An image as somebody wrote it.
+/// An image reference as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NamedImage {
-    /// An Agent that no admission judged may name anything.
+    /// Not a reference: an Agent that bypassed admission can name anything.
     Invalid {
         text: String,
         error: ReferenceError,
@@ -21,7 +21,7 @@ pub(super) enum NamedImage {
 }
 
 impl NamedImage {
-    /// The image verbatim.
+    /// The reference verbatim.
     pub(super) fn as_str(&self) -> &str {
         match self {
             Self::Invalid { text, .. } => text,
@@ -29,7 +29,7 @@ impl NamedImage {
         }
     }
 
-    /// The image in full, so that two spellings of one image are one.
+    /// The normalized reference, equal for all spellings of one image.
     pub(super) fn normalized(&self) -> String {
         match self {
             Self::Invalid { text, .. } => text.clone(),

@@ -17,7 +17,7 @@ impl clap::ValueEnum for PlanFormat {
     }
 }
 
-/// Write what a tool takes to fill a mirror with every image that pods will look for there.
+/// Write the input for a tool that fills a mirror with every image that pods will pull from it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The plan goes to where pods look with AGENTKUBE_IMAGE_REGISTRY=PREFIX and the layout that
@@ -31,13 +31,13 @@ pub(super) struct Args {
     /// The mirror: a host with an optional port and path
     #[arg(long, value_name = "PREFIX", value_parser = prefix)]
     to: MirrorPrefix,
-    /// The tool
+    /// The tool to write the plan for
     #[arg(long, value_enum)]
     format: PlanFormat,
-    /// A registry that already mirrors docker.io, to copy from in its place
+    /// A registry that already mirrors docker.io, to copy from instead
     #[arg(long, value_name = "PREFIX", value_parser = prefix)]
     from: Option<MirrorPrefix>,
-    /// Speak plain HTTP to the registries of `--to` and `--from`
+    /// Use plain HTTP for the registries of `--to` and `--from`
     #[arg(long)]
     insecure_registry: bool,
     #[command(flatten)]
@@ -67,9 +67,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     if *format == PlanFormat::Hosts && from.is_some() {
-        bail!(
-            "`hosts` copies nothing, so that `--from` means nothing to it (hint: leave out `--from`)"
-        );
+        bail!("`hosts` copies nothing, so `--from` has no effect (hint: leave out `--from`)");
     }
     let mut plain_http = Vec::new();
     if *insecure_registry {

@@ -12,19 +12,19 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = after_help())]
 pub(in crate::cli) struct Args {
-    /// Say what would keep a manager with these settings from working, a line each, and start nothing
+    /// Check the settings and the cluster, print one line per finding, and exit without starting
     #[arg(long)]
     pub(super) check: bool,
-    /// How often a running manager looks for the same
+    /// Interval at which a running manager repeats these checks
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
     pub(super) check_interval: Duration,
-    /// Where the webhooks are served, over TLS
+    /// Address of the webhooks, over TLS
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:9443")]
     pub(super) webhook_address: SocketAddr,
-    /// Where metrics are served
+    /// Address of the metrics
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
     pub(super) metrics_address: SocketAddr,
-    /// Where liveness and readiness are served
+    /// Address of the liveness and readiness probes
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8081")]
     pub(super) probe_address: SocketAddr,
     /// The manager's own namespace
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Args {
         default_value = MANAGER_NAMESPACE
     )]
     pub(super) namespace: String,
-    /// The name of this replica in Events and, with a random part behind it, in the leader's Lease
+    /// The name of this replica in Events and, with a random suffix, in the leader's Lease
     #[arg(
         long,
         value_name = "NAME",
@@ -44,42 +44,42 @@ pub(in crate::cli) struct Args {
         default_value = MANAGER
     )]
     pub(super) identity: String,
-    /// A further DNS name or IP address for the certificate that the manager makes itself
+    /// A further DNS name or IP address for the certificate that the manager issues itself (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(super) serving_name: Vec<String>,
-    /// Serve tls.crt and tls.key of this directory, and make no certificate
+    /// Serve tls.crt and tls.key of this directory instead of issuing a certificate
     #[arg(long, value_name = "DIR")]
     pub(super) tls_dir: Option<PathBuf>,
-    /// How long a certificate lives that the manager makes itself; it is renewed at two thirds of it
+    /// Lifetime of a certificate that the manager issues itself; it is renewed after two thirds of it
     #[arg(long, value_name = "TIME", default_value = "365d", value_parser = duration::parse)]
     pub(super) certificate_lifetime: Duration,
-    /// The same for the certificate authority that the manager makes itself
+    /// Lifetime of the certificate authority that the manager creates itself; renewed in the same way
     #[arg(long, value_name = "TIME", default_value = "3650d", value_parser = duration::parse)]
     pub(super) authority_lifetime: Duration,
-    /// Answer only clients of the webhook port that show a certificate of the authorities in this file
+    /// Require clients of the webhook port to present a certificate issued by an authority in this file
     #[arg(long, value_name = "FILE")]
     pub(super) client_ca: Option<PathBuf>,
-    /// A name that such a certificate has to carry, as its common name or a DNS name; any if not given
+    /// A name that this certificate must carry, as common name or DNS name (repeatable; default: any)
     #[arg(long, value_name = "NAME", requires = "client_ca")]
     pub(super) client_name: Vec<String>,
-    /// Serve metrics over TLS, to bearers of a token whose user may get the path /metrics
+    /// Serve metrics over TLS, and only to bearer tokens whose user may get the path /metrics
     #[arg(long)]
     pub(super) metrics_authorization: bool,
-    /// How long requests are still answered after SIGTERM, in seconds
+    /// Seconds for which requests are still answered after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(super) drain_delay: u64,
-    /// How many Rejections a namespace keeps; beyond that the oldest go
+    /// Most Rejections kept per namespace; beyond that the oldest are deleted
     #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(super) rejections_per_namespace: u16,
-    /// How long after it was last seen a Rejection is kept, such as 12h or 30d
+    /// Time for which a Rejection is kept after its last occurrence, such as 12h or 30d
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration::parse)]
     pub(super) rejections_max_age: Duration,
-    /// How log lines are written; what is logged is set by `RUST_LOG`
+    /// Log format; `RUST_LOG` sets what is logged
     #[arg(long, value_enum, default_value_t)]
     pub(super) log_format: LogFormat,
 }
 
-/// The help below the options: the settings, of which [`SETTINGS`] is the list.
+/// The help below the options, with every setting of [`SETTINGS`].
 fn after_help() -> String {
     let one_image = (
         "AGENTKUBE_IMAGE_<ROW>",
@@ -112,7 +112,7 @@ fn after_help() -> String {
 Settings are environment variables, see the README:
 {}
 
-Exit status of --check: 0 if a manager would work, 1 if something keeps it from working.
+Exit status of --check: 0 no errors, 1 an error that keeps a manager from working
 
 Examples:
   AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror agentkube manager

@@ -1,4 +1,4 @@
-//! What a replica is made of by its options, piece by piece, and the tasks that it then runs.
+//! Assembles a replica from its options, and runs its tasks.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -31,12 +31,12 @@ pub(super) struct Ports {
     pub(super) probes: TcpListener,
 }
 
-/// How a replica serves.
+/// The options with which a replica serves.
 pub(super) struct Serving {
     pub(super) ports: Ports,
-    /// Whether readers of the metrics are asked for their rights.
+    /// True if readers of the metrics are authorized.
     pub(super) authorizes_metrics: bool,
-    /// How long requests are still answered after the signal to end.
+    /// The time for which requests are still answered after the signal to end.
     pub(super) drain: Duration,
     /// The manager's own namespace.
     pub(super) namespace: String,
@@ -44,7 +44,7 @@ pub(super) struct Serving {
     pub(super) identity: String,
 }
 
-/// A replica that is being put together.
+/// A replica that is being assembled.
 pub(super) struct Assembly {
     replica: Replica,
     health: Health,
@@ -64,7 +64,7 @@ impl Assembly {
         }
     }
 
-    /// Serves the certificate that another program puts into a directory.
+    /// Serves a certificate from a directory that another program maintains.
     pub(super) fn follow_certificates(&mut self, path: PathBuf) {
         let follow = directory::follow(
             path,
@@ -75,7 +75,7 @@ impl Assembly {
         self.tasks.spawn("certificates", follow);
     }
 
-    /// Makes the certificate, shares it with the other replicas, and has the API server trust it.
+    /// Issues the certificate, shares it with the other replicas, and makes the API server trust it.
     pub(super) fn make_certificates(
         &mut self,
         namespace: &str,
@@ -121,7 +121,7 @@ impl Assembly {
             .spawn("registrations", keeper.keep(shutdown.clone()));
     }
 
-    /// Turns away clients that show no certificate of the authorities in a file.
+    /// Rejects clients without a certificate issued by an authority in a file.
     pub(super) async fn authenticate_clients(
         &mut self,
         file: PathBuf,
@@ -139,7 +139,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Looks for what is wrong around this replica.
+    /// Runs the periodic checks.
     pub(super) fn look_for_problems(&mut self, installation: Installation, every: Duration) {
         let watch = checks::watch(
             self.replica.client.clone(),
@@ -165,7 +165,7 @@ impl Assembly {
             .spawn("index", self.replica.watch_index());
     }
 
-    /// Runs everything, and ends in order when it is told to.
+    /// Runs all tasks, and shuts down in order.
     pub(super) async fn run(self, serving: Serving) -> anyhow::Result<()> {
         let Self {
             replica,

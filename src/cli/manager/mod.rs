@@ -40,7 +40,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what would be wrong, and starts nothing.
+/// Prints the findings of all checks without starting.
 async fn check(args: Args, policy: anyhow::Result<Policy>) -> anyhow::Result<ExitCode> {
     let mut wrong = Vec::new();
     wrong.extend(lifetimes(&args).err());
@@ -72,7 +72,7 @@ fn lifetimes(args: &Args) -> anyhow::Result<Lifetimes> {
     )?)
 }
 
-/// The installation that this manager is of.
+/// The installation that this manager belongs to.
 fn subject(args: &Args, authorizes_references: bool) -> Installation {
     let mut names = service_names(MANAGER, &args.namespace);
     names.extend(args.serving_name.iter().cloned());

@@ -22,14 +22,14 @@ use crate::{
     telemetry::{ConnectionMetrics, Metrics},
 };
 
-/// What the tasks of a replica share.
+/// The state that the tasks of a replica share.
 pub(super) struct Replica {
     pub(super) client: Client,
     pub(super) policy: Arc<Policy>,
     pub(super) retention: Retention,
     pub(super) index: Arc<Index>,
     pub(super) certificate: Arc<ServingCertificate>,
-    /// The authorities of clients' certificates; `None` where any client is answered.
+    /// The authorities of client certificates; `None` if any client is accepted.
     pub(super) clients: Option<Arc<ClientAuthorities>>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) metrics: Metrics,
@@ -87,8 +87,8 @@ impl Replica {
         ))
     }
 
-    /// In plain HTTP, or where readers are asked for their rights, over TLS: otherwise everybody on the
-    /// way would have their tokens.
+    /// Serves metrics: over TLS if readers are authorized, to protect their tokens, else over plain
+    /// HTTP.
     pub(super) fn serve_metrics(
         &self,
         port: TcpListener,
@@ -123,7 +123,7 @@ impl Replica {
         serve(port, tls, router, limits, uncounted, shutdown)
     }
 
-    /// Writes Rejections until after the last answer, so that each refusal is recorded.
+    /// Writes Rejections until after the last answer, so every refusal is recorded.
     pub(super) fn write_rejections(&self) -> impl Future<Output = ()> + use<> {
         let (client, recorder) = (self.client.clone(), self.recorder.clone());
         let shutdown = self.shutdown.clone();
@@ -134,8 +134,8 @@ impl Replica {
         }
     }
 
-    /// Reconciles, keeps Rejections within their limits and the match condition up to date while this
-    /// replica leads.
+    /// While this replica leads: reconciles, enforces the limits of Rejections, and maintains the match
+    /// condition.
     pub(super) fn lead(
         &self,
         health: Arc<Health>,

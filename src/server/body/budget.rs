@@ -1,4 +1,4 @@
-//! The memory that bodies take: bounded for all of them together, and given back at once.
+//! The memory of request bodies: bounded for all of them together, and returned at once.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -7,31 +7,31 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::{BodyError, LIMIT_BYTES};
 
-/// What a body may take of the memory without asking, in bytes
+/// The bytes that every body may use without drawing on the budget.
 ///
-/// Usual reviews are below, so that they never wait for what large ones take.
+/// Usual reviews are smaller, so large ones never keep them out.
 pub const OWN_BYTES: usize = 16 * 1024;
 
-/// What all bodies that are larger may take together, in bytes
+/// The bytes that all larger bodies may use together.
 pub const SHARED_BYTES: usize = 16 * 1024 * 1024;
 
-/// How much of it is taken at a time, in bytes
+/// The step in which the budget is drawn, in bytes.
 const STEP_BYTES: usize = 64 * 1024;
 
-/// The memory that large bodies share
+/// The memory budget that large bodies share.
 ///
-/// It is taken as a body grows: who only announces a large one keeps nobody else from sending theirs.
+/// It is drawn as a body grows, so announcing a large body does not block others.
 #[derive(Clone, Debug)]
 pub struct BodyBudget(Arc<Semaphore>);
 
 impl BodyBudget {
-    /// A budget of so many bytes, [`SHARED_BYTES`] as a rule
+    /// A budget of this many bytes, usually [`SHARED_BYTES`].
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(bytes)))
     }
 
-    /// A body of which nothing is there yet, and whose head announces so many bytes
+    /// An empty body, whose head announces this many bytes.
     pub(super) fn body(&self, announced: Option<usize>) -> ReviewBody {
         ReviewBody {
             memory: Memory::Heap(Vec::new()),
@@ -47,7 +47,7 @@ impl BodyBudget {
     }
 }
 
-/// The body of a review, and its share of the budget until it is dropped
+/// The body of a review. It holds its share of the budget until it is dropped.
 #[derive(Debug)]
 pub struct ReviewBody {
     memory: Memory,
@@ -68,17 +68,17 @@ impl Deref for ReviewBody {
 }
 
 impl ReviewBody {
-    /// Appends what has come
+    /// Appends received data.
     ///
     /// # Errors
     ///
-    /// [`BodyError::TooLarge`] beyond the limit, [`BodyError::NoRoom`] where others take all of it.
+    /// [`BodyError::TooLarge`] beyond the limit, [`BodyError::NoRoom`] if the budget is used up.
     pub(super) fn append(&mut self, data: &[u8]) -> Result<(), BodyError> {
         let needed = self.len() + data.len();
         if needed > LIMIT_BYTES {
             return Err(BodyError::TooLarge);
         }
-        // In steps, so that it is not asked for with each piece; the last one where it is.
+        // Drawn in steps instead of for every chunk; near the limit, exactly.
         let most = self
             .announced
             .unwrap_or(LIMIT_BYTES)
@@ -92,7 +92,7 @@ impl ReviewBody {
         self.memory.append(data, most)
     }
 
-    /// Takes what a body of so many bytes needs of the budget beyond what it has.
+    /// Draws the rest of the budget that a body of this many bytes needs.
     fn take(&mut self, bytes: usize) -> Result<(), BodyError> {
         let held = self
             .taken
@@ -120,8 +120,7 @@ impl ReviewBody {
 /// The bytes of a body.
 ///
 /// Allocators keep freed memory for each thread, so parallel bodies would cost several times their size.
-/// A large body has pages of its own: pages that nothing was written to cost nothing, and dropping them
-/// gives them back.
+/// A large body has its own pages: untouched pages cost nothing, and dropping the body returns them.
 #[derive(Debug)]
 enum Memory {
     Heap(Vec<u8>),
@@ -135,7 +134,7 @@ impl Memory {
             let len = bytes.len();
             let needed = len + data.len();
             if needed <= STEP_BYTES {
-                // What is reserved was taken from the budget.
+                // Only memory drawn from the budget is reserved.
                 let capacity = if needed <= OWN_BYTES {
                     OWN_BYTES
                 } else {
@@ -151,7 +150,7 @@ impl Memory {
         }
         if let Self::Map { pages, len } = self {
             if *len + data.len() > pages.len() {
-                // More than was announced; HTTP does not let that happen.
+                // Longer than announced, which HTTP rules out.
                 let mut larger = MmapMut::map_anon(most).map_err(|_| BodyError::NoRoom)?;
                 copy(pages, &mut larger, 0)?;
                 *pages = larger;

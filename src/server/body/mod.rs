@@ -1,4 +1,4 @@
-//! Reading a review's body: bounded in size, in time, and in what all bodies take together.
+//! Reads the body of a review, bounded in size, in time, and in the memory of all bodies together.
 
 mod budget;
 mod error;
@@ -18,16 +18,16 @@ pub use self::{
 
 use super::Deadline;
 
-/// The longest time that a body may take, where the request's own timeout is longer
+/// The time limit of a body, if the request's own timeout is longer.
 pub const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// Reads the whole body of a review
+/// Reads the whole body of a review.
 ///
 /// # Errors
 ///
-/// Each error is an answer of its own: 415 for another type than JSON or for one that is
-/// compressed, 413 for a body over [`LIMIT_BYTES`], 503 where there is no [`BodyBudget`] for it, 408 when
-/// it is not there at the deadline or after [`TIME_LIMIT`], 400 when the connection breaks.
+/// Each error has its own status: 415 for a type other than JSON or a compressed body, 413 for a body
+/// over [`LIMIT_BYTES`], 503 if the [`BodyBudget`] is used up, 408 if the body is incomplete at the
+/// deadline or after [`TIME_LIMIT`], 400 if the connection breaks.
 pub async fn read(
     request: Request<Body>,
     deadline: Deadline,
@@ -50,7 +50,7 @@ pub async fn read(
     .await
     .unwrap_or(Err(BodyError::TooSlow));
 
-    // A client that waits for `100 Continue` has sent nothing yet: the answer stops it.
+    // A client that waits for `100 Continue` has sent nothing yet; the answer stops it.
     if matches!(outcome, Err(BodyError::NoRoom | BodyError::TooLarge))
         && !head
             .headers
@@ -82,11 +82,11 @@ async fn collect(
     Ok(whole)
 }
 
-/// Reads on for a while without keeping anything
+/// Reads and discards the rest of a body for a while.
 ///
-/// An answer that closes a connection while the client still writes is often lost: Go's client
-/// reports `broken pipe` instead of the 413. As much again as the limit, for at most two seconds,
-/// is read so that the sentence reaches whoever sent a body that is only somewhat too large.
+/// An answer that closes a connection while the client still writes is often lost: Go's client reports
+/// `broken pipe` instead of the 413. Up to the limit again is read, for at most two seconds, so that the
+/// message reaches the sender of a body that is only somewhat too large.
 async fn discard(body: &mut Body, deadline: Deadline) {
     let reading = async {
         let mut seen = 0;
@@ -149,7 +149,7 @@ mod tests {
         Ok(whole.len())
     }
 
-    /// A body that comes in these pieces
+    /// A body that comes in these pieces.
     fn pieces(sizes: &[usize]) -> Body {
         let pieces: Vec<_> = sizes
             .iter()

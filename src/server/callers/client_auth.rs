@@ -1,10 +1,10 @@
-//! Who may speak to the webhook port: whoever holds a certificate of an authority in a file.
+//! Client authentication on the webhook port, by certificates of the authorities in a file.
 //!
 //! ```text
 //! [ file, polled ] -> [ ClientAuthorities ] -> each handshake
 //! ```
 //!
-//! Without authorities nobody may: a replica whose file was never read refuses everybody.
+//! Without authorities every client is rejected, as on a replica that could never read its file.
 
 use std::{
     path::{Path, PathBuf},
@@ -38,17 +38,18 @@ use crate::{
     },
 };
 
-/// The authorities whose certificates clients have to show, replaced while connections are open
+/// The authorities that must have issued the certificates of clients. They are replaced while
+/// connections are open.
 #[derive(Debug, Default)]
 pub struct ClientAuthorities {
     verifier: ArcSwapOption<Verifier>,
-    /// Who may come, of those that hold a certificate; everybody of them if there is none
+    /// The names of accepted clients; if empty, every client with a certificate is accepted.
     names: Vec<String>,
 }
 
 impl ClientAuthorities {
-    /// None yet. With `names`, a certificate has to carry one of them, as its subject's common name
-    /// or as a DNS name.
+    /// No authorities yet. With `names`, a certificate must carry one of them, as its subject's common
+    /// name or as a DNS name.
     #[must_use]
     pub fn new(names: Vec<String>) -> Self {
         Self {
@@ -57,11 +58,11 @@ impl ClientAuthorities {
         }
     }
 
-    /// Asks for certificates of these from the next handshake on
+    /// Requires certificates of these authorities from the next handshake on.
     ///
     /// # Errors
     ///
-    /// When one of them is no certificate of an authority.
+    /// One of them is not a certificate of an authority.
     pub fn replace(&self, authorities: &Bundle) -> Result<(), PairError> {
         let mut roots = RootCertStore::empty();
         for authority in authorities.certificates() {
@@ -77,11 +78,11 @@ impl ClientAuthorities {
         Ok(())
     }
 
-    /// Reads the authorities from a file
+    /// Reads the authorities from a file.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or holds no authorities in PEM.
+    /// The file cannot be read, or holds no authorities in PEM.
     pub async fn load(&self, path: &Path) -> Result<Vec<u8>, ClientAuthorityError> {
         let pem = tokio::fs::read(path)
             .await
@@ -98,10 +99,10 @@ impl ClientAuthorities {
         Ok(pem)
     }
 
-    /// Follows the contents of the file until the shutdown has finished
+    /// Follows the contents of the file until the shutdown has finished.
     ///
-    /// Read every `interval`, because watching a mounted file misses how Kubernetes swaps it. What
-    /// cannot be used is said once, and the last good authorities stay.
+    /// The file is read every `interval`, since watching a mounted file misses the way Kubernetes swaps
+    /// it. An unusable file is logged once, and the last good authorities stay.
     pub async fn follow(self: Arc<Self>, path: PathBuf, interval: Duration, shutdown: Shutdown) {
         let polling = async {
             let mut said = LogOnce::default();
@@ -112,17 +113,17 @@ impl ClientAuthorities {
                     match self.load(&path).await {
                         Ok(pem) => {
                             said.is_over();
-                            tracing::info!(file = %path.display(), "clients have to show a certificate of the authorities in this file");
+                            tracing::info!(file = %path.display(), "clients must present a certificate issued by an authority in this file");
                             known = Some(pem);
                         }
                         Err(error) => {
                             if said.is_new(&error.to_string()) {
-                                tracing::warn!(%error, "the last good authorities of clients stay");
+                                tracing::warn!(%error, "the client authorities cannot be reloaded, and the last good ones stay");
                             }
                         }
                     }
                 } else if said.is_over() {
-                    tracing::info!(file = %path.display(), "the authorities of clients are in order again");
+                    tracing::info!(file = %path.display(), "the client authorities are valid again");
                 }
                 sleep(interval).await;
             }
@@ -134,31 +135,31 @@ impl ClientAuthorities {
     }
 }
 
-/// Why the authorities of clients are not taken from a file
+/// The reason why client authorities cannot be read from a file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientAuthorityError {
-    /// It holds something else
+    /// The file holds no authorities.
     #[error("`{}` holds no authorities: {why} (hint: --client-ca takes a file with the authority, in PEM, that signed the API server's client certificate)", path.display())]
     Parse {
-        /// The file
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it
+        /// The problem with its contents.
         why: PairError,
     },
-    /// It cannot be read
+    /// The file cannot be read.
     #[error("`{}` cannot be read: {why} (hint: --client-ca takes a file with authorities in PEM)", path.display())]
     Read {
-        /// The file
+        /// The file.
         path: PathBuf,
-        /// The system's own words
+        /// The error of the system.
         why: std::io::Error,
     },
 }
 
 impl ClientCertVerifier for ClientAuthorities {
-    // Not told to clients: they may change at any time, and a client that has a certificate shows
-    // it all the same.
+    // Not sent to clients: the authorities may change at any time, and a client presents its certificate
+    // anyway.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -213,7 +214,7 @@ impl ClientCertVerifier for ClientAuthorities {
     }
 }
 
-/// Counts clients that were turned away, and logs one a minute at most; clones are the same
+/// Counts rejected clients, and logs at most one per minute. Clones share the state.
 #[derive(Clone, Debug)]
 pub(in crate::server) struct Refusals {
     counter: Counter,
@@ -228,13 +229,13 @@ impl Refusals {
         }
     }
 
-    /// Counts a failed handshake if the client's certificate, or that it had none, was the reason
+    /// Counts a failed handshake if the client's certificate was the reason, or that it had none.
     pub(in crate::server) fn look_at(&self, error: &std::io::Error) {
         let reason = error
             .get_ref()
             .and_then(|error| error.downcast_ref::<rustls::Error>());
         let why = match reason {
-            Some(rustls::Error::NoCertificatesPresented) => "it showed none".to_owned(),
+            Some(rustls::Error::NoCertificatesPresented) => "it presented none".to_owned(),
             Some(rustls::Error::InvalidCertificate(
                 CertificateError::ApplicationVerificationFailure,
             )) => "it has none of the names of --client-name".to_owned(),
@@ -251,20 +252,20 @@ impl Refusals {
             *said = Some(now);
             tracing::warn!(
                 why,
-                "a client of the webhook port was refused for its certificate (hint: if it is the API server, see docs/client-authentication.md)"
+                "a client of the webhook port was rejected because of its certificate (hint: if it is the API server, see docs/client-authentication.md)"
             );
         }
     }
 }
 
-/// How long refusals are only counted after one was said
+/// The time after a log line in which rejections are only counted.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// `ArcSwap` needs a sized type, so the `dyn ClientCertVerifier` is wrapped
+/// `ArcSwap` needs a sized type, so the `dyn ClientCertVerifier` is wrapped.
 #[derive(Debug)]
 struct Verifier(Arc<dyn ClientCertVerifier>);
 
-/// The common names of the subject and the DNS names of a certificate
+/// The common names of the subject and the DNS names of a certificate.
 fn names_in(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else {
         return Vec::new();

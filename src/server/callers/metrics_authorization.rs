@@ -1,9 +1,9 @@
-//! Metrics for those alone who may read them: a bearer token, known to the API server, whose user may
-//! `get` the path `/metrics`, as Kubernetes' own components ask it.
+//! Authorization of the metrics endpoint: a bearer token that the API server knows, whose user may `get`
+//! the path `/metrics`, as Kubernetes' own components require.
 //!
 //! `[ token ] -> TokenReview -> SubjectAccessReview -> the answer, for a moment`
 //!
-//! Invariant: what could not be answered is a 503 and never the metrics.
+//! Invariant: if the API server cannot answer, the response is a 503 and never the metrics.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,15 +27,15 @@ use tokio::{
 
 use crate::ttl_cache::TtlCache;
 
-/// Asks the API server who reads the metrics, and whether they may
+/// Authenticates and authorizes readers of the metrics through the API server.
 pub struct MetricsAuthorizer {
     client: Client,
     answers: TtlCache<Key, ScrapeVerdict>,
-    /// Tokens that are made up cost a question each
+    /// Limits concurrent questions, since every made-up token costs one.
     questions: Semaphore,
 }
 
-/// A token, without keeping it
+/// A digest of a token, so that the token itself is not kept.
 type Key = Vec<u8>;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,7 +46,7 @@ enum ScrapeVerdict {
 }
 
 impl MetricsAuthorizer {
-    /// Asks by this client
+    /// An authorizer that uses this client.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self {
@@ -56,12 +56,12 @@ impl MetricsAuthorizer {
         }
     }
 
-    /// The same routes, for those who may
+    /// The same routes, for authorized readers only.
     ///
-    /// A missing or unknown token is answered with 401, a user without the right with 403, and what
-    /// the API server does not answer with 503.
+    /// The response is 401 for a missing or unknown token, 403 for a user without the right, and 503 if
+    /// the API server does not answer.
     ///
-    /// Needs RBAC: `create` on `tokenreviews` and `subjectaccessreviews`.
+    /// RBAC: `create` on `tokenreviews` and `subjectaccessreviews`.
     pub(crate) fn guard(self, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(Arc::new(self), guard))
     }
@@ -87,7 +87,7 @@ impl MetricsAuthorizer {
     }
 
     async fn ask(&self, token: &str) -> Result<ScrapeVerdict, Error> {
-        // Never closed.
+        // The semaphore is never closed.
         let _place = self.questions.acquire().await;
         let review = TokenReview {
             spec: TokenReviewSpec {
@@ -117,19 +117,19 @@ impl MetricsAuthorizer {
     }
 }
 
-/// How long a right that was taken away may still count
+/// The time for which a revoked right may still count.
 const ALLOWED: Duration = Duration::from_secs(10);
 
-/// Somebody who was just given the right should not have to wait
+/// Short, so that a newly granted right takes effect soon.
 const REFUSED: Duration = Duration::from_secs(1);
 
-/// A scraper gives up after ten seconds as a rule
+/// Shorter than the usual 10 s timeout of a scraper.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Few read metrics; more tokens than this are somebody trying
+/// More tokens than this suggest that somebody is guessing.
 const CAPACITY: usize = 256;
 
-/// Questions to the API server at a time
+/// Concurrent questions to the API server.
 const QUESTIONS: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
@@ -174,10 +174,10 @@ async fn guard(
             .into_response(),
         Ok(ScrapeVerdict::Unknown) => unauthorized(),
         Err(error) => {
-            tracing::debug!(%error, "who reads the metrics could not be asked for");
+            tracing::debug!(%error, "a reader of the metrics could not be authorized");
             (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the API server could not be asked who you are\n",
+                "the API server could not be asked for your rights\n",
             )
                 .into_response()
         }
@@ -198,7 +198,7 @@ fn unauthorized() -> Response {
     (
         StatusCode::UNAUTHORIZED,
         [(header::WWW_AUTHENTICATE, "Bearer")],
-        "metrics are for those who show a token of a ServiceAccount\n",
+        "metrics require a bearer token of a ServiceAccount\n",
     )
         .into_response()
 }

@@ -1,4 +1,4 @@
-//! Who may call: clients' certificates on the port of the webhooks, tokens on that of the metrics.
+//! Authentication of callers: client certificates on the webhook port, tokens on the metrics port.
 
 pub mod client_auth;
 pub mod metrics_authorization;

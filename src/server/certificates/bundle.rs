@@ -1,4 +1,4 @@
-//! Certificates that stand beside each other, as in `ca.crt` and in a caBundle.
+//! A list of certificates, as in `ca.crt` and in a caBundle.
 
 use std::fmt::Write as _;
 
@@ -7,30 +7,30 @@ use rustls::pki_types::CertificateDer;
 
 use super::pair::{PairError, certificates};
 
-/// The subject of every authority that is issued here, by which they are known again
+/// The subject of every authority that a manager issues, by which it is recognized.
 pub(super) const AUTHORITY_NAME: &str = "agentkube webhook authority";
 
-/// Certificates in an order, none of them twice
+/// An ordered list of certificates without duplicates.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Bundle(Vec<CertificateDer<'static>>);
 
 impl Bundle {
-    /// Reads PEM with one certificate at least
+    /// Parses PEM with at least one certificate.
     ///
     /// # Errors
     ///
-    /// When there is none, or one is malformed.
+    /// There is no certificate, or one is malformed.
     pub fn parse(pem: &[u8]) -> Result<Self, PairError> {
         Ok(certificates(pem)?.into_iter().collect())
     }
 
-    /// One certificate
+    /// A bundle of one certificate.
     #[must_use]
     pub fn of(certificate: CertificateDer<'static>) -> Self {
         Self(vec![certificate])
     }
 
-    /// As PEM; blank for none
+    /// The bundle as PEM; blank if it is empty.
     #[must_use]
     pub fn pem(&self) -> String {
         let mut pem = String::new();
@@ -46,13 +46,13 @@ impl Bundle {
         pem
     }
 
-    /// The certificates, in their order
+    /// The certificates, in their order.
     #[must_use]
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.0
     }
 
-    /// Whether a certificate is among them
+    /// True if the bundle contains the certificate.
     #[must_use]
     pub fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
         self.0
@@ -60,7 +60,7 @@ impl Bundle {
             .any(|one| one == certificate)
     }
 
-    /// Whether all of these are among them
+    /// True if the bundle contains all of the others.
     #[must_use]
     pub(crate) fn contains_all(&self, others: &Self) -> bool {
         others
@@ -69,7 +69,7 @@ impl Bundle {
             .all(|other| self.contains(other))
     }
 
-    /// Adds one at the end, unless it is there
+    /// Appends a certificate, unless it is there.
     pub fn add(&mut self, certificate: CertificateDer<'static>) {
         if !self.contains(&certificate) {
             self.0.push(certificate);
@@ -87,7 +87,7 @@ impl FromIterator<CertificateDer<'static>> for Bundle {
     }
 }
 
-/// Whether an authority is one that a manager issued for itself
+/// True if a manager issued the authority for itself.
 pub(super) fn is_ours(certificate: &CertificateDer<'_>) -> bool {
     x509_parser::parse_x509_certificate(certificate).is_ok_and(|(_, parsed)| {
         let mut names = parsed.subject().iter_common_name();
@@ -95,7 +95,7 @@ pub(super) fn is_ours(certificate: &CertificateDer<'_>) -> bool {
     })
 }
 
-/// The length of a line of PEM (RFC 7468)
+/// The length of a line of PEM (RFC 7468).
 const LINE: usize = 64;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Certificates that somebody else puts into a directory, as cert-manager does through a mounted
+//! Certificates from a directory that another program maintains, as cert-manager does through a mounted
 //! Secret.
 //!
-//! Neither a Secret nor a caBundle is touched in this mode: who issues the certificate also tells
-//! the API server whom to trust.
+//! This mode touches neither a Secret nor a caBundle: the issuer of the certificate also maintains the
+//! API server's trust.
 
 use std::{
     io,
@@ -20,17 +20,16 @@ use crate::{
     server::{Shutdown, tls::ServingCertificate},
 };
 
-/// How often the directory is read unless told otherwise
+/// The default interval at which the directory is read.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Serves `tls.crt` and `tls.key` of a directory, and follows their contents until the shutdown has
-/// finished
+/// finished.
 ///
-/// The files are read every `interval` and compared byte by byte. Watching them would miss the way
-/// in which Kubernetes updates a mounted Secret: it swaps the link `..data` to another directory. A
-/// pair that cannot be served (half written, malformed, expired, not valid yet) is said once, and the
-/// last good one stays as long as it is valid itself. Chains, and keys in PKCS #8, PKCS #1 and SEC1
-/// are read.
+/// The files are read every `interval` and compared byte by byte. Watching them would miss the way in
+/// which Kubernetes updates a mounted Secret: it swaps the link `.data` to another directory. A pair
+/// that cannot be served (half written, malformed, expired, not valid yet) is logged once, and the last
+/// good one stays while it is valid. Chains are read, and keys in PKCS #8, PKCS #1 and SEC1.
 pub async fn follow(
     directory: PathBuf,
     interval: Duration,
@@ -78,32 +77,32 @@ pub async fn follow(
     }
 }
 
-/// The pair that a directory holds now
+/// The pair that a directory holds now.
 ///
 /// # Errors
 ///
-/// When a file cannot be read, or both make no pair.
+/// A file cannot be read, or the files are not a pair.
 pub async fn load(directory: &Path) -> Result<Pair, DirectoryError> {
     let pair = poll(directory, None).await?;
     pair.map(|(_, pair)| pair)
         .ok_or(DirectoryError::Pair(PairError::NoCertificate))
 }
 
-/// Why a directory's pair is not served
+/// The reason why a directory's pair cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryError {
-    /// The files are there and make no pair; half of an update looks like this for a moment
+    /// The files exist but are not a pair, which also happens for a moment during an update.
     #[error(
         "`tls.crt` and `tls.key` cannot be served: {0} (hint: both must be PEM and belong together)"
     )]
     Pair(#[from] PairError),
-    /// A file cannot be read
+    /// A file cannot be read.
     #[error("`{}` cannot be read: {source} (hint: --tls-dir takes a directory with `tls.crt` and `tls.key`)", path.display())]
     Read {
-        /// The file
+        /// The file.
         path: PathBuf,
-        /// The system's own words
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -114,7 +113,7 @@ struct Files {
     key: Vec<u8>,
 }
 
-/// The directory's pair, or nothing when it is the one that is served
+/// The directory's pair; `None` if it is the served one.
 async fn poll(
     directory: &Path,
     served: Option<&Files>,
@@ -130,8 +129,8 @@ async fn poll(
     Ok(Some((files, pair)))
 }
 
-/// A pair that has expired or whose time is still to come is an error while a valid one is served.
-/// Otherwise it is served all the same: then clients say what is wrong.
+/// A pair that has expired or is not valid yet is an error while a valid one is served. Otherwise it is
+/// served anyway, so that clients report the problem.
 fn in_its_time(
     pair: Option<(Files, Pair)>,
     serving: &ServingCertificate,
@@ -147,7 +146,7 @@ fn in_its_time(
         if is_better {
             return Err(error.into());
         }
-        tracing::warn!(%error, "the certificate is served although no client takes it");
+        tracing::warn!(%error, "the certificate is served although clients will reject it");
     }
     Ok(Some((files, pair)))
 }

@@ -1,4 +1,4 @@
-//! A certificate authority of our own, and serving certificates signed by it.
+//! The manager's own certificate authority, and serving certificates signed by it.
 
 use std::{fmt, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     pair::{Pair, PairError, certificates},
 };
 
-/// How long issued certificates are valid, counted from the moment of issue
+/// The lifetimes of issued certificates, counted from the time of issue.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
     authority: Duration,
@@ -22,15 +22,15 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// The shortest life of a certificate. Below this, what is renewed in time could not be known
-    /// in time to everybody.
+    /// The shortest lifetime of a certificate. Below it, a renewal could not reach every replica and API
+    /// server in time.
     pub(crate) const SHORTEST: Duration = Duration::from_secs(10);
 
-    /// Of the authority, and of the serving certificate
+    /// The lifetimes of the authority and of the serving certificate.
     ///
     /// # Errors
     ///
-    /// When one is too short, or the authority would end before a certificate of it.
+    /// A lifetime is too short, or the authority would expire before a certificate of it.
     pub fn new(authority: Duration, serving: Duration) -> Result<Self, IssueError> {
         if serving < Self::SHORTEST {
             return Err(IssueError::TooShort(serving));
@@ -41,22 +41,23 @@ impl Lifetimes {
         Ok(Self { authority, serving })
     }
 
-    /// Of the authority: 10 years by default
+    /// The lifetime of the authority; 10 years by default.
     #[must_use]
     pub fn authority(self) -> Duration {
         self.authority
     }
 
-    /// Of the serving certificate: one year by default
+    /// The lifetime of the serving certificate; one year by default.
     #[must_use]
     pub fn serving(self) -> Duration {
         self.serving
     }
 
-    /// How long a new authority stands in both registrations before a certificate of it is served
+    /// The time for which a new authority must be in both registrations before a certificate of it is
+    /// served.
     ///
-    /// An API server learns of a registration within a second as a rule. There may be several, and
-    /// nothing is lost by waiting; only short lives, as tests have them, leave no time for it.
+    /// An API server usually learns of a registration within a second. There may be several, and waiting
+    /// costs nothing; only short lifetimes, as in tests, leave no time for it.
     #[must_use]
     pub(crate) fn overlap(self) -> Duration {
         (self.authority / 20).min(Duration::from_secs(30))
@@ -72,7 +73,7 @@ impl Default for Lifetimes {
     }
 }
 
-/// A certificate authority with its private key (ECDSA on P-256)
+/// A certificate authority with its private key (ECDSA on P-256).
 pub struct CertificateAuthority {
     certificate: CertificateDer<'static>,
     certificate_pem: String,
@@ -82,11 +83,11 @@ pub struct CertificateAuthority {
 }
 
 impl CertificateAuthority {
-    /// A new authority, valid from a little before `now`
+    /// A new authority, valid from shortly before `now`.
     ///
     /// # Errors
     ///
-    /// When no key can be made, or the lifetime leaves the calendar.
+    /// No key can be generated, or the lifetime ends after the year 9999.
     pub fn new(lifetime: Duration, now: Timestamp) -> Result<Self, IssueError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
@@ -105,19 +106,18 @@ impl CertificateAuthority {
         })
     }
 
-    /// An authority that was written down before: the certificate of a bundle to which the key
-    /// belongs, wherever it stands in the bundle
+    /// A stored authority: the certificate of a bundle to which the key belongs, at any position.
     ///
     /// # Errors
     ///
-    /// When a certificate or the key is malformed or none belongs to it, the certificate may not
-    /// sign others, or is out of its time at `now`.
+    /// A certificate or the key is malformed, the key belongs to none of them, or the certificate may
+    /// not sign others or is not valid at `now`.
     pub fn from_pem(bundle_pem: &[u8], key_pem: &[u8], now: Timestamp) -> Result<Self, IssueError> {
         let bundle = Bundle::parse(bundle_pem).map_err(unusable)?;
         Self::from_bundle(&bundle, key_pem, now)
     }
 
-    /// [`CertificateAuthority::from_pem`] with a bundle that was read already
+    /// [`CertificateAuthority::from_pem`] with a parsed bundle.
     pub(super) fn from_bundle(
         bundle: &Bundle,
         key_pem: &[u8],
@@ -149,38 +149,38 @@ impl CertificateAuthority {
         })
     }
 
-    /// What clients have to trust
+    /// The certificate that clients have to trust.
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
     }
 
-    /// What clients have to trust, as PEM
+    /// The certificate that clients have to trust, as PEM.
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    /// The private key as PEM
+    /// The private key as PEM.
     #[must_use]
     pub fn key_pem(&self) -> &str {
         &self.key_pem
     }
 
-    /// When the authority expires
+    /// The time at which the authority expires.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
         self.not_after
     }
 
-    /// A serving certificate for these names (DNS names or IP addresses) with a key of its own
+    /// Issues a serving certificate for these names (DNS names or IP addresses), with a new key.
     ///
-    /// It does not outlive the authority.
+    /// The certificate does not outlive the authority.
     ///
     /// # Errors
     ///
-    /// When a name cannot stand in a certificate, no key can be made, or the lifetime leaves the
-    /// calendar.
+    /// A name is not allowed in a certificate, no key can be generated, or the lifetime ends after the
+    /// year 9999.
     pub fn issue(
         &self,
         names: &[String],
@@ -189,12 +189,12 @@ impl CertificateAuthority {
     ) -> Result<Leaf, IssueError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::new(names)?;
-        // The names stand in the extension: the subject takes 64 characters only.
+        // The names are in the extension: the subject is limited to 64 characters.
         params.distinguished_name = common_name("agentkube webhook");
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        // Two authorities of the same name, old and new, are told apart by this.
+        // Distinguishes the old and the new authority, which have the same name.
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, now, after(now, lifetime)?.min(self.not_after));
         let certificate = params.signed_by(&key, &self.issuer)?;
@@ -213,11 +213,11 @@ impl fmt::Debug for CertificateAuthority {
     }
 }
 
-/// A serving certificate and its private key, as PEM
+/// A serving certificate and its private key, as PEM.
 pub struct Leaf {
-    /// The certificate
+    /// The certificate.
     pub chain_pem: String,
-    /// The private key (PKCS #8)
+    /// The private key (PKCS #8).
     pub key_pem: String,
 }
 
@@ -229,39 +229,39 @@ impl fmt::Debug for Leaf {
     }
 }
 
-/// Why nothing was issued
+/// The reason why nothing was issued.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
-    /// A lifetime that ends after the year 9999: the setting is at fault
+    /// The lifetime ends after the year 9999. The setting is at fault.
     #[error("a lifetime of {} days is too long for a certificate", .0.as_secs() / DAY.as_secs())]
     Lifetime(Duration),
-    /// The library refused, as it does for a name that is not ASCII
+    /// The library refused, as for a name that is not ASCII.
     #[error("a certificate cannot be made: {0}")]
     Make(#[from] rcgen::Error),
-    /// An authority that ends before the certificates that it signs: the settings are at fault
+    /// The authority expires before the certificates that it signs. The settings are at fault.
     #[error(
-        "an authority that lives {} s would end before its certificates, which live {} s (hint: set --authority-lifetime to several times --certificate-lifetime)",
+        "an authority with a lifetime of {} s would expire before its certificates, which live {} s (hint: set --authority-lifetime to several times --certificate-lifetime)",
         authority.as_secs(), serving.as_secs()
     )]
     Outlived {
-        /// The authority's life
+        /// The authority's lifetime.
         authority: Duration,
-        /// The serving certificate's
+        /// The serving certificate's lifetime.
         serving: Duration,
     },
-    /// A lifetime in which nothing can be renewed: the setting is at fault
+    /// The lifetime is too short for a renewal. The setting is at fault.
     #[error(
-        "a certificate that lives {} s cannot be renewed in time (hint: set --certificate-lifetime to {} s at least)",
+        "a certificate with a lifetime of {} s cannot be renewed in time (hint: set --certificate-lifetime to at least {} s)",
         .0.as_secs(), Lifetimes::SHORTEST.as_secs()
     )]
     TooShort(Duration),
-    /// An authority that was written down before cannot be used
+    /// A stored authority cannot be used.
     #[error("the authority cannot be used: {0}")]
     Unusable(String),
 }
 
-/// The names under which the API server reaches a Service
+/// The DNS names under which the API server reaches a Service.
 #[must_use]
 pub fn service_names(service: &str, namespace: &str) -> Vec<String> {
     let name = format!("{service}.{namespace}");
@@ -272,7 +272,7 @@ pub fn service_names(service: &str, namespace: &str) -> Vec<String> {
     ]
 }
 
-/// The names in a certificate's extension; empty when there is none or it cannot be read
+/// The names in a certificate's extension; empty if there is none or it cannot be read.
 #[must_use]
 pub(crate) fn names_in(chain_pem: &[u8]) -> Vec<String> {
     let Ok(chain) = certificates(chain_pem) else {
@@ -297,8 +297,8 @@ pub(crate) fn names_in(chain_pem: &[u8]) -> Vec<String> {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Clocks of a cluster differ a little, and a certificate from the future is refused. Short lives
-/// are dated back by a tenth.
+/// Certificates are backdated, since the clocks of a cluster differ a little and a certificate from the
+/// future is rejected. Short lifetimes are backdated by a tenth.
 const SKEW: Duration = Duration::from_secs(5 * 60);
 
 fn unusable(why: impl fmt::Display) -> IssueError {
@@ -330,9 +330,9 @@ fn after(now: Timestamp, lifetime: Duration) -> Result<Timestamp, IssueError> {
         .map_err(|_| IssueError::Lifetime(lifetime))
 }
 
-/// Sets both ends and returns the later one
+/// Sets the validity and returns its end.
 fn set_validity(params: &mut CertificateParams, now: Timestamp, until: Timestamp) -> Timestamp {
-    // Both fit: a `Timestamp` ends with the year 9999, as a certificate's time does.
+    // Both fit: a `Timestamp` ends with the year 9999, like the time of a certificate.
     let since_epoch =
         |time: Timestamp| Duration::from_secs(u64::try_from(time.as_second()).unwrap_or_default());
     let epoch = date_time_ymd(1970, 1, 1);

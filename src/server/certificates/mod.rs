@@ -1,13 +1,13 @@
-//! Where the serving certificate comes from, and how the API server comes to trust it.
+//! The serving certificate: its sources, and the API server's trust in it.
 //!
 //! ```text
 //! [ Secret | directory ] -> [ ServingCertificate ]
 //! [ Secret: ca.crt ]     -> [ both registrations: caBundle ]
 //! ```
 //!
-//! Either the manager issues its own certificates and keeps them in a Secret that all replicas
-//! share ([`secret`], [`ca_bundle`]), or somebody else puts them into a directory and looks after
-//! the trust as well ([`directory`]).
+//! Either the manager issues its own certificates and keeps them in a Secret that all replicas share
+//! ([`secret`], [`ca_bundle`]), or another program puts them into a directory and maintains the trust as
+//! well ([`directory`]).
 
 pub mod bundle;
 pub mod ca_bundle;

@@ -1,4 +1,4 @@
-//! A certificate and its key, fit to be served, and why they are not.
+//! A certificate and its key, and the reasons why they cannot be served.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-/// A certificate chain, leaf first, and the private key that belongs to the leaf
+/// A certificate chain, leaf first, and the private key that belongs to the leaf.
 #[derive(Debug)]
 pub struct Pair {
     key: Arc<CertifiedKey>,
@@ -19,12 +19,11 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Reads both from PEM and checks that they belong together; a pair that has expired is read
-    /// all the same
+    /// Parses both from PEM and checks that they belong together. An expired pair is accepted.
     ///
     /// # Errors
     ///
-    /// Says what is missing, malformed or does not match. Never quotes the key.
+    /// A part is missing or malformed, or they do not match. Errors never quote the key.
     pub fn load(chain_pem: &[u8], key_pem: &[u8]) -> Result<Self, PairError> {
         Self::of(certificates(chain_pem)?, key_pem)
     }
@@ -50,35 +49,35 @@ impl Pair {
         })
     }
 
-    /// When the leaf expires
+    /// The time at which the leaf expires.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
         self.validity.not_after
     }
 
-    /// From when to when the leaf is valid
+    /// The validity of the leaf.
     #[must_use]
     pub(crate) fn validity(&self) -> Validity {
         self.validity
     }
 
-    /// The key as rustls takes it
+    /// The pair in the form that rustls takes.
     pub(in crate::server) fn key(&self) -> Arc<CertifiedKey> {
         self.key.clone()
     }
 
-    /// The chain, leaf first, never empty
+    /// The chain, leaf first, never empty.
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.key.cert
     }
 
-    /// Checks what a client that trusts these authorities checks at `now`: signatures, validity,
-    /// purpose, and each of these names
+    /// Verifies the pair like a client that trusts these authorities at `now`: signatures, validity,
+    /// purpose, and each of these names.
     ///
     /// # Errors
     ///
-    /// Says why such a client would refuse, and for which name.
+    /// The reason why such a client would refuse, and the name.
     pub fn verify(
         &self,
         authorities_pem: &[u8],
@@ -88,7 +87,7 @@ impl Pair {
         self.verify_under(&certificates(authorities_pem)?, names, now)
     }
 
-    /// [`Pair::verify`] with authorities that were read already
+    /// [`Pair::verify`] with parsed authorities.
     pub(super) fn verify_under(
         &self,
         authorities: &[CertificateDer<'static>],
@@ -127,21 +126,21 @@ impl Pair {
     }
 }
 
-/// From when to when a certificate is valid
+/// The validity of a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Validity {
-    /// The first moment
+    /// The first moment.
     pub not_before: Timestamp,
-    /// The last moment
+    /// The last moment.
     pub not_after: Timestamp,
 }
 
 impl Validity {
-    /// Reads both from a certificate
+    /// The validity of this certificate.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<Self, PairError> {
         let (_, parsed) =
             x509_parser::parse_x509_certificate(certificate).map_err(|_| PairError::Certificate)?;
-        // RFC 5280 writes "never" as a moment just past the last that a timestamp can hold.
+        // RFC 5280 writes "never" as a time just past the last that a `Timestamp` can hold.
         let time = |seconds, beyond| Timestamp::from_second(seconds).unwrap_or(beyond);
         let validity = parsed.validity();
         Ok(Self {
@@ -150,7 +149,7 @@ impl Validity {
         })
     }
 
-    /// Whether it is valid at `now`
+    /// Checks that it is valid at `now`.
     ///
     /// # Errors
     ///
@@ -165,14 +164,14 @@ impl Validity {
         Ok(())
     }
 
-    /// The moment at which this share of the life is over
+    /// The time at which this share of the lifetime is over.
     pub(super) fn after(self, parts: i32, of: i32) -> Timestamp {
         self.not_before
             .checked_add(self.life() * parts / of)
             .unwrap_or(Timestamp::MAX)
     }
 
-    /// A span of time, or a part of the life where the life is short
+    /// The span, or this fraction of the lifetime if that is shorter.
     pub(in crate::server) fn share(self, span: SignedDuration, of: i32) -> SignedDuration {
         span.min(self.life() / of)
     }
@@ -183,41 +182,42 @@ impl Validity {
     }
 }
 
-/// Why a certificate and key cannot be served
+/// The reason why a certificate and key cannot be served.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairError {
-    /// Not a certificate, or one that cannot be read: whoever wrote it is at fault
+    /// The certificate is malformed. Its writer is at fault.
     #[error("the certificate is malformed")]
     Certificate,
-    /// Its time is over
-    #[error("the certificate expired at {0} (hint: whoever issues it has to renew it)")]
+    /// The certificate has expired.
+    #[error("the certificate expired at {0} (hint: its issuer has to renew it)")]
     Expired(Timestamp),
-    /// Not a private key, or of a kind that cannot be used
+    /// The private key is missing, malformed or of an unsupported kind.
     #[error("the private key is missing or malformed")]
     Key,
-    /// Each is well-formed, but they are not of one pair
+    /// Both are well-formed, but are not a pair.
     #[error("the private key does not belong to the certificate")]
     Mismatch,
-    /// The PEM holds no certificate
+    /// The PEM holds no certificate.
     #[error("there is no certificate")]
     NoCertificate,
-    /// Its time is still to come
+    /// The certificate is not valid yet.
     #[error(
-        "the certificate is not valid before {0} (hint: compare the clocks of this node and of whoever issued it)"
+        "the certificate is not valid before {0} (hint: compare the clocks of this node and of the issuer)"
     )]
     NotYetValid(Timestamp),
-    /// A client would refuse it
+    /// Clients would reject the certificate.
     #[error("clients would refuse the certificate for `{name}`: {why}")]
     Refused {
-        /// The name that the client asked for
+        /// The requested name.
         name: String,
-        /// The verifier's words
+        /// The verifier's message.
         why: String,
     },
 }
 
-/// Named, not installed: a process-wide default would depend on who comes first
+/// The crypto provider, passed explicitly: a process-wide default would depend on the order of
+/// installation.
 pub(in crate::server) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

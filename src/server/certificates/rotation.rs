@@ -1,4 +1,4 @@
-//! When certificates are renewed, and in which steps, from nothing but what the Secret holds.
+//! The rotation of certificates: the time and the steps, derived only from the contents of the Secret.
 //!
 //! ```text
 //! steady:    ca.crt = [A]     ca.key = A                     tls.crt by A
@@ -7,8 +7,8 @@
 //! steady:    ca.crt = [B]     ca.key = B                     tls.crt by B
 //! ```
 //!
-//! A serving certificate is renewed at two thirds of its life, under the same authority. The
-//! authority is, too, but in the steps above, each of which any replica takes:
+//! A serving certificate is renewed after two thirds of its lifetime, under the same authority. So is
+//! the authority, in the steps above, each of which any replica can take:
 //!
 //! - *announced* at two thirds of the authority's life. From there on `ca.crt`, and with it
 //!   caBundle, holds both.
@@ -20,8 +20,8 @@
 //!   because the old key is gone from the Secret since the switch. For the same reason every
 //!   certificate that was replaced is kept in `tls-retired.crt`, without its key, until it expires.
 //!
-//! A pair whose authority's key is not there was put into the Secret by somebody else, who is given
-//! nine tenths of its life to renew it.
+//! If the key of a pair's authority is missing, another program put the pair into the Secret. It has
+//! nine tenths of the lifetime to renew it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -35,40 +35,40 @@ use super::{
     pair::{Pair, PairError, Validity},
 };
 
-/// What a Secret's data is
+/// The type of a Secret's data.
 pub(super) type Data = BTreeMap<String, ByteString>;
 
-/// A Secret's data that can be served
+/// Valid data of a Secret.
 pub(super) struct Contents {
     pub(super) pair: Arc<Pair>,
-    /// The authority under which clients accept the pair
+    /// The authority that signed the pair.
     pub(super) issuer: CertificateDer<'static>,
-    /// `ca.crt`
+    /// The authorities in `ca.crt`.
     pub(super) bundle: Bundle,
-    /// The authority that signs, if its key is there and it is valid
+    /// The signing authority, if its key is there and it is valid.
     signer: Option<CertificateAuthority>,
-    /// The authority that was announced
+    /// The announced authority.
     next: Option<CertificateAuthority>,
     retired: Bundle,
     data: Data,
 }
 
-/// What has to be done with a Secret that can be served
+/// The next step for a valid Secret.
 pub(super) enum Step {
-    /// Nothing, before this time
+    /// Nothing to do before this time.
     Wait(Timestamp),
-    /// The Secret has to hold this instead
+    /// The Secret must be replaced with this data.
     Write {
         data: Data,
-        /// For the log
+        /// The message for the log.
         what: &'static str,
     },
 }
 
 impl Contents {
-    /// Asks what the API server would ask of the certificate, for every name that it may use
+    /// Verifies the certificate like the API server, for every name that it may use.
     ///
-    /// The authority's key is not asked for: it is needed to issue, not to serve.
+    /// The authority's key is not required: it is needed to issue, not to serve.
     pub(super) fn examine(
         data: &Data,
         names: &[String],
@@ -99,20 +99,20 @@ impl Contents {
         })
     }
 
-    /// The authority that was announced
+    /// The announced authority.
     pub(super) fn announced(&self) -> Option<&CertificateDer<'static>> {
         self.next
             .as_ref()
             .map(CertificateAuthority::certificate)
     }
 
-    /// Whether both would have the same served and trusted
+    /// True if both have the same pair and the same authorities.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.pair.chain() == other.pair.chain() && self.bundle == other.bundle
     }
 
-    /// What is to be done at `now`; `is_trusted` says whether the API server has known an authority
-    /// for long enough
+    /// The step that is due at `now`. `is_trusted` is true for an authority that the API server has
+    /// known for long enough.
     pub(super) fn step(
         &self,
         lifetimes: Lifetimes,
@@ -159,7 +159,7 @@ impl Contents {
         if needed != self.bundle {
             let mut data = self.data.clone();
             put(&mut data, "ca.crt", needed.pem());
-            let what = "an authority that nobody needs any more was removed";
+            let what = "an authority that is no longer needed was removed";
             return Ok(Step::Write { data, what });
         }
         let ends = self
@@ -182,7 +182,7 @@ impl Contents {
         Ok(Step::Wait(due.unwrap_or(Timestamp::MAX)))
     }
 
-    /// When a new authority has to be announced
+    /// The time at which a new authority has to be announced.
     fn authority_due(&self) -> Timestamp {
         match &self.signer {
             Some(signer) => Validity::of(signer.certificate())
@@ -191,8 +191,8 @@ impl Contents {
         }
     }
 
-    /// When the certificate has to be renewed, if that gains anything: one that ends with its
-    /// authority would be renewed again and again
+    /// The time at which the certificate has to be renewed, if that gains time: a certificate that
+    /// expires with its authority would be renewed again and again.
     fn leaf_due(&self) -> Timestamp {
         let Some(signer) = &self.signer else {
             return Timestamp::MAX;
@@ -203,13 +203,13 @@ impl Contents {
         self.pair.validity().after(2, 3)
     }
 
-    /// Our own, and what else the certificate carries: two releases with different names would take
-    /// turns for ever
+    /// Our names and the other names of the certificate. Otherwise two releases with different names
+    /// would take turns forever.
     fn leaf_names(&self, names: &[String]) -> Vec<String> {
         all_names(names, field(&self.data, "tls.crt"))
     }
 
-    /// The data with another pair in it, and with the old one among the retired
+    /// The data with a new pair, and with the old certificate among the retired ones.
     fn replaced(&self, chain_pem: String, key_pem: String, now: Timestamp) -> Data {
         let mut data = self.data.clone();
         let retired: Bundle = self
@@ -228,7 +228,7 @@ impl Contents {
         data
     }
 
-    /// The authorities without those of our own that have signed nothing that is still valid
+    /// The authorities, without our own ones that no valid certificate depends on.
     fn needed(&self, now: Timestamp) -> Bundle {
         let is = |authority: &Option<CertificateAuthority>, certificate: &CertificateDer<'_>| {
             authority
@@ -257,7 +257,7 @@ impl Contents {
     }
 }
 
-/// Fresh data under an authority: for a Secret that is not there
+/// New data under an authority, for a missing Secret.
 pub(super) fn fresh(
     lifetimes: Lifetimes,
     names: &[String],
@@ -273,9 +273,8 @@ pub(super) fn fresh(
     Ok(data)
 }
 
-/// Data that cannot be served, made so that it can: a certificate of the authority that is there,
-/// else of the one that was announced, else of the last good one, else of a new one. What else
-/// stands there stays.
+/// Repairs invalid data with a certificate of the existing authority, else of the announced one, else of
+/// the last good one, else of a new one. Other keys stay.
 pub(super) fn repaired(
     old: &Data,
     last_good: Option<&Contents>,
@@ -353,10 +352,11 @@ impl StoredAuthorities {
     }
 }
 
-/// More names than any installation has, and a bound on what a hand-made certificate can bring in
+/// The most names of a certificate. It bounds what a manually created certificate can bring in.
 const MOST_NAMES: usize = 32;
 
-/// More certificates than are valid at a time when each is renewed at two thirds of its life
+/// The most retired certificates, more than can be valid at once if each is renewed after two thirds of
+/// its lifetime.
 const MOST_RETIRED: usize = 8;
 
 fn all_names(names: &[String], chain_pem: &[u8]) -> Vec<String> {
@@ -373,7 +373,7 @@ fn is_valid(certificate: &CertificateDer<'_>, now: Timestamp) -> bool {
     Validity::of(certificate).is_ok_and(|validity| now < validity.not_after)
 }
 
-/// Whether a certificate names this authority as its own, by the identifier of its key
+/// True if a certificate names this authority by the identifier of its key.
 fn is_signed_by(leaf: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> bool {
     use x509_parser::extensions::ParsedExtension::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
 

@@ -1,4 +1,4 @@
-//! Certificates that the manager issues itself and keeps in a Secret, shared by all replicas.
+//! Certificates that the manager issues itself and keeps in a Secret that all replicas share.
 //!
 //! ```text
 //! [ Secret ] -> examine -> good: serve it, once the API server trusts it; renew it in time
@@ -6,14 +6,14 @@
 //!                       -> flawed: mend it, if nobody else did meanwhile; the last good pair is served until then
 //! ```
 //!
-//! The Secret is the only place where replicas agree. Each write is guarded, a creation by the name
-//! and an update by the `resourceVersion`, so that of several replicas that start at once one wins
-//! and the others read. What is written when is told by `rotation` alone.
+//! The Secret is the only state that replicas share. Each write is guarded, a creation by the name and
+//! an update by the `resourceVersion`, so of several replicas that start at once one wins and the others
+//! read. `rotation` alone decides what is written and when.
 //!
-//! Whatever came into the Secret, a replica that serves a pair goes on with it until it has seen the
-//! authority of the new one in both registrations for a while, and asks for both authorities there
-//! until then. So no way to change the Secret, by hand or by deleting it, makes the API server meet
-//! a certificate that it cannot know yet. Only an expired pair is given up at once.
+//! If the Secret changes, a replica keeps serving its pair until it has seen the authority of the new
+//! one in both registrations for a while, and requests both authorities there until then. So no change
+//! of the Secret, by hand or by deletion, exposes the API server to a certificate that it cannot trust
+//! yet. Only an expired pair is dropped at once.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -48,18 +48,17 @@ use crate::{
     watch::{begins_anew, events, named, why_unreadable},
 };
 
-/// The Secret's name, in the manager's namespace
+/// The Secret's name, in the manager's namespace.
 pub const NAME: &str = "agentkube-webhook-tls";
 
-/// The authorities that clients have to trust; `None` until they are known
+/// The authorities that clients have to trust; `None` until they are known.
 pub type Authorities = Option<Arc<Bundle>>;
 
-/// When the certificate ends that a Secret holds, if a manager that is called by these names would
-/// serve it
+/// The expiry of the certificate in a Secret, if a manager with these names would serve it.
 ///
 /// # Errors
 ///
-/// Why it would not.
+/// The reason why it would not be served.
 pub fn not_after(
     secret: &Secret,
     names: &[String],
@@ -70,7 +69,7 @@ pub fn not_after(
     Contents::examine(data, names, now).map(|contents| contents.pair.not_after())
 }
 
-/// Keeps the Secret in order and serves what it holds
+/// Maintains the Secret and serves its certificate.
 pub struct SecretCertificates {
     secrets: Api<Readable<Secret>>,
     names: Vec<String>,
@@ -79,11 +78,11 @@ pub struct SecretCertificates {
     authorities: watch::Sender<Authorities>,
     trust: watch::Receiver<Trust>,
     known: Known,
-    /// The last good contents of the Secret, for mending one that has lost it
+    /// The last good contents of the Secret, to repair it.
     last_good: Option<Contents>,
-    /// The authority of the pair that is served
+    /// The authority of the served pair.
     served_issuer: Option<CertificateDer<'static>>,
-    /// After an attempt that failed, when the next may begin
+    /// After a failed attempt, the time of the next one.
     pause: Option<Instant>,
     backoff: DefaultBackoff,
     said: LogOnce,
@@ -91,8 +90,7 @@ pub struct SecretCertificates {
 
 impl SecretCertificates {
     /// Certificates for these names (DNS names or IP addresses), in the Secret [`NAME`] of this
-    /// namespace; `trust` is what [`CaBundleKeepers`](super::ca_bundle::CaBundleKeepers) tells of the
-    /// registrations
+    /// namespace. `trust` is published by [`CaBundleKeepers`](super::ca_bundle::CaBundleKeepers).
     #[must_use]
     pub fn new(
         client: Client,
@@ -118,19 +116,19 @@ impl SecretCertificates {
         }
     }
 
-    /// Follows the authorities that the registrations' caBundle has to hold
+    /// A receiver of the authorities that the registrations' caBundle must hold.
     #[must_use]
     pub fn authorities(&self) -> watch::Receiver<Authorities> {
         self.authorities.subscribe()
     }
 
-    /// Bootstraps the Secret, follows it and renews what it holds until the shutdown has finished
+    /// Creates the Secret, follows it and renews its contents until the shutdown has finished.
     ///
-    /// Trouble is logged once and tried again. A deleted Secret is created anew with a new
-    /// authority: deleting it is how an operator asks for that.
+    /// Errors are logged once and retried. A deleted Secret is recreated with a new authority: deleting
+    /// it is how an operator requests one.
     ///
-    /// Needs RBAC in the manager's namespace: `create` on `secrets`, and `get`, `list`, `watch`,
-    /// `update` on the Secret [`NAME`].
+    /// RBAC, in the manager's namespace: `create` on `secrets`, and `get`, `list`, `watch`, `update` on
+    /// the Secret [`NAME`].
     pub async fn follow(mut self, shutdown: Shutdown) {
         tokio::select! {
             () = self.follow_forever() => {}
@@ -153,13 +151,13 @@ impl SecretCertificates {
                     Some(Ok(Event::InitApply(secret) | Event::Apply(secret))) => {
                         listed = true;
                         self.known = Known::of(secret);
-                        // It is news, so that what failed before may succeed.
+                        // After a change, a failed attempt may succeed.
                         self.pause = None;
                     }
                     Some(Ok(Event::InitDone)) if listed => continue,
                     Some(Ok(Event::InitDone | Event::Delete(_))) => {
-                        // Deleted, so its authority is not wanted any more. The pair itself is
-                        // served until the API server trusts another.
+                        // Deleted, so its authority is no longer wanted. The pair itself is served until
+                        // the API server trusts another.
                         self.last_good = None;
                         self.known = Known::Absent;
                         self.pause = None;
@@ -170,7 +168,7 @@ impl SecretCertificates {
                         }
                         continue;
                     }
-                    // It never ends: it starts anew after each error.
+                    // The stream never ends: it restarts after each error.
                     None => return,
                 },
                 Ok(()) = trust.changed() => {}
@@ -182,10 +180,10 @@ impl SecretCertificates {
         }
     }
 
-    /// Brings Secret and served pair into order as far as that is possible now, and says when to
-    /// look again
+    /// Corrects the Secret and the served pair as far as possible now. Returns the time of the next
+    /// look.
     async fn attempt(&mut self) -> Option<Instant> {
-        // What is known may still be served while the API server cannot be asked.
+        // The known contents may still be served while the API server is unreachable.
         let is_paused = self
             .pause
             .is_some_and(|until| until > Instant::now());
@@ -198,13 +196,13 @@ impl SecretCertificates {
                 self.pause = None;
                 self.backoff = DefaultBackoff::default();
                 if self.said.is_over() {
-                    tracing::info!(secret = NAME, "the certificate's Secret is in order again");
+                    tracing::info!(secret = NAME, "the certificate's Secret is valid again");
                 }
                 until
             }
             Err(error) => {
                 self.trouble(&error);
-                // Whatever was known, it may be that it no longer holds.
+                // The known state may be outdated.
                 self.known = Known::Nothing;
                 let pause = self
                     .backoff
@@ -217,7 +215,7 @@ impl SecretCertificates {
         }
     }
 
-    /// One attempt, from what was last known of the Secret
+    /// One attempt, from the last known state of the Secret.
     async fn ensure(&mut self) -> Result<Option<Instant>, SecretError> {
         let params = PostParams::default();
         for _ in 0..ATTEMPTS {
@@ -242,7 +240,7 @@ impl SecretCertificates {
                         );
                         self.known = Known::of(created);
                     }
-                    // Another replica was faster: its authority is ours.
+                    // Another replica was faster, and its authority is used.
                     Err(kube::Error::Api(status)) if status.is_already_exists() => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -310,8 +308,8 @@ impl SecretCertificates {
         self.last_good = Some(contents);
     }
 
-    /// Serves the last good pair if it may be served by now, says which authorities the
-    /// registrations have to hold, and when to look again
+    /// Serves the last good pair once it is trusted, and publishes the authorities that the
+    /// registrations must hold. Returns the time of the next look.
     fn serve(&mut self, now: Timestamp) -> Option<Instant> {
         let good = self.last_good.as_ref()?;
         let served = self.serving.pair();
@@ -357,7 +355,7 @@ impl SecretCertificates {
         good.step(self.lifetimes, &self.names, is_trusted, now)
     }
 
-    /// When an announced authority will have been in the registrations for long enough
+    /// The time at which an announced authority will have been in the registrations for long enough.
     fn trust_wake(&self) -> Option<Instant> {
         let next = self.last_good.as_ref()?.announced()?;
         self.trusted_from(next)
@@ -380,15 +378,15 @@ impl SecretCertificates {
     }
 }
 
-/// What was last told of the Secret
+/// The last known state of the Secret.
 #[derive(Debug, Default)]
 enum Known {
     Absent,
-    /// It has to be read
+    /// Unknown; the Secret must be read.
     #[default]
     Nothing,
     Present(Box<Secret>),
-    /// It is there, and this version cannot read it
+    /// The Secret exists, but this version cannot read it.
     Unreadable {
         field: String,
     },
@@ -405,15 +403,15 @@ impl Known {
     }
 }
 
-/// How often one attempt meets another replica's write before it pauses
+/// The most write conflicts of one attempt before it pauses.
 const ATTEMPTS: usize = 5;
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A request that takes longer is given up: meanwhile nothing could be served that has come
+/// Deadline of a request, since updates are not served while it runs.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The clock may be set meanwhile, and a long sleep would not know of it
+/// Limits sleeps, which do not notice when the clock is set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
@@ -440,7 +438,7 @@ fn earliest<const N: usize>(times: [Option<Instant>; N]) -> Option<Instant> {
     times.into_iter().flatten().min()
 }
 
-/// When a time of the clock will have come, as far as can be told now
+/// The expected instant of a wall-clock time.
 fn instant(time: Timestamp, now: Timestamp) -> Instant {
     let pause = Duration::try_from(time.duration_since(now)).unwrap_or_default();
     Instant::now() + pause.min(LONGEST_SLEEP)

@@ -1,11 +1,11 @@
-//! What the API server trusts, as far as both registrations say.
+//! The authorities that the API server trusts, according to both registrations.
 
 use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use crate::server::certificates::bundle::Bundle;
 
-/// Since when each authority has stood in both registrations, without a break
+/// The time since which each authority has been in both registrations without a break.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     pub(super) mutating: FirstSeen,
@@ -13,7 +13,8 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Since when both registrations have held this authority; `None` while one of them lacks it
+    /// The time since which both registrations have held this authority; `None` while one of them lacks
+    /// it.
     #[must_use]
     pub fn since(&self, authority: &CertificateDer<'_>) -> Option<Instant> {
         let mutating = self.mutating.since(authority)?;
@@ -22,12 +23,12 @@ impl Trust {
     }
 }
 
-/// The authorities of one registration, each with the time at which it was first seen there
+/// The authorities of one registration, each with the time at which it was first seen there.
 #[derive(Clone, Debug, Default)]
 pub struct FirstSeen(Vec<(CertificateDer<'static>, Instant)>);
 
 impl FirstSeen {
-    /// What all webhooks of the registration hold at `now`
+    /// Records what all webhooks of the registration hold at `now`.
     pub(super) fn update(&mut self, held: &Bundle, now: Instant) {
         self.0 = held
             .certificates()

@@ -1,4 +1,4 @@
-//! One connection, from its handshake to its last answer.
+//! One connection, from the handshake to the last answer.
 
 use std::{
     convert::Infallible,
@@ -28,18 +28,18 @@ use super::{ConnectionState, Phase};
 use crate::server::{Shutdown, callers::client_auth::Refusals, limits::Limits};
 use crate::telemetry::ConnectionMetrics;
 
-/// The longest head of a request, in bytes, and so what a connection may have us keep of one
+/// The largest head of a request, in bytes, which bounds the buffer of a connection.
 ///
-/// The API server's are below 1 KiB. What is longer is answered with 431.
+/// The API server's heads are below 1 KiB. Longer ones are answered with 431.
 pub const HEAD_LIMIT_BYTES: usize = 16 * 1024;
 
-/// How many headers a request may have; more are answered with 431
+/// The most headers of a request; more are answered with 431.
 pub const MOST_HEADERS: usize = 64;
 
-/// How much of an answer is kept for a client that does not read it, in bytes
+/// The write buffer for a client that does not read, in bytes.
 pub const UNREAD_LIMIT_BYTES: usize = 16 * 1024;
 
-/// What a connection is served with
+/// The parts that serve a connection.
 pub(in crate::server) struct Connection {
     pub(in crate::server) tls: Option<TlsAcceptor>,
     pub(in crate::server) router: Router,
@@ -54,8 +54,8 @@ pub(in crate::server) struct Connection {
 impl Connection {
     pub(in crate::server) async fn run(mut self, stream: TcpStream) {
         let _open = self.metrics.open();
-        // With Nagle's algorithm an answer waits for the client's delayed acknowledgement, 40 ms. A
-        // refusal here means that the connection is gone, which the next read says too.
+        // With Nagle's algorithm an answer waits for the client's delayed acknowledgement, 40 ms. An
+        // error here means that the connection is gone, which the next read reports too.
         let _ = stream.set_nodelay(true);
 
         let Some(tls) = self.tls.take() else {
@@ -102,7 +102,7 @@ impl Connection {
             async move {
                 let mut response = answering.await?;
                 state.answered();
-                // Asked after the answer, so that a drain which begins meanwhile is told at once.
+                // Checked after the answer, so a drain that begins meanwhile takes effect at once.
                 if shutdown.is_draining() {
                     response
                         .headers_mut()
@@ -112,8 +112,8 @@ impl Connection {
             }
         });
         let connection = http1::Builder::new()
-            // The listener ends whoever is idle for too long: it knows a head that is under way
-            // from a pause between two requests, and has to be more patient with the second.
+            // The listener closes idle connections itself: it tells a head in progress from a pause
+            // between requests, which may last longer.
             .header_read_timeout(None)
             .max_buf_size(HEAD_LIMIT_BYTES)
             .max_headers(MOST_HEADERS)
@@ -124,7 +124,7 @@ impl Connection {
     }
 }
 
-/// A stream that tells when a head begins
+/// A stream that reports the start of a head.
 struct HeadWatch<S> {
     stream: S,
     state: ConnectionState,
@@ -175,7 +175,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadWatch<S> {
     }
 }
 
-/// A body that tells when it is whole
+/// A body that reports its end.
 struct BodyWatch {
     body: Incoming,
     state: ConnectionState,

@@ -1,5 +1,5 @@
-//! From a bound port to answered requests: one task a connection, a cap on how many, room for who
-//! has waited least in vain, and a drain at the end.
+//! From a bound port to answered requests: one task per connection, a cap on connections (the one owed
+//! least is closed for a new one), and a graceful drain.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,23 +17,23 @@ use super::{ConnectionState, Connections, NewPlace, connection::Connection};
 use crate::server::{Shutdown, callers::client_auth::Refusals, limits::Limits};
 use crate::telemetry::ConnectionMetrics;
 
-/// How many connections wait in the kernel's queue, as far as it allows: what comes beyond that is
-/// dropped, and tried again by its client only after a second
+/// The length of the kernel's accept queue, if the kernel allows it. Further connections are dropped,
+/// and clients retry only after a second.
 const BACKLOG: u32 = 4096;
 
-/// Binds a port
+/// Binds a port.
 ///
 /// # Errors
 ///
-/// The text names the address and what to do; `flag` is the option that chooses another port, for
-/// instance `--webhook-port`.
+/// The message names the address and a solution; `flag` is the option that chooses another port, for
+/// instance `--webhook-address`.
 pub fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
     let listen = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
         }?;
-        // A replica that starts again need not wait for the connections of the one before.
+        // A restarted replica need not wait for the connections of its predecessor.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -46,53 +46,53 @@ pub fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, Bind
     })
 }
 
-/// Why a port could not be bound
+/// The reason why a port could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Another program listens there
+    /// Another program listens there.
     #[error(
         "address {address} is in use (hint: stop the other program, or choose another port with {flag})"
     )]
     InUse {
-        /// What was to be bound
+        /// The address to bind.
         address: SocketAddr,
-        /// The option that chooses another port
+        /// The option that chooses another port.
         flag: &'static str,
     },
-    /// This machine has no such address
+    /// This machine has no such address.
     #[error(
         "address {address} does not belong to this machine (hint: use 0.0.0.0 for all of its addresses)"
     )]
     NotOurs {
-        /// What was to be bound
+        /// The address to bind.
         address: SocketAddr,
     },
-    /// The system forbids it, as it does for ports below 1024
+    /// The system forbids it, as for ports below 1024.
     #[error(
         "address {address} may not be bound by this user (hint: choose a port above 1023 with {flag})"
     )]
     NotPermitted {
-        /// What was to be bound
+        /// The address to bind.
         address: SocketAddr,
-        /// The option that chooses another port
+        /// The option that chooses another port.
         flag: &'static str,
     },
-    /// Anything else
+    /// Any other error.
     #[error("address {address} cannot be bound: {source}")]
     Other {
-        /// What was to be bound
+        /// The address to bind.
         address: SocketAddr,
-        /// The system's own words
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// Serves until the end of the drain, then finishes what is in flight and returns
+/// Serves until the end of the drain, then finishes requests in flight and returns.
 ///
-/// Without `tls` in plain HTTP. While draining, new connections are still accepted and each answer
-/// carries `Connection: close`: clients move to another replica by themselves, before this one is
-/// gone. A panic ends its own connection only.
+/// Without `tls`, it serves plain HTTP. While draining, new connections are still accepted and each
+/// answer carries `Connection: close`, so clients move to another replica before this one is gone. A
+/// panic only ends its own connection.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -129,7 +129,7 @@ pub async fn serve(
                 refusals: refusals.clone(),
                 shutdown: shutdown.clone(),
                 state: state.clone(),
-                // Taken before the task starts: the drain then waits for handshakes too.
+                // Taken before the task starts, so the drain waits for handshakes too.
                 watcher: graceful.watcher(),
             };
             connections.admit(state, tasks.spawn(connection.run(stream)));
@@ -145,7 +145,7 @@ pub async fn serve(
                 connections.end_overdue();
                 continue;
             }
-            // While one waits for a place, the others wait in the kernel's queue.
+            // While one connection waits for a place, the others wait in the kernel's queue.
             accepted = listener.accept(), if newcomer.is_none() => accepted,
         };
         match accepted {
@@ -155,8 +155,7 @@ pub async fn serve(
             }
             Err(error) if is_the_connections_own(&error) => {}
             Err(error) => {
-                // Too many open files, as a rule: it lasts, and asking again at once would only
-                // burn the processor.
+                // Usually too many open files, which lasts: an immediate retry would only burn CPU.
                 if !failing {
                     tracing::error!(%error, "connections cannot be accepted (hint: raise the limit of open files)");
                 }
@@ -186,8 +185,8 @@ pub async fn serve(
 
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(500);
 
-/// How often connections are ended that are overdue, and how long all of them may be busy before
-/// the listener looks again
+/// Interval at which overdue connections are closed, and at which the listener looks again if all are
+/// busy.
 const SWEEP: Duration = Duration::from_millis(500);
 
 async fn end_of_drain(shutdown: &Shutdown, drain: Option<Duration>) {
@@ -206,7 +205,7 @@ async fn end_of_drain(shutdown: &Shutdown, drain: Option<Duration>) {
     }
 }
 
-/// Errors of a connection that was gone before it was accepted; the listener is well
+/// True for errors of a connection that was gone before it was accepted; the listener is fine.
 fn is_the_connections_own(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -216,14 +215,14 @@ fn is_the_connections_own(error: &io::Error) -> bool {
     )
 }
 
-/// Which task has ended, and a word if that was not as it should be
+/// The task that has ended. A panic is logged.
 fn report_panic(ended: Result<(Id, ()), JoinError>) -> Id {
     match ended {
         Ok((id, ())) => id,
         Err(error) => {
             if error.is_panic() {
                 tracing::error!(
-                    "a request ended in a panic, and its connection with it (hint: please report this, with the lines above)"
+                    "a request panicked, and its connection was closed (hint: please report this with the lines above)"
                 );
             }
             error.id()

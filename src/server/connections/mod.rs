@@ -1,12 +1,12 @@
-//! What each connection waits for, since when, and which one has to go.
+//! The phases of connections, and the choice of the one to close.
 //!
 //! ```text
 //! [ Handshake ] -> [ Idle ] -> [ Head ] -> [ Body ] -> [ Answer ] -> [ Idle ] ...
 //! ```
 //!
-//! In every phase but `Answer` it is the client who has to act. A client that has never been
-//! answered is owed least, and one that has just been answered is owed most: whoever only keeps
-//! connections open, in whichever phase, cannot keep out those who use theirs.
+//! In every phase except `Answer` the client has to act. A client that was never answered is owed least,
+//! and one that was just answered is owed most. So clients that only keep connections open, in any
+//! phase, cannot keep out clients that use theirs.
 
 pub mod connection;
 pub mod listener;
@@ -27,18 +27,18 @@ use tokio::{
 
 use super::limits::Limits;
 
-/// Everyone who is connected: at most as many as there are places, and none for longer than it may
+/// All open connections, bounded in number and in the time of each phase.
 pub(super) struct Connections {
     members: HashMap<Id, Member>,
     limits: Limits,
 }
 
-/// Where another connection goes
+/// The place of a new connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum NewPlace {
-    /// Nobody had it
+    /// The place was free.
     Free,
-    /// Somebody was ended for it
+    /// Another connection was closed for it.
     Evicted,
 }
 
@@ -55,8 +55,8 @@ impl Connections {
         }
     }
 
-    /// A place for another connection: a free one, or else that of the connection that is owed
-    /// least, which ends; `None` while everybody waits for us
+    /// A place for a new connection: a free one, or else that of the connection that is owed least,
+    /// which is closed. `None` while all connections wait for our answers.
     pub(super) fn place(&mut self) -> Option<NewPlace> {
         if self.members.len() < self.limits.connections {
             return Some(NewPlace::Free);
@@ -79,7 +79,7 @@ impl Connections {
         self.members.remove(&id);
     }
 
-    /// Ends whoever has been in a phase for longer than it may
+    /// Closes connections that have been in a phase for too long.
     pub(super) fn end_overdue(&mut self) {
         let overdue: Vec<Id> = self
             .members
@@ -89,13 +89,14 @@ impl Connections {
             .collect();
         for id in overdue {
             tracing::debug!(
-                "a connection was idle, or slow to send a request's head, for too long"
+                "a connection was closed because it was idle, or slow to send a request's head"
             );
             self.end(id);
         }
     }
 
-    /// The place is free from now on; the task gives back what it holds at its next turn.
+    /// Closes a connection. The place is free at once; the task releases its resources when it next
+    /// runs.
     fn end(&mut self, id: Id) {
         if let Some(member) = self.members.remove(&id) {
             member.task.abort();
@@ -103,31 +104,31 @@ impl Connections {
     }
 }
 
-/// What one connection waits for: written by its own task, read by the listener
+/// The phase of one connection: written by its own task, read by the listener.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionState {
     epoch: Instant,
-    /// The phase in the lowest three bits, above it whether a request was ever answered, above that
-    /// when the phase began, in milliseconds since the epoch
+    /// The phase in the lowest three bits, then one bit that is set once a request was answered, then
+    /// the start of the phase in milliseconds since the epoch.
     packed: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
-    /// We have to act
+    /// We have to answer.
     Answer,
-    /// The client has to send the rest of a body
+    /// The client has to send the rest of a body.
     Body,
-    /// The client has to finish the TLS session
+    /// The client has to finish the TLS session.
     Handshake,
-    /// The client has to send the rest of a head
+    /// The client has to send the rest of a head.
     Head,
-    /// The client has to send a request, or to read the last answer
+    /// The client has to send a request, or to read the last answer.
     Idle,
 }
 
 impl ConnectionState {
-    /// A connection that is accepted now
+    /// A connection that is accepted now.
     pub(super) fn new(epoch: Instant) -> Self {
         let state = Self {
             epoch,
@@ -142,7 +143,7 @@ impl ConnectionState {
         self.store(phase, is_answered);
     }
 
-    /// A request was answered, and the next may come
+    /// Records that a request was answered, and the next may come.
     pub(super) fn answered(&self) {
         self.store(Phase::Idle, true);
     }
@@ -151,7 +152,7 @@ impl ConnectionState {
         self.load().0
     }
 
-    /// How much the connection is owed, the least first; `None` while we have to act
+    /// The rank of what the connection is owed, lowest first; `None` while we have to act.
     fn owed(&self) -> Option<(bool, u64)> {
         let (phase, is_answered, since) = self.load();
         (phase != Phase::Answer).then_some((is_answered, since))
@@ -162,13 +163,13 @@ impl ConnectionState {
         let limit = match phase {
             Phase::Head => limits.head,
             Phase::Idle => limits.idle,
-            // Each has a timer of its own: the handshake's is counted, a body's is answered.
+            // Each has its own timer: that of the handshake is counted, that of a body is answered.
             Phase::Answer | Phase::Body | Phase::Handshake => return false,
         };
         self.epoch.elapsed() > Duration::from_millis(since) + limit
     }
 
-    // Only the connection's own task writes, and the listener needs no order: it looks again.
+    // Only the connection's own task writes, and the listener needs no ordering, since it looks again.
     fn store(&self, phase: Phase, is_answered: bool) {
         let since = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         let packed = (since << 4) | (u64::from(is_answered) << 3) | phase as u64;
@@ -190,7 +191,7 @@ impl ConnectionState {
 mod tests {
     use super::*;
 
-    /// A connection in a phase since so long ago
+    /// A connection in a phase since so long ago.
     fn state(phase: Phase, is_answered: bool, ago: Duration) -> ConnectionState {
         let state = ConnectionState::new(Instant::now() - Duration::from_secs(3600));
         state.store(phase, is_answered);

@@ -1,12 +1,12 @@
-//! `/mutate`, `/rewrite-defaults` and `/validate`: reviews of the API server, answered.
+//! `/mutate`, `/rewrite-defaults` and `/validate`: the endpoints that answer reviews of the API server.
 //!
 //! ```text
 //! [ request ] -> body -> slot -> [ Review ] -> [ DecisionInputs ] -> [ Decision ] -> answer
 //! ```
 //!
-//! After the body is read nothing is awaited, except where a pod's Agent or Tool is not in the
-//! index yet, or where an Agent or Tool names what its author has to have a right to. What is
-//! refused is counted, logged and recorded in one place, the module `trail`.
+//! After the body is read nothing is awaited, except if a pod's Agent or Tool is not in the index yet,
+//! or if the author of an Agent or Tool needs rights to its references. Denials are counted, logged and
+//! recorded in one place, the module `trail`.
 
 pub mod questions;
 pub(in crate::server) mod trail;
@@ -46,23 +46,23 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Reviews that are answered at a time; more are turned away at once, because a queue would only
-/// answer all of them too late
+/// The most concurrent reviews. Further ones are rejected at once, since a queue would only answer all
+/// of them too late.
 ///
-/// Only whole bodies count: who is slow to send one takes no place of those who are not. Less than
-/// the connections of [`Limits::webhook`](super::Limits::webhook), so that there is always a
-/// connection that may be ended for a new one.
+/// Only complete bodies count, so slow senders do not keep out others. It is less than the connections
+/// of [`Limits::webhook`](super::Limits::webhook), so there is always a connection that may be closed
+/// for a new one.
 pub const CONCURRENT_REVIEWS: usize = 256;
 
-/// From which size on a review is answered on a thread of its own, in bytes: reading it takes so
-/// long that others would notice.
+/// The size in bytes from which a review is answered on a separate thread, since parsing it would delay
+/// others.
 const LARGE_BYTES: usize = 64 * 1024;
 
-/// How many of those threads work at a time; further large reviews wait for their turn. On two
-/// processors a second one would be noticed. Who waits for the API server lets others have theirs.
+/// The most of these threads that work at once; further large reviews wait. On two processors a second
+/// one would delay others. A review that waits for the API server gives up its turn.
 pub const LARGE_REVIEWS: usize = 1;
 
-/// Everything that a review is answered with.
+/// The state that answers reviews.
 pub struct Webhooks {
     policy: Arc<Policy>,
     index: Arc<Index>,
@@ -76,11 +76,10 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// Answers by this policy, with what this index knows and this client can read. What is refused
-    /// goes to `recorder`.
+    /// Answers reviews by this policy, with this index and this client. Denials go to `recorder`.
     ///
-    /// Needs RBAC: `get` on agents and tools, see [`Index::find`], and `create` on
-    /// subjectaccessreviews, see [`Authorizer::permitted`].
+    /// RBAC: `get` on agents and tools, see [`Index::find`], and `create` on subjectaccessreviews, see
+    /// [`Authorizer::permitted`].
     #[must_use]
     pub fn new(
         policy: Arc<Policy>,
@@ -90,7 +89,7 @@ impl Webhooks {
         recorder: Arc<Recorder>,
     ) -> Self {
         let slots = Semaphore::new(CONCURRENT_REVIEWS);
-        // One for all that is asked for reviews, so that they share one cap.
+        // One client for all questions of reviews, so that they share one cap.
         let client = limited(client, CONCURRENT_QUESTIONS);
         Self {
             policy,
@@ -150,7 +149,7 @@ impl Webhooks {
         response
     }
 
-    /// Answers on a thread of its own, in turn with other large reviews.
+    /// Answers on a separate thread, in turn with other large reviews.
     async fn answer_aside(
         self: Arc<Self>,
         webhook: Webhook,
@@ -168,7 +167,7 @@ impl Webhooks {
         });
         match answering.await {
             Ok(response) => response,
-            // As it would have ended here.
+            // Propagates the panic.
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
                 Err(_) => overloaded(),
@@ -187,7 +186,7 @@ impl Webhooks {
         let review = match Review::parse(body) {
             Ok(review) => review,
             Err(Unreadable::Body(message)) => {
-                tracing::debug!(%message, "a body is no review");
+                tracing::debug!(%message, "the body is not an AdmissionReview");
                 return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response();
             }
             Err(Unreadable::Request(request)) => {
@@ -228,8 +227,8 @@ impl Webhooks {
                 tracing::warn!(uid = review.uid(), namespace = review.namespace(), %error, "a review could not be decided");
                 let message = format!("{error} (hint: try again)");
                 let mut response = json(unavailable(review.uid(), &message));
-                // The next try goes over another connection, and by that to another replica, which may
-                // know more: it may be this one alone that is cut off.
+                // The retry uses another connection, which may reach another replica: perhaps only this
+                // one is cut off.
                 response
                     .headers_mut()
                     .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -238,7 +237,7 @@ impl Webhooks {
         }
     }
 
-    /// Learns what the decision depends on.
+    /// Collects the inputs of the decision.
     async fn learn<'r>(
         &self,
         webhook: Webhook,
@@ -262,7 +261,7 @@ impl Webhooks {
     }
 }
 
-/// What a decision depends on besides the object and the policy.
+/// The inputs of a decision besides the object and the policy.
 struct DecisionInputs<'r> {
     found: FoundOwners,
     /// The references that the object's author may use.
@@ -277,7 +276,7 @@ impl DecisionInputs<'_> {
     }
 }
 
-/// Why a review cannot be decided now.
+/// The reason why a review cannot be decided now.
 #[derive(Debug, Error)]
 enum Undecidable {
     #[error(transparent)]
@@ -298,12 +297,12 @@ fn json(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// With `Retry-After` the API server's own client asks again, within the webhook's timeout.
+/// With `Retry-After` the API server's client retries within the webhook's timeout.
 fn overloaded() -> Response {
     (
         StatusCode::SERVICE_UNAVAILABLE,
         [(header::RETRY_AFTER, "1")],
-        "too many reviews at a time (hint: add replicas of the manager)\n",
+        "too many reviews at once (hint: add replicas of the manager)\n",
     )
         .into_response()
 }

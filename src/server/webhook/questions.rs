@@ -1,4 +1,4 @@
-//! What reviews ask the API server, a few questions at a time.
+//! Questions of reviews to the API server, with a cap on concurrent ones.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use kube::{Client, client::Body};
 use tokio::sync::Semaphore;
 use tower::{BoxError, service_fn};
 
-/// How many requests a replica has under way for reviews: about the rights of authors, and for Agents
-/// and Tools that it does not know yet. Each takes a connection, a slot of the API server's priority
-/// and fairness, and memory at both ends; further ones wait, and the deadline of their reviews counts.
+/// The most concurrent requests for reviews: access reviews of authors, and reads of unknown Agents and
+/// Tools. Each takes a connection, a slot of the API server's priority and fairness, and memory at both
+/// ends. Further ones wait, up to the deadline of their reviews.
 pub const CONCURRENT_QUESTIONS: usize = 32;
 
-/// The client, with no more than so many requests under way. One that is dropped gives its place back.
+/// The client with at most this many concurrent requests. A dropped request returns its place.
 pub(in crate::server) fn limited(client: Client, most: usize) -> Client {
     let places = Arc::new(Semaphore::new(most));
     let namespace = client.default_namespace().to_owned();
@@ -21,7 +21,7 @@ pub(in crate::server) fn limited(client: Client, most: usize) -> Client {
         async move {
             let _place = places.acquire().await?;
             let (head, body) = client.send(request).await?.into_parts();
-            // The connection is taken until the whole answer is there.
+            // The connection is in use until the whole answer is there.
             let body = body.collect_bytes().await?;
             Ok::<_, BoxError>(Response::from_parts(head, Body::from(body)))
         }

@@ -1,5 +1,4 @@
-//! What every decision leaves behind: a count, and for what broke a rule a line in the log and a
-//! record.
+//! The audit trail of decisions: a count of each, and a log line and a record of each violation.
 
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ pub(in crate::server) struct AuditTrail {
     recorder: Arc<Recorder>,
 }
 
-/// What was asked, as far as the trail tells it.
+/// The fields of a request that the trail records.
 pub(in crate::server) struct Asked<'r> {
     uid: &'r str,
     operation: &'r str,
@@ -37,8 +36,8 @@ impl AuditTrail {
         Self { metrics, recorder }
     }
 
-    /// Leaves the trail of a decision. The log gets one line of what broke a rule, which says
-    /// everything and repeats nothing that the object holds.
+    /// Leaves the trail of a decision. A violation is one log line, which has every detail but repeats
+    /// no content of the object.
     pub(in crate::server) fn leave(
         &self,
         webhook: Webhook,
@@ -93,7 +92,7 @@ impl AuditTrail {
                 RejectionDecision::Warn => "admitted with a warning",
             }
         );
-        // What is let through is seen by both webhooks, and goes on only where the last one says so.
+        // An admitted object passes both webhooks; only the decision of the last one is final.
         let is_final = recorded == RejectionDecision::Deny || webhook == Webhook::Validate;
         if is_final && !asked.is_dry_run {
             self.recorder.record(&Refusal {

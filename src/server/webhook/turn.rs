@@ -1,4 +1,4 @@
-//! A slot that is given back while its holder waits for somebody else.
+//! A slot that its holder gives up while it waits for others.
 
 use std::{future::Future, pin::pin, sync::Arc};
 
@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// One of the slots that are shared, held while there is work to do.
+/// One of the shared slots, held while there is work to do.
 #[derive(Debug)]
 pub(in crate::server) struct Turn {
     slots: Arc<Semaphore>,
@@ -27,8 +27,8 @@ impl Turn {
             .then_some(turn)
     }
 
-    /// Waits for what others have to do, without the slot if it takes any time, and then for a slot
-    /// again; `None` if there is none until the deadline.
+    /// Runs a future, without the slot if it takes any time, and then waits for a slot again; `None` if
+    /// there is none until the deadline.
     pub(in crate::server) async fn give_way<T>(
         &mut self,
         others: impl Future<Output = T>,
@@ -47,7 +47,7 @@ impl Turn {
 
     async fn retake(&mut self, deadline: Instant) -> bool {
         let slot = self.slots.clone().acquire_owned();
-        // It is never closed.
+        // The semaphore is never closed.
         self.held = timeout_at(deadline, slot)
             .await
             .ok()

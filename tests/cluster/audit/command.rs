@@ -108,7 +108,8 @@ async fn rejections_are_listed_filtered_and_summed_up(cluster: &Cluster) -> anyh
         .output()
         .await?;
     ensure!(
-        String::from_utf8(output.stderr)?.contains("hint: --all-namespaces"),
+        String::from_utf8(output.stderr)?
+            .contains("hint: list all namespaces with --all-namespaces"),
         "an empty list says nothing"
     );
     Ok(())

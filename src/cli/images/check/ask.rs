@@ -10,11 +10,10 @@ use crate::{
     registry::{AskError, Client, Image},
 };
 
-/// How many images are asked for at once: enough to hide the way there, few enough for a registry
-/// that counts its callers.
+/// Concurrent questions: enough to hide latency, few enough for registries with rate limits.
 const AT_ONCE: usize = 8;
 
-/// An image to ask for, and what it is for.
+/// An image to look up, and its purpose.
 pub(super) struct ImageToAsk {
     pub(super) image: NamedImage,
     pub(super) components: Vec<Component>,
@@ -32,13 +31,13 @@ impl ImageToAsk {
         match &self.image {
             NamedImage::Valid(reference) => client.image(reference).await,
             NamedImage::Invalid { error, .. } => Err(AskError::Answer(format!(
-                "no registry can be asked: {error}"
+                "no registry can be queried: {error}"
             ))),
         }
     }
 }
 
-/// Every image of the configuration, each once.
+/// Every image of the configuration, without duplicates.
 pub(super) fn wanted(configuration: Configuration) -> Vec<ImageToAsk> {
     let Configuration {
         images,
@@ -65,11 +64,10 @@ pub(super) fn wanted(configuration: Configuration) -> Vec<ImageToAsk> {
     wanted
 }
 
-/// Asks for all of them, and answers in their order.
+/// Looks all of them up, and returns the answers in the same order.
 pub(super) async fn ask(client: &Client, wanted: &[ImageToAsk]) -> Vec<Result<Image, AskError>> {
     let mut progress = Progress::new(wanted.len());
-    // In the order in which answers come, so that one slow registry holds up neither the others
-    // nor the bar.
+    // Answers are taken as they come, so a slow registry delays neither the others nor the progress bar.
     let mut answers = stream::iter(wanted.iter().enumerate())
         .map(async |(position, it)| (position, it.ask(client).await))
         .buffer_unordered(AT_ONCE);
@@ -143,7 +141,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("no registry can be asked: "),
+                .starts_with("no registry can be queried: "),
             "{error}"
         );
     }

@@ -1,4 +1,4 @@
-//! `agentkube images check`: what is wanted, what the registries say of it, and how that is told.
+//! `agentkube images check`: looks every configured image up in its registry, and reports the result.
 
 mod ask;
 mod progress;
@@ -19,29 +19,29 @@ use crate::{
     registry::{Client, ClientOptions, Credentials, Proxies},
 };
 
-/// Ask the registries whether every image of the configuration is there.
+/// Check that the registries hold every configured image.
 #[derive(clap::Args, Debug)]
 #[group(skip)]
 #[command(after_help = "\
-Exit status: 0 everything is there, 1 something is missing, 2 a registry could not be asked.
+Exit status: 0 all images exist, 1 something is missing, 2 a registry could not be queried
 
 Examples:
   `agentkube images check --set AGENTKUBE_IMAGE_REGISTRY=registry.example.com/mirror --platform linux/arm64`
   `agentkube images check --from-cluster --docker-config ~/.docker/config.json`")]
 pub(super) struct Args {
-    /// A platform that every image must be there for, such as linux/arm64
+    /// A platform that every image must support, such as linux/arm64 (repeatable)
     #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
     platform: Vec<String>,
-    /// Ask registries that do not speak TLS in plain HTTP
+    /// Use plain HTTP for registries that do not speak TLS
     #[arg(long)]
     insecure_registry: bool,
-    /// Trust the certificate authorities of this PEM file, too
+    /// Also trust the certificate authorities in this PEM file
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Take credentials from this Docker configuration; without it nobody is named
+    /// The Docker configuration to take credentials from (default: anonymous)
     #[arg(long, value_name = "FILE")]
     docker_config: Option<PathBuf>,
-    /// What is printed
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: CheckFormat,
     #[command(flatten)]
@@ -50,14 +50,14 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum CheckFormat {
-    /// A line for each image, and what a node has to hold
+    /// One line per image, and the compressed size of all images per node
     #[default]
     Table,
-    /// One object with everything
+    /// One JSON object
     Json,
 }
 
-/// Exits with 2 for whatever kept it from asking, too: 1 means that something is missing.
+/// Every other failure also exits with 2, since 1 means that something is missing.
 pub(super) fn run(args: &Args) -> ExitCode {
     match check(args) {
         Ok(status) => status,

@@ -9,14 +9,14 @@ use crate::{
     registry::{AskError, Image, PlatformImage},
 };
 
-/// What the registries said.
+/// The answers of the registries.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) images: Vec<Checked>,
     pub(super) nodes: Vec<Node>,
 }
 
-/// One image.
+/// The result for one image.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Checked {
@@ -25,27 +25,27 @@ pub(super) struct Checked {
     pub(super) status: ImageStatus,
     pub(super) digest: Option<String>,
     pub(super) platforms: Vec<Size>,
-    /// Platforms that were asked for, or that the image's own index lists, and that are not there.
+    /// Missing platforms, of those that were requested or that the image's own index lists.
     pub(super) missing_platforms: Vec<String>,
     pub(super) message: Option<String>,
     #[serde(skip)]
     pub(super) held: Vec<PlatformImage>,
 }
 
-/// What was found out about an image.
+/// The status of an image on its registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "&'static str")]
 pub(super) enum ImageStatus {
     Missing,
     MissingPlatform,
     Present,
-    /// The registry could not be asked; why, as [`AskError::as_str`] has it: `denied`, `helper`, `tls`,
-    /// `unreachable` or `invalid`.
+    /// The registry could not be queried. The reason is that of [`AskError::as_str`]: `denied`,
+    /// `helper`, `tls`, `unreachable` or `invalid`.
     Unknown(&'static str),
 }
 
 impl ImageStatus {
-    /// The word in tables and for programs.
+    /// The name in tables and in JSON.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -71,20 +71,20 @@ impl From<&AskError> for ImageStatus {
     }
 }
 
-/// What one platform takes.
+/// The size of an image for one platform.
 #[derive(Debug, Serialize)]
 pub(super) struct Size {
     pub(super) platform: String,
-    /// Compressed, as on the registry.
+    /// Compressed bytes, as on the registry.
     pub(super) bytes: u64,
 }
 
-/// A node of a platform that runs every image there is for it.
+/// A node of one platform that runs every image available for it.
 #[derive(Debug, Serialize)]
 pub(super) struct Node {
     pub(super) platform: String,
     pub(super) images: usize,
-    /// Compressed, layers shared by several images counted once.
+    /// Compressed bytes; layers shared by several images count once.
     pub(super) bytes: u64,
 }
 
@@ -103,7 +103,7 @@ impl Report {
         Self { images, nodes }
     }
 
-    /// An answer that is missing says less than a "no", so that it counts for more.
+    /// The exit status. A registry that did not answer outranks a missing image.
     pub(super) fn status(&self) -> ExitCode {
         let codes = self
             .images
@@ -182,7 +182,7 @@ impl Checked {
     }
 }
 
-/// The platforms that were asked for, or else those that any image is there for.
+/// The requested platforms, or else those that any image supports.
 fn nodes(images: &[Checked], platforms: &[String]) -> Vec<Node> {
     let mut names = platforms.to_vec();
     if names.is_empty() {
@@ -221,8 +221,7 @@ fn nodes(images: &[Checked], platforms: &[String]) -> Vec<Node> {
         .collect()
 }
 
-/// Whether an image for one platform runs where the other is asked for: `linux/arm64` is content
-/// with any variant.
+/// True if an image for `held` runs on `wanted`: `linux/arm64` accepts any variant.
 fn serves(held: &str, wanted: &str) -> bool {
     held.strip_prefix(wanted)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

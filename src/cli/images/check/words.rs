@@ -1,4 +1,4 @@
-//! The report as people read it; programs read its JSON.
+//! The report as text for people; programs read the JSON.
 
 use std::{
     fmt::Write as _,
@@ -67,25 +67,25 @@ impl Report {
         text
     }
 
-    /// Says on stderr what is wrong, one line an image.
+    /// Reports problems on stderr, one line per image.
     pub(super) fn complain(&self) {
         for image in &self.images {
             if let Some(message) = &image.message {
-                // Where stderr is gone there is nobody left to tell.
+                // Nothing can be reported once stderr is closed.
                 let _ = writeln!(io::stderr(), "error: `{}`: {message}", image.image.as_str());
             }
         }
     }
 }
 
-/// As much of a digest as people compare.
+/// A digest, shortened for people to compare.
 fn short(digest: &str) -> &str {
     digest
         .get(.."sha256:".len() + 12)
         .unwrap_or(digest)
 }
 
-/// Bytes as people read them, in binary units, rounded down to a tenth.
+/// Bytes in binary units, rounded down to a tenth.
 fn human(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut tenths = u128::from(bytes) * 10;

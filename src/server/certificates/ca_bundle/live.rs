@@ -8,13 +8,13 @@ use super::{
 };
 use crate::server::certificates::bundle::Bundle;
 
-/// What is known of a registration
+/// The state of a registration in the cluster.
 #[derive(Debug)]
 pub(super) struct LiveRegistration {
     uid: Option<String>,
     webhooks: Vec<(String, Bundle)>,
     injector: Option<Injector>,
-    /// Who wrote the bundles last, if it was not us
+    /// The field manager that last wrote the bundles, if it was another one.
     owner: Option<String>,
 }
 
@@ -37,14 +37,14 @@ impl LiveRegistration {
         }
     }
 
-    /// Whether every webhook has all of these
+    /// True if every webhook has all of these certificates.
     pub(super) fn carries(&self, wanted: &Bundle) -> bool {
         self.webhooks
             .iter()
             .all(|(_, bundle)| bundle.contains_all(wanted))
     }
 
-    /// What every webhook has
+    /// The certificates that every webhook has.
     pub(super) fn carried(&self) -> Bundle {
         let Some(((_, first), rest)) = self.webhooks.split_first() else {
             return Bundle::default();
@@ -60,7 +60,7 @@ impl LiveRegistration {
             .collect()
     }
 
-    /// What some webhook has besides these
+    /// The certificates that some webhook has besides these.
     pub(super) fn besides(&self, wanted: &Bundle) -> Bundle {
         self.all()
             .certificates()
@@ -70,8 +70,8 @@ impl LiveRegistration {
             .collect()
     }
 
-    /// Who else says that the bundles are theirs: one whose annotation asks for it, or one who wrote
-    /// authorities of their own
+    /// Another owner of the bundles: a program that an annotation names, or one that wrote its own
+    /// authorities.
     pub(super) fn rival(&self) -> Option<OtherOwner> {
         if let Some(injector) = self.injector {
             return Some(OtherOwner::Injector(injector));
@@ -83,8 +83,8 @@ impl LiveRegistration {
             .map(OtherOwner::Writer)
     }
 
-    /// The bundle to write: these, and beside them what stands there by our own hand, because
-    /// another replica may serve a certificate of it or know of one that is to come
+    /// The bundle to write: these certificates, and the existing ones that a manager wrote, because
+    /// another replica may serve a certificate of theirs now or soon.
     pub(super) fn extended(&self, wanted: &Bundle) -> Bundle {
         let mut bundle = wanted.clone();
         if self.owner.is_none() {
@@ -95,8 +95,8 @@ impl LiveRegistration {
         bundle
     }
 
-    /// The fields that are ours, and the `uid`, without which applying would create a registration
-    /// that was just deleted
+    /// Our fields, and the `uid`, without which an apply would recreate a registration that was just
+    /// deleted.
     pub(super) fn patch<K: Registration>(&self, bundle: &Bundle) -> Value {
         let bundle = BASE64_STANDARD.encode(bundle.pem());
         let webhooks: Vec<_> = self
@@ -121,16 +121,16 @@ impl LiveRegistration {
     }
 }
 
-/// Somebody else who looks after the bundles
+/// Another owner of the bundles.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum OtherOwner {
-    /// By an annotation on the registration, on purpose
+    /// A program that an annotation of the registration names, on purpose.
     Injector(Injector),
-    /// By writing them; the field manager's name
+    /// A program that writes them, by its field manager's name.
     Writer(String),
 }
 
-/// Blank where there is no certificate, as in the placeholders of some tools
+/// The parsed bundle; empty if there is no certificate, as in the placeholders of some tools.
 fn parsed(bundle: Option<&ByteString>) -> Bundle {
     bundle
         .and_then(|bundle| Bundle::parse(&bundle.0).ok())

@@ -1,9 +1,9 @@
-//! How the API server comes to trust our certificate: the authorities, written into both
-//! registrations and kept there.
+//! Makes the API server trust our certificate: writes the authorities into both registrations and keeps
+//! them there.
 //!
-//! What is missing is added at once, and what is too much goes late, because a replica only knows
-//! for certain what it serves itself: nobody ever takes away what another replica needs. A bundle
-//! that holds ours and more is left as it is, if somebody else wrote it.
+//! Missing authorities are added at once; unneeded ones are removed late, since another replica may
+//! still serve under them. A bundle that another program wrote is left unchanged if it holds our
+//! authorities.
 
 mod live;
 mod owner;
@@ -53,44 +53,44 @@ use crate::{
     watch::{begins_anew, events, named, why_unreadable},
 };
 
-/// How one registration is followed up: its readiness, and whether somebody else disputes it
+/// Reports about one registration: its readiness, and whether another program disputes it.
 #[derive(Debug)]
 pub struct CaBundleReport {
-    /// Passes once the registration has been seen with the authorities in it, and stays: a replica
-    /// that left the Service over a later quarrel would help nobody
+    /// Passes once the registration has held the authorities, and stays so: a replica that left the
+    /// Service over a later conflict would help nobody.
     pub flag: Flag,
-    /// Holds while somebody else keeps writing the bundle
+    /// Set while another program keeps writing the bundle.
     pub contested: Problem,
 }
 
-/// Keeps the authorities in both registrations' `caBundle`
+/// Keeps the authorities in the `caBundle` of both registrations.
 ///
-/// Written by server-side apply, and only where one is missing: everything else stays with its
-/// owner. A registration that does not exist is never created, only waited for. A bundle that was
-/// wiped comes back; one that another program keeps writing is left to it after two answers, and so
-/// is one that an annotation asks another program to keep.
+/// Uses server-side apply, and only if an authority is missing; all other fields stay with their owners.
+/// A missing registration is never created, only waited for. A wiped bundle is restored. A bundle that
+/// another program keeps writing is left to it after two attempts, and one that an annotation assigns to
+/// another program at once.
 pub struct CaBundleKeepers {
-    /// Asks the API server
+    /// The client of the API server.
     pub client: Client,
-    /// Where the Secret is
+    /// The namespace of the Secret.
     pub namespace: String,
-    /// What the registrations have to hold
+    /// The authorities that the registrations must hold.
     pub authorities: watch::Receiver<Authorities>,
-    /// Where it is told what both registrations hold
+    /// Publishes what both registrations hold.
     pub trust: watch::Sender<Trust>,
-    /// How long replicas wait before they serve a certificate of a new authority. One that is not
-    /// wanted any more leaves after twice as long.
+    /// The time for which replicas wait before they serve a certificate of a new authority. An unneeded
+    /// authority is removed after twice as long.
     pub overlap: Duration,
-    /// Of the mutating webhooks
+    /// The report about the mutating webhooks.
     pub mutating: CaBundleReport,
-    /// Of the validating webhooks
+    /// The report about the validating webhooks.
     pub validating: CaBundleReport,
 }
 
 impl CaBundleKeepers {
-    /// Keeps them until the shutdown has finished
+    /// Keeps them until the shutdown has finished.
     ///
-    /// Needs RBAC: `list` and `watch` on `mutatingwebhookconfigurations` and
+    /// RBAC: `list` and `watch` on `mutatingwebhookconfigurations` and
     /// `validatingwebhookconfigurations`, and `patch` on those named [`NAME`]; `get` on the Secret
     /// [`secret::NAME`].
     pub async fn keep(self, shutdown: Shutdown) {
@@ -129,11 +129,11 @@ struct Keeper<K> {
     overlap: Duration,
     report: CaBundleReport,
     live: Option<LiveRegistration>,
-    /// Whether the list that is being read has the registration
+    /// True if the list that is being read has the registration.
     is_listed: bool,
     backoff: WriteBackoff,
     takeovers: TakeoverAttempts,
-    /// What is too much in the registration, and since when
+    /// The unneeded authorities in the registration, and since when they are there.
     surplus: Option<(Bundle, Instant)>,
     said: LogOnce,
 }
@@ -176,7 +176,8 @@ impl<K: Registration> Keeper<K> {
             }
             let now_known = authorities.borrow_and_update().clone();
             if now_known != known {
-                // The backoff is for quarrels: until new authorities stand there, nobody can call us.
+                // The back-off is for conflicts only: until new authorities are written, the API server
+                // cannot call us.
                 self.backoff = WriteBackoff::default();
                 known = now_known;
             }
@@ -221,19 +222,22 @@ impl<K: Registration> Keeper<K> {
         self.tell();
     }
 
-    /// Takes note of the registration as it is; one that cannot be read is left as it is
+    /// Records the state of the registration. One that cannot be read is left unchanged.
     fn learn(&mut self, registration: Readable<K>) {
         self.live = match registration.read() {
             Ok(registration) => Some(LiveRegistration::of(&registration)),
             Err(unread) => {
                 let why = why_unreadable(&unread.field);
-                self.trouble(format!("{} `{NAME}` is left as it is: {why}", K::kind(&())));
+                self.trouble(format!(
+                    "{} `{NAME}` is left unchanged: {why}",
+                    K::kind(&())
+                ));
                 None
             }
         };
     }
 
-    /// Tells what the registration holds
+    /// Publishes what the registration holds.
     fn tell(&self) {
         let held = self
             .live
@@ -244,14 +248,14 @@ impl<K: Registration> Keeper<K> {
             .send_modify(|trust| K::seen(trust).update(&held, Instant::now()));
     }
 
-    /// Brings the bundle into order as far as that is ours to do, and says when to look again
+    /// Corrects the bundle if it is ours to write. Returns the time of the next look.
     async fn settle(&mut self, wanted: &Bundle, now: Instant) -> Option<Instant> {
         let live = self.live.as_ref()?;
         if live.carries(wanted) {
             self.report.flag.pass();
             self.report.contested.set(false);
             if self.said.is_over() {
-                tracing::info!(registration = NAME, kind = %K::kind(&()), "caBundle is in order again");
+                tracing::info!(registration = NAME, kind = %K::kind(&()), "caBundle is correct again");
             }
             return self.prune(wanted, now).await;
         }
@@ -263,7 +267,7 @@ impl<K: Registration> Keeper<K> {
             Some(rival @ OtherOwner::Injector(_)) => return self.give_way(&rival),
             Some(rival) if self.takeovers.is_lost(now) => return self.give_way(&rival),
             Some(OtherOwner::Writer(manager)) => {
-                tracing::warn!(registration = NAME, kind = %K::kind(&()), manager, "caBundle was written by somebody else, and is written again");
+                tracing::warn!(registration = NAME, kind = %K::kind(&()), manager, "caBundle was written by another program, and is restored");
                 self.takeovers.answered(now);
             }
             None => {}
@@ -273,23 +277,23 @@ impl<K: Registration> Keeper<K> {
         self.write(&bundle, now).await
     }
 
-    /// Leaves the bundle to somebody else, and says so
+    /// Leaves the bundle to another program, and logs it.
     fn give_way(&mut self, rival: &OtherOwner) -> Option<Instant> {
         self.report.contested.set(true);
         let kind = K::kind(&());
         self.trouble(match rival {
             OtherOwner::Injector(injector) => format!(
-                "caBundle of {kind} `{NAME}` is left to {}, because the registration has the annotation `{}` (hint: mount the certificate that belongs to it and set --tls-dir, or remove the annotation)",
+                "caBundle of {kind} `{NAME}` is left to {}, because the registration has the annotation `{}` (hint: mount the matching certificate and set --tls-dir, or remove the annotation)",
                 injector.program, injector.annotation
             ),
             OtherOwner::Writer(manager) => format!(
-                "caBundle of {kind} `{NAME}` is written by `{manager}` again and again, and is left to it (hint: stop it from writing caBundle, then remove caBundle or restart the manager; or mount its certificate and set --tls-dir)"
+                "caBundle of {kind} `{NAME}` keeps being written by `{manager}` and is left to it (hint: stop it from writing caBundle, then remove caBundle or restart the manager; or mount its certificate and set --tls-dir)"
             ),
         });
         None
     }
 
-    /// Takes away what is too much, once it is certain that nobody needs it
+    /// Removes unneeded authorities once no replica can need them.
     async fn prune(&mut self, wanted: &Bundle, now: Instant) -> Option<Instant> {
         let live = self.live.as_ref()?;
         let besides = live.besides(wanted);
@@ -306,7 +310,7 @@ impl<K: Registration> Keeper<K> {
         if now < due {
             return Some(due);
         }
-        // Our own watch of the Secret may be the one that is behind.
+        // Our own watch of the Secret may lag behind.
         match self.secrets.get_opt(secret::NAME).await {
             Ok(secret) => {
                 let current = match secret.map(Readable::read) {
@@ -314,7 +318,7 @@ impl<K: Registration> Keeper<K> {
                         .data
                         .and_then(|data| Bundle::parse(&data.get("ca.crt")?.0).ok())
                         .unwrap_or_default(),
-                    // Nobody can tell what is in it.
+                    // Its contents are unknown.
                     Some(Err(_)) => return Some(now + RECHECK),
                     None => Bundle::default(),
                 };
@@ -369,7 +373,7 @@ impl<K: Registration> Keeper<K> {
     }
 }
 
-/// How long until it is looked again whether something is too much
+/// The time until unneeded authorities are looked for again.
 const RECHECK: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! Who looks after a registration's caBundle.
+//! The owners of a registration's caBundle.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-/// A program that an annotation asks to keep caBundle
+/// A program that maintains caBundle because of an annotation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Injector {
-    /// The annotation's key
+    /// The annotation's key.
     pub annotation: &'static str,
-    /// The program, as people call it
+    /// The program's usual name.
     pub program: &'static str,
 }
 
@@ -30,7 +30,7 @@ impl Injector {
         }
     }
 
-    /// The one that a registration's annotations ask for
+    /// The injector that a registration's annotations name.
     #[must_use]
     pub fn of(meta: &ObjectMeta) -> Option<Self> {
         let annotations = meta.annotations.as_ref()?;
@@ -40,8 +40,8 @@ impl Injector {
     }
 }
 
-/// The field manager that set the caBundle of some webhook; of several the first that is not
-/// `agentkube-manager`'s own apply comes first in the API server's order
+/// The field manager that owns a webhook's caBundle. If several do, the first in the API server's order
+/// that is not our own apply.
 #[must_use]
 pub fn owner_of_bundles(meta: &ObjectMeta) -> Option<String> {
     let owners: Vec<_> = meta

@@ -15,10 +15,10 @@ use crate::{
     server::certificates::trust::{FirstSeen, Trust},
 };
 
-/// The name of both registrations, and the field manager of caBundle
+/// The name of both registrations, and the field manager of caBundle.
 pub const NAME: &str = REGISTRATION;
 
-/// The two kinds of registrations, which differ in their types alone
+/// The two kinds of registrations, which differ only in their types.
 pub trait Registration:
     Resource<DynamicType = (), Scope = ClusterResourceScope>
     + Clone
@@ -28,59 +28,59 @@ pub trait Registration:
     + Send
     + 'static
 {
-    /// The webhooks that are registered
+    /// The webhooks that are registered.
     fn webhooks(&self) -> &[RegisteredWebhook];
 
-    /// Where it is told what a registration of this kind holds
+    /// The part of the trust that belongs to this kind of registration.
     #[doc(hidden)]
     fn seen(trust: &mut Trust) -> &mut FirstSeen;
 }
 
-/// A registration of mutating webhooks, as far as it is read
+/// The fields of a MutatingWebhookConfiguration that are read.
 ///
-/// A field that nobody needs here, and that this version cannot read, is in nobody's way.
+/// Other fields are ignored, even if this version could not read them.
 #[derive(Clone, Debug, Default, Deserialize, Resource, Serialize)]
 #[resource(inherit = "MutatingWebhookConfiguration")]
 pub struct MutatingRegistration {
-    /// Its name, its `uid`, its annotations, and who wrote what
+    /// The name, `uid`, annotations and field managers.
     pub metadata: ObjectMeta,
-    /// The webhooks
+    /// The webhooks.
     #[serde(default)]
     pub webhooks: Vec<RegisteredWebhook>,
 }
 
-/// A registration of validating webhooks, as far as it is read
+/// The fields of a ValidatingWebhookConfiguration that are read.
 #[derive(Clone, Debug, Default, Deserialize, Resource, Serialize)]
 #[resource(inherit = "ValidatingWebhookConfiguration")]
 pub struct ValidatingRegistration {
-    /// Its name, its `uid`, its annotations, and who wrote what
+    /// The name, `uid`, annotations and field managers.
     pub metadata: ObjectMeta,
-    /// The webhooks
+    /// The webhooks.
     #[serde(default)]
     pub webhooks: Vec<RegisteredWebhook>,
 }
 
-/// A webhook of a registration
+/// A webhook of a registration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RegisteredWebhook {
-    /// Its name
+    /// Its name.
     pub name: String,
-    /// How the API server calls it
+    /// The address at which the API server calls it.
     pub client_config: WebhookClientConfig,
-    /// What a request has to be like to come to it
+    /// The conditions that a request must match.
     #[serde(default)]
     pub match_conditions: Vec<MatchCondition>,
-    /// For which resources it is called
+    /// The resources for which it is called.
     #[serde(default)]
     pub rules: Vec<RegisteredRule>,
 }
 
-/// Resources for which a webhook is called
+/// Resources for which a webhook is called.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RegisteredRule {
-    /// Their API groups
+    /// Their API groups.
     #[serde(default)]
     pub api_groups: Vec<String>,
 }

@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Whether a bundle that somebody else wrote is written over once more
+/// Decides if a bundle of another program is overwritten once more.
 ///
-/// Twice, because one may be left over from before, or be a person's who does not know that it is
-/// kept. A program that does it again would do so for ever.
+/// It is overwritten twice, since a write may be a leftover, or come from a person who does not know
+/// that the manager maintains it. A program that writes again would do so forever.
 #[derive(Debug, Default)]
 pub(super) struct TakeoverAttempts(Vec<Instant>);
 

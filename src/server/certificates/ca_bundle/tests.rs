@@ -14,7 +14,7 @@ use crate::{
     telemetry::{CheckKind, Metrics},
 };
 
-/// Authorities to tell apart
+/// Authorities to tell apart.
 static PEMS: LazyLock<[String; 3]> = LazyLock::new(|| {
     [(); 3].map(|()| {
         let authority =
@@ -31,7 +31,7 @@ fn bundle(which: &[usize]) -> Bundle {
     Bundle::parse(pem.as_bytes()).unwrap_or_default()
 }
 
-/// A registration whose webhooks hold these, written by this field manager
+/// A registration whose webhooks hold these, written by this field manager.
 fn registration(manager: &str, bundles: &[Option<&str>]) -> MutatingRegistration {
     let webhooks: Vec<_> = bundles
         .iter()
@@ -55,7 +55,7 @@ fn registration(manager: &str, bundles: &[Option<&str>]) -> MutatingRegistration
     serde_json::from_value(object).unwrap()
 }
 
-/// One of whose webhooks each holds the same
+/// One of whose webhooks each holds the same.
 fn holding(manager: &str, which: &[usize]) -> MutatingRegistration {
     let pem = bundle(which).pem();
     registration(manager, &[Some(&pem), Some(&pem)])
@@ -64,9 +64,9 @@ fn holding(manager: &str, which: &[usize]) -> MutatingRegistration {
 #[derive(Clone)]
 struct FakeServer {
     patches: Arc<Mutex<Vec<(String, Value)>>>,
-    /// What a patch is answered with
+    /// What a patch is answered with.
     answer: Arc<MutatingRegistration>,
-    /// `ca.crt` of the Secret
+    /// `ca.crt` of the Secret.
     secret: Arc<Bundle>,
 }
 
@@ -114,7 +114,7 @@ impl FakeServer {
         Keeper::new(client, secrets, trust, Duration::from_secs(3), report)
     }
 
-    /// The bundles that were written, one for each patch
+    /// The bundles that were written, one for each patch.
     fn written(&self) -> Vec<Bundle> {
         self.patches
             .lock()
@@ -321,7 +321,7 @@ async fn what_the_secret_still_holds_is_not_too_much() {
     assert!(server.written().is_empty());
 }
 
-/// As [`registration`], with a field that differs, read as the watch does
+/// As [`registration`], with a field that differs, read as the watch does.
 fn odd(pointer: &str, member: &str, value: Value) -> Readable<MutatingRegistration> {
     let pem = bundle(&[0]).pem();
     let mut object = serde_json::to_value(registration("rival", &[Some(&pem)])).unwrap();
@@ -381,7 +381,7 @@ async fn a_registration_that_cannot_be_read_is_left_as_it_is_and_said_once() {
     assert_eq!(
         keeper.said.last(),
         Some(
-            "MutatingWebhookConfiguration `agentkube-manager` is left as it is: this version of agentkube cannot read webhooks[0].clientConfig (hint: correct that field, or run the release that wrote it)"
+            "MutatingWebhookConfiguration `agentkube-manager` is left unchanged: this version of agentkube cannot read webhooks[0].clientConfig (hint: correct that field, or run the release that wrote it)"
         )
     );
     // Mended, it is ours again.

@@ -21,7 +21,7 @@ fn examine(data: &Data, now: Timestamp) -> Contents {
     Contents::examine(data, &names(), now).unwrap()
 }
 
-/// What is written now, with what word; an error if nothing is
+/// What is written now, with what word; an error if nothing is.
 fn written(
     data: &Data,
     is_trusted: bool,
@@ -88,7 +88,7 @@ fn an_authority_is_announced_then_signs_and_the_old_one_goes_with_its_last_certi
     minute 58: a new authority was announced, authorities: 2
     minute 58: the new authority signs from now on, authorities: 2
     minute 77: the certificate was renewed, authorities: 2
-    minute 87: an authority that nobody needs any more was removed, authorities: 1
+    minute 87: an authority that is no longer needed was removed, authorities: 1
     ");
     assert!(!bundle(&data).contains_all(&old));
     assert_eq!(data.get("ca-next.key"), None);

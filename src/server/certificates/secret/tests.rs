@@ -13,11 +13,11 @@ use crate::server::certificates::issue::{CertificateAuthority, names_in};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The one Secret of an API server that knows no other, with what was asked of it
+/// The one Secret of an API server that knows no other, with what was asked of it.
 #[derive(Default)]
 struct FakeServer {
     secret: Mutex<Option<Secret>>,
-    /// Appears just before the next creation, as another replica's would
+    /// Appears just before the next creation, as another replica's would.
     rival: Mutex<Option<Secret>>,
     calls: Mutex<Vec<String>>,
 }
@@ -141,7 +141,7 @@ fn replica_with(
     (replica, trust)
 }
 
-/// One attempt from what the watch told
+/// One attempt from what the watch told.
 async fn ensure(
     replica: &mut SecretCertificates,
     known: Option<Secret>,
@@ -237,7 +237,7 @@ async fn a_replica_that_comes_second_takes_the_first_ones_authority() {
     assert_eq!(trusted(&replica), rival.data.unwrap()["ca.crt"].0);
 }
 
-/// As the watch shows a Secret with a member that differs
+/// As the watch shows a Secret with a member that differs.
 fn odd(secret: &Secret, pointer: &str, value: serde_json::Value) -> Known {
     let mut object = serde_json::to_value(secret).unwrap();
     let (parent, member) = pointer.rsplit_once('/').unwrap();
