@@ -574,7 +574,7 @@ mod tests {
         agent.spec.session_recording = None;
         assert!(
             current(&agent, &with)
-                .contains("`session-recorder` is in the pod, but no longer wanted")
+                .contains("`session-recorder` is in the pod, but no longer needed")
         );
     }
 
