@@ -416,7 +416,7 @@ async fn a_stale_cache_never_decides(cluster: &Cluster) -> anyhow::Result<()> {
     let said = until("the manager to say what it waits for", LIMIT, async || {
         let log = manager.log();
         Ok(log
-            .contains("could not be read from the API server within the deadline")
+            .contains("the API server did not return")
             .then(|| proxy.thaw()))
     });
     let (status, said) = tokio::join!(ns.refused(&late), said);
