@@ -8,18 +8,18 @@ use tokio::time::Instant;
 
 use super::question::Key;
 
-/// How many answers are remembered, at 64 bytes or so each.
+/// The most answers in memory, of about 64 bytes each.
 const CAPACITY: usize = 4096;
 
-/// How long a yes counts: long enough for both webhooks of a request, and for what else a person
-/// applies with it; a right that is taken away still counts for as long.
+/// The lifetime of a yes: long enough for both webhooks of a request, and for other objects that
+/// are applied with it. A revoked right still counts for as long.
 const ALLOWED: Duration = Duration::from_secs(10);
 
-/// How long a no counts: it only takes the load off of who tries again and again. Somebody who has
-/// just been given the right should not have to wait.
+/// The lifetime of a no. It only takes off the load of repeated requests; a user who has just been
+/// granted the right should not have to wait.
 const DENIED: Duration = Duration::from_secs(1);
 
-/// What was answered a moment ago.
+/// The recent answers.
 #[derive(Debug, Default)]
 pub(super) struct Answers(Mutex<HashMap<Key, RememberedAnswer>>);
 
@@ -30,7 +30,7 @@ struct RememberedAnswer {
 }
 
 impl Answers {
-    /// The answer, if there is one that still counts.
+    /// The remembered answer, if it is recent enough.
     pub(super) fn find(&self, key: Key, now: Instant) -> Option<bool> {
         let answers = self
             .0
@@ -42,7 +42,7 @@ impl Answers {
             .map(|answer| answer.is_allowed)
     }
 
-    /// Remembers an answer to what was asked at this time.
+    /// Remembers an answer to a question that was asked at this time.
     pub(super) fn insert(&self, key: Key, is_allowed: bool, asked: Instant) {
         let lifetime = if is_allowed { ALLOWED } else { DENIED };
         let answer = RememberedAnswer {
@@ -56,7 +56,7 @@ impl Answers {
         if answers.len() >= CAPACITY {
             answers.retain(|_, answer| asked < answer.until);
         }
-        // What is forgotten is only asked again.
+        // A forgotten question is just asked again.
         if answers.len() >= CAPACITY {
             answers.clear();
         }
@@ -105,7 +105,7 @@ mod tests {
         }
         answers.insert(key(CAPACITY), true, now);
         assert_eq!(answers.len(), CAPACITY);
-        // Those that count no more go first.
+        // Expired answers are dropped first.
         let later = now + DENIED;
         answers.insert(key(CAPACITY + 1), true, later);
         assert_eq!(answers.len(), 2);
