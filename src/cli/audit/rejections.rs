@@ -188,7 +188,7 @@ async fn follow(
                 continue;
             }
             Some(Err(error)) => {
-                talk(&format!("the watch fails, and is tried again: {error}"));
+                talk(&format!("the watch failed and is retried: {error}"));
                 continue;
             }
             None => return Ok(()),
