@@ -163,7 +163,7 @@ where
     })
 }
 
-/// Removes the times of an object's metadata that this program cannot read, such as one of the year
+/// Removes those times of an object's metadata that this program cannot read, such as the year
 /// 10000. Anyone who may write an object chooses the times in its `managedFields`.
 fn mend_times(object: &mut Value) {
     let Some(Value::Object(metadata)) = object.get_mut("metadata") else {

@@ -310,7 +310,7 @@ async fn a_manager_without_crds_says_so_and_goes_on_once_they_are_there(
     until("the manager to say what is missing", LIMIT, async || {
         let log = manager.log();
         Ok(
-            (log.contains("kubectl apply -k manifests/") && log.contains("the watch fails"))
+            (log.contains("kubectl apply -k manifests/") && log.contains("the watch failed"))
                 .then_some(()),
         )
     })
@@ -339,7 +339,7 @@ async fn a_manager_without_crds_says_so_and_goes_on_once_they_are_there(
     ns.wait_running("bot").await?;
     let complaints = manager
         .log()
-        .matches("the watch fails")
+        .matches("the watch failed")
         .count();
     ensure!(
         complaints <= 5,

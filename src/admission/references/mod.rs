@@ -53,8 +53,8 @@ pub struct AuthorRight {
 }
 
 impl AuthorRight {
-    /// A user who can create pods can mount any Secret and ConfigMap of the namespace and run as
-    /// any of its ServiceAccounts. Kubernetes asks for no further right.
+    /// A user who can create pods can mount any Secret and ConfigMap of the namespace, and run a
+    /// pod as any ServiceAccount in it. Kubernetes asks for no further right.
     pub const TO_EVERYTHING: Self = Self::new("create", "pods", None);
 
     const fn new(

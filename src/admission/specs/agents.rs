@@ -44,8 +44,8 @@ pub(in crate::admission) fn judge(agent: &Change<AgentView>, policy: &Policy) ->
     findings
 }
 
-/// The Secrets, ConfigMaps and ServiceAccounts that its pod would use. Empty if an update changes
-/// nothing that affects what runs.
+/// The references to objects that its pod would use. Empty if an update changes nothing that
+/// affects what runs.
 pub(in crate::admission) fn references(agent: &Change<AgentView>) -> Vec<Reference<'_>> {
     if agent.is_settled(AgentView::steers_the_same_as) {
         return Vec::new();
