@@ -25,7 +25,7 @@ pub enum AuthorityError {
     #[error("could not check the rights of the object's author: {0}")]
     Api(#[source] Box<kube::Error>),
     /// The API server did not answer before the request's deadline.
-    #[error("the API server did not answer in time which rights the object's author has")]
+    #[error("the API server did not say in time which rights the object's author has")]
     Deadline,
     /// An authorizer of the API server failed, so its denial does not count.
     #[error("the API server could not evaluate the rights of the object's author: {0}")]

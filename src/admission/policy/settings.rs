@@ -76,9 +76,9 @@ pub static SETTINGS: &[Setting] = &[
         example: "false",
         helm: "authorizeReferences",
         help: "whether authors need rights to what they name",
-        docs: "whether who writes an Agent or a Tool needs a right of their own to the Secret, ConfigMap or \
-               ServiceAccount that it names (to `get` it, to be that ServiceAccount, or to create pods there). \
-               `false` makes the right to write Agents the right to use all of them; take out the policies, too, \
+        docs: "whether the author of an Agent or a Tool needs a right to each Secret, ConfigMap and \
+               ServiceAccount that it names (to `get` it, to act as that ServiceAccount, or to create pods there). \
+               With `false`, anyone who may write Agents can use all of them; then remove the policies, too, \
                with the component `unasked-references`, or `authorizeReferences: false` in Helm",
         hint: None,
         read: |policy, value| {

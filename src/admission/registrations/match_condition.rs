@@ -14,7 +14,7 @@ use crate::{
 const MOST_CONTAINERS: usize = 16;
 const MOST_VARIABLES: usize = 128;
 const MOST_VOLUMES: usize = 64;
-/// The number of allowed registries in the condition. Images from later ones always go to the
+/// The most allowed registries in the condition. Images from later ones always go to the
 /// webhook.
 const MOST_PREFIXES: usize = 64;
 
