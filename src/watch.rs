@@ -1,4 +1,4 @@
-//! A watch that goes on whatever happens, and says once that it fails.
+//! A watch that never gives up, and logs a failure only once.
 
 mod events;
 mod listing;
@@ -23,14 +23,13 @@ use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-/// The code that an API server answers with where it no longer knows how things were.
+/// HTTP 410 Gone: the resource version is too old.
 const GONE: u16 = 410;
 
-/// The pause where the back-off knows no more of them.
+/// The pause when the backoff yields none.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How many objects an API server is asked for at a time. It holds all of them, and here only one is held
-/// whole.
+/// The number of objects per page. The API server holds a whole page, this process one object.
 const PAGE: u32 = 100;
 
 /// An object that can be watched.
@@ -49,13 +48,13 @@ pub(crate) fn everything() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)
 }
 
-/// One object alone, by its name.
+/// Only the object of this name.
 pub(crate) fn named(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
 
-/// Hands every event of a watch to `on_event`, after `trim` has dropped what is not read; runs until
-/// it is dropped.
+/// Passes every event of a watch to `on_event`, after `trim` has dropped the fields that are not
+/// needed. Runs until it is dropped.
 ///
 /// RBAC: `list`, `watch` on the kind.
 pub(crate) async fn follow<K: Watched>(
@@ -76,20 +75,22 @@ pub(crate) async fn follow<K: Watched>(
                 }
                 on_event(event);
             }
-            Err(error) if begins_anew(&error) => debug!(%kind, "the watch begins anew"),
-            // It is tried again; once is enough to say so.
+            Err(error) if begins_anew(&error) => {
+                debug!(%kind, "the watch restarts with a new list")
+            }
+            // It is retried; one log line is enough.
             Err(error) if !is_failing => {
                 is_failing = true;
-                warn!(%kind, %error, hint = hint(&error), "the watch fails, and is tried again");
+                warn!(%kind, %error, hint = hint(&error), "the watch failed and is retried");
             }
             Err(_) => {}
         }
     }
 }
 
-/// The events of a watch that is tried again whenever it fails, after ever longer pauses. They start
-/// over only once it has worked: before every list there is an [`Event::Init`], and a list may fail
-/// at its last page.
+/// The events of a watch that is retried whenever it fails, with growing pauses. The pauses are
+/// only reset once the watch has worked: every list begins with an [`Event::Init`], and it may
+/// still fail at its last page.
 ///
 /// RBAC: `list`, `watch` on the kind.
 pub(crate) fn events<K: Watched>(
@@ -124,7 +125,7 @@ fn with_pauses<K: Watched>(
     .boxed()
 }
 
-/// Whether an event says that a watch works, and not only that it is tried.
+/// True if the event shows that the watch works, not only that it is tried.
 fn succeeds<K>(event: &Event<K>) -> bool {
     match event {
         Event::Apply(_) | Event::Delete(_) | Event::InitDone => true,
@@ -132,8 +133,8 @@ fn succeeds<K>(event: &Event<K>) -> bool {
     }
 }
 
-/// Whether a watch fails only because the API server no longer knows how things were. The watcher
-/// then lists anew, and nothing is lost.
+/// True if a watch only failed because its resource version is too old. The watcher then lists
+/// again, and nothing is lost.
 pub(crate) fn begins_anew(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchError(status) if status.code == GONE)
 }

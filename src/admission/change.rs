@@ -1,4 +1,4 @@
-/// An object, and on UPDATE what it was before.
+/// An object, and on UPDATE its previous state.
 #[derive(Debug)]
 pub(super) struct Change<T> {
     pub(super) new: T,
@@ -6,7 +6,7 @@ pub(super) struct Change<T> {
 }
 
 impl<T> Change<T> {
-    /// Whether the object was there before, and is the same by this measure.
+    /// True on UPDATE if the object is the same as before by this measure.
     pub(super) fn is_settled(&self, is_same: impl Fn(&T, &T) -> bool) -> bool {
         self.old
             .as_ref()

@@ -11,7 +11,7 @@ use super::{
     },
 };
 
-/// An object that is to be created, and no API server that writes a body about it.
+/// An object that is to be created, given without an API server's review.
 #[derive(Clone, Copy, Debug)]
 pub struct Creation<'a> {
     /// API group; empty for the core group.
@@ -20,11 +20,11 @@ pub struct Creation<'a> {
     pub kind: &'a str,
     /// The resource that the kind is served as: `pods`.
     pub resource: &'a str,
-    /// The namespace that it goes to.
+    /// The namespace that it is created in.
     pub namespace: &'a str,
     /// Name, or `metadata.generateName`.
     pub name: &'a str,
-    /// The object, as the API server has it when it calls.
+    /// The object, as an API server would send it.
     pub object: &'a Value,
 }
 
@@ -52,7 +52,7 @@ impl<'a> Creation<'a> {
         }
     }
 
-    /// Why the object cannot be read, with the place: only what is written has lines and columns.
+    /// The error of an object that cannot be read, with its place. Only text has lines and columns.
     pub(super) fn locate_error(self) -> Option<Cause> {
         let text = self.object.to_string();
         let object = serde_json::from_str(&text)

@@ -1,11 +1,12 @@
-//! What looks like a credential is never echoed, logged or recorded.
+//! Credentials are never echoed, logged or recorded. This module recognizes values that look like
+//! one.
 
 use std::borrow::Cow;
 
-/// What stands in its place.
+/// The text shown instead of a credential.
 pub(super) const NOT_SHOWN: &str = "(not shown: it looks like a credential)";
 
-/// How the well-known kinds of token begin.
+/// The prefixes of well-known tokens.
 const PREFIXES: [&str; 14] = [
     "sk-",
     "sk_",
@@ -23,14 +24,14 @@ const PREFIXES: [&str; 14] = [
     "eyJ",
 ];
 
-/// A token is at least this long; shorter words with such a beginning are just names.
+/// The length of the shortest token; shorter words with such a prefix are just names.
 const SHORTEST_TOKEN: usize = 20;
 
 /// A quoted value is cut after this many characters.
 const LONGEST_QUOTE: usize = 128;
 
-/// Whether some word of a value has the shape of a credential: a token with a well-known
-/// beginning, or a user and password in front of a host.
+/// True if a word of a value has the shape of a credential: a token with a well-known prefix, or a
+/// user and password in front of a host.
 #[must_use]
 pub fn looks_like_credential(value: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -40,8 +41,8 @@ pub fn looks_like_credential(value: &str) -> bool {
     token || has_userinfo(value)
 }
 
-/// The question of [`looks_like_credential`] in CEL, of what can be the name of an object: that has
-/// no upper case letter, and is one word.
+/// [`looks_like_credential`] in CEL, for a value that is an object name: one word without upper
+/// case letters.
 pub(super) fn looks_like_credential_in_cel(name: &str) -> String {
     let can_begin = |prefix: &&str| {
         prefix
@@ -58,8 +59,8 @@ pub(super) fn looks_like_credential_in_cel(name: &str) -> String {
     )
 }
 
-/// A text of somebody else's, such as an error of the API server, which repeats what is wrong: without
-/// the words that look like a credential.
+/// A text of another origin, such as an error of the API server that quotes the wrong value, with
+/// all words hidden that look like a credential.
 #[must_use]
 pub fn hide_credentials(text: &str) -> Cow<'_, str> {
     if !text
@@ -81,7 +82,7 @@ pub fn hide_credentials(text: &str) -> Cow<'_, str> {
     Cow::Owned(words.collect())
 }
 
-/// A value as a sentence shows it without quotes.
+/// A value for a message, without quotes.
 pub(super) fn shown(value: &str) -> &str {
     if looks_like_credential(value) {
         NOT_SHOWN
@@ -90,7 +91,7 @@ pub(super) fn shown(value: &str) -> &str {
     }
 }
 
-/// Quotes a value for a message: never a credential, never without end.
+/// A value in quotes for a message. Credentials are hidden and long values are cut.
 pub(crate) fn quote(value: &str) -> String {
     if looks_like_credential(value) {
         return NOT_SHOWN.to_owned();
@@ -102,7 +103,7 @@ pub(crate) fn quote(value: &str) -> String {
 }
 
 fn is_token(word: &str) -> bool {
-    // An AWS access key has a fixed length, and no separator that would tell it from a word.
+    // An AWS access key has a fixed length and no separator after its prefix.
     let aws = word.len() == 20
         && (word.starts_with("AKIA") || word.starts_with("ASIA"))
         && word
@@ -118,8 +119,8 @@ fn is_token(word: &str) -> bool {
             .any(|prefix| word.starts_with(prefix))
 }
 
-/// `scheme://user:password@host`, or the same without the scheme: a `:` in what stands before an
-/// `@` that is followed by no digest.
+/// True for `scheme://user:password@host`, with or without the scheme: a `:` before an `@` that
+/// does not begin a digest.
 fn has_userinfo(value: &str) -> bool {
     let rest = value
         .split_once("://")

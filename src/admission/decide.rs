@@ -10,16 +10,16 @@ use crate::api::{AGENT_LABEL, ImageDecision, TOOL_LABEL};
 /// The answer to a review.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// Whether the request goes on.
+    /// The outcome for the request.
     pub outcome: Outcome,
-    /// What the author should know, whether it goes on or not.
+    /// Warnings for the author, whatever the outcome.
     pub warnings: Vec<String>,
-    /// What breaks a policy and was let through, because only warnings were asked for.
+    /// Breaches of policy that were admitted because the policy only warns.
     pub tolerated: Vec<Cause>,
 }
 
 impl Decision {
-    /// Has the pod built anew, and says nothing more.
+    /// Asks for the pod to be built again, without warnings.
     fn conflict(conflict: Conflict) -> Self {
         Self {
             outcome: Outcome::Conflict(conflict),
@@ -28,7 +28,7 @@ impl Decision {
         }
     }
 
-    /// Refuses, and says nothing more.
+    /// Refuses, without warnings.
     #[must_use]
     pub fn deny(denial: Denial) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Decision {
         }
     }
 
-    /// The decision without its details.
+    /// The kind of the decision.
     #[must_use]
     pub fn kind(&self) -> DecisionKind {
         match &self.outcome {
@@ -49,7 +49,7 @@ impl Decision {
         }
     }
 
-    /// The problems that it rests on: none where it is allowed or a conflict.
+    /// The problems that led to it. Empty if the request is allowed or a conflict.
     #[must_use]
     pub fn causes(&self) -> &[Cause] {
         match &self.outcome {
@@ -63,13 +63,13 @@ impl Decision {
 /// The kinds of decisions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DecisionKind {
-    /// The request goes on.
+    /// The request is admitted.
     Allow,
-    /// The pod has to be built anew.
+    /// The pod has to be built again.
     Conflict,
     /// The request is refused.
     Deny,
-    /// The request goes on although it breaks a policy.
+    /// The request is admitted although it breaks a policy.
     Warn,
 }
 
@@ -77,7 +77,7 @@ impl DecisionKind {
     /// Every kind.
     pub const ALL: [Self; 4] = [Self::Allow, Self::Conflict, Self::Deny, Self::Warn];
 
-    /// The word in labels.
+    /// The value of metric labels.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -89,29 +89,29 @@ impl DecisionKind {
     }
 }
 
-/// Whether a request goes on.
+/// The outcome for a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// It does.
+    /// The request is admitted.
     Allow {
-        /// What is changed on the way; empty in [`Webhook::Validate`].
+        /// The changes to the object; empty in [`Webhook::Validate`].
         patch: Patch,
-        /// The image of each container that the patch sets, and why.
+        /// The image of each container that the patch sets, and the rule that chose it.
         images: Vec<ImageDecision>,
     },
-    /// It does not: the pod was built from a state of its Agent or Tool that is no longer the one
-    /// that is known. Whoever builds it anew may succeed.
+    /// The pod was built from an outdated state of its Agent or Tool. Building it again may
+    /// succeed.
     Conflict(Conflict),
-    /// It does not.
+    /// The request is refused.
     Deny(Denial),
 }
 
-/// A pod that has to be built anew.
+/// A pod that has to be built again.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Conflict {
     /// The pod.
     pub subject: Subject,
-    /// What changed since it was built.
+    /// The change since it was built.
     pub change: String,
 }
 
@@ -120,7 +120,7 @@ impl Conflict {
     #[must_use]
     pub fn message(&self) -> String {
         format!(
-            "{} is outdated: {} (hint: create it anew, from what is there now)",
+            "{} is outdated: {} (hint: create it again from the current Agent or Tool)",
             self.subject, self.change
         )
     }
@@ -138,18 +138,17 @@ pub struct Wants<'r> {
 /// An object of the request's namespace that a decision depends on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Wanted<'r> {
-    /// Its name, a legal one.
+    /// The name, a legal one.
     pub name: &'r str,
-    /// The one state that will do, because a placeholder is to be filled from it; `None` where any
-    /// will.
+    /// The only state that can fill the pod's placeholder; `None` if any state will do.
     pub state: Option<ObjectState<'r>>,
 }
 
 impl Review<'_> {
-    /// Says which objects [`decide`] needs to know of.
+    /// The objects that [`decide`] needs.
     ///
-    /// A label is not validated yet when admission runs: a name that no object can have is not
-    /// asked for, because it would end up in the path of a request.
+    /// Labels are not validated yet when admission runs. A name that no object can have is left
+    /// out, since it would end up in the path of a request.
     #[must_use]
     pub fn wants(&self, webhook: Webhook) -> Wants<'_> {
         let Target::Pod(pod, scope) = &self.target else {
@@ -174,8 +173,8 @@ impl Review<'_> {
     }
 }
 
-/// Refuses a pod whose Agent or Tool this version cannot read: nobody can tell what it should run.
-/// `field` is the path of what cannot be read.
+/// Refuses a pod whose Agent or Tool this version cannot read, since its image is unknown. `field`
+/// is the path of the unreadable field.
 #[must_use]
 pub fn refuse_unreadable_owner(
     review: &Review<'_>,
@@ -205,9 +204,9 @@ pub fn refuse_unreadable_owner(
 
 /// Decides a review.
 ///
-/// Agents and Tools are judged by the same rules in both webhooks: in the first because the
-/// schema, which speaks between the two, would refuse a spec before it could be recorded; in the
-/// second because another webhook may have changed it.
+/// Agents and Tools are judged by the same rules in both webhooks. In the mutating one because the
+/// schema is validated after it, and a spec that the schema refuses could not be recorded. In the
+/// validating one because another webhook may have changed the object.
 #[must_use]
 pub fn decide(
     webhook: Webhook,
@@ -251,7 +250,7 @@ pub fn decide(
                 .map(ToString::to_string),
         );
     }
-    // Not before: what the schema refuses is better said by it.
+    // Only now: the schema's own message is better for what the schema refuses.
     if webhook == Webhook::Validate && causes.is_empty() {
         causes.extend(review.unreadable());
     }
@@ -289,7 +288,7 @@ fn judge(
     }
 }
 
-/// Changes an object that has nothing wrong.
+/// Mutates an object that has no problems.
 fn mutate(
     webhook: Webhook,
     review: &Review<'_>,

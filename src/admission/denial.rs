@@ -2,10 +2,10 @@ use std::fmt::{self, Write as _};
 
 use super::{Policy, Reason, credential};
 
-/// A refusal: what was refused, and every problem that was found with it.
+/// A refusal, with every problem that was found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Denial {
-    /// What was refused.
+    /// The refused object.
     pub subject: Subject,
     /// The problems, in the order of the object's fields; never empty.
     pub causes: Vec<Cause>,
@@ -18,24 +18,24 @@ pub struct Subject {
     pub group: String,
     /// Kind.
     pub kind: String,
-    /// Name, or `metadata.generateName` where the API server has yet to make one.
+    /// Name, or `metadata.generateName` if the API server has yet to generate the name.
     pub name: String,
 }
 
 /// One problem with one field.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Cause {
-    /// Why it is refused.
+    /// The reason for the refusal.
     pub reason: Reason,
     /// Path of the field: `spec.containers[0].image`.
     pub field: String,
-    /// What is wrong, in the form that Kubernetes itself uses, and a hint on what to do.
+    /// The problem, worded like a field error of Kubernetes, and a hint on how to solve it.
     pub message: String,
 }
 
 impl Denial {
-    /// The HTTP status that a denial has. Clients' own helpers know a 422 with reason `Invalid` and a
-    /// 403 with reason `Forbidden`.
+    /// The HTTP status of the denial. Client libraries recognize 422 with reason `Invalid` and 403
+    /// with reason `Forbidden`.
     #[must_use]
     pub fn code(&self) -> u16 {
         if self.is_forbidden() { 403 } else { 422 }
@@ -51,7 +51,8 @@ impl Denial {
         }
     }
 
-    /// The sentence for `status.message`: subject and causes, as Kubernetes' own `Invalid` has it.
+    /// The sentence for `status.message`: subject and causes, worded like an `Invalid` error of
+    /// Kubernetes.
     #[must_use]
     pub fn message(&self) -> String {
         let mut causes = self
@@ -72,7 +73,7 @@ impl Denial {
         format!("{} is {verdict}: {causes}", self.subject)
     }
 
-    /// Whether every problem is one of what is allowed here, and none of what is right.
+    /// True if all causes are policy (403) and none is an invalid value (422).
     #[must_use]
     pub(crate) fn is_forbidden(&self) -> bool {
         self.causes
@@ -124,7 +125,7 @@ impl Cause {
         }
     }
 
-    /// A field that is too long, in bytes.
+    /// A field with too many bytes.
     pub(super) fn too_long(reason: Reason, field: impl Into<String>, most: usize) -> Self {
         let message = format!("Too long: may not be more than {most} bytes");
         Self {
@@ -134,7 +135,7 @@ impl Cause {
         }
     }
 
-    /// A field that this version cannot read, whatever it holds.
+    /// A field that this version cannot read, whatever its value.
     pub(super) fn unreadable(field: impl Into<String>, detail: &str) -> Self {
         Self {
             reason: Reason::Unreadable,
@@ -143,7 +144,7 @@ impl Cause {
         }
     }
 
-    /// A field whose value is none of those that are served.
+    /// A field with an unsupported value.
     pub(super) fn unsupported<'a>(
         reason: Reason,
         field: impl Into<String>,
@@ -163,7 +164,7 @@ impl Cause {
         }
     }
 
-    /// A field that may not be as it is.
+    /// A field with a value that is not allowed here.
     pub(super) fn forbidden(reason: Reason, field: impl Into<String>, detail: &str) -> Self {
         let message = format!("Forbidden: {detail}");
         Self {
@@ -173,7 +174,7 @@ impl Cause {
         }
     }
 
-    /// An image outside the allowed registries; `rule` is what chose it.
+    /// An image outside the allowed registries; `rule` is the rule that chose it.
     pub(super) fn registry_not_allowed(
         field: impl Into<String>,
         image: &str,
@@ -186,11 +187,11 @@ impl Cause {
             policy.allowed_registries
         );
         Self::forbidden(Reason::RegistryNotAllowed, field, &detail).hint(
-            "use an image under one of them, or ask who runs this cluster to allow its registry",
+            "use an image under one of them, or ask a cluster administrator to allow its registry",
         )
     }
 
-    /// A field that names something that is not there.
+    /// A field that names an object that does not exist.
     pub(super) fn not_found(reason: Reason, field: impl Into<String>, value: &str) -> Self {
         let message = format!("Not found: {}", credential::quote(value));
         Self {
@@ -200,7 +201,7 @@ impl Cause {
         }
     }
 
-    /// Adds what the reader can do about it.
+    /// Adds a hint for the reader.
     #[must_use]
     pub(super) fn hint(mut self, hint: &str) -> Self {
         // Writing to a String cannot fail.

@@ -5,15 +5,15 @@ use crate::{
     images::Runtime,
 };
 
-/// What admission has to know of an Agent to decide on its pod: the few fields that are read,
-/// so that a replica can hold tens of thousands of them.
+/// The few fields of an Agent that admission needs to decide on its pods. They are small, so a
+/// replica can hold tens of thousands of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AgentFacts {
-    /// `metadata.uid`: which object of its name this is.
+    /// `metadata.uid`, which tells objects of the same name apart.
     pub uid: Box<str>,
-    /// `metadata.generation`: which version of the spec these facts were taken from.
+    /// `metadata.generation`, the version of the spec that these facts were taken from.
     pub generation: i64,
-    /// Whether the object has a `metadata.deletionTimestamp`, so that no pod is filled from it.
+    /// True if `metadata.deletionTimestamp` is set. No pod is filled from such an object.
     pub is_being_deleted: bool,
     /// `spec.runtime`.
     pub runtime: Runtime,
@@ -27,14 +27,14 @@ pub struct AgentFacts {
     pub token: Option<Box<KeyRef>>,
 }
 
-/// What admission has to know of a Tool to decide on its pod.
+/// The few fields of a Tool that admission needs to decide on its pods.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ToolFacts {
-    /// `metadata.uid`: which object of its name this is.
+    /// `metadata.uid`, which tells objects of the same name apart.
     pub uid: Box<str>,
-    /// `metadata.generation`: which version of the spec these facts were taken from.
+    /// `metadata.generation`, the version of the spec that these facts were taken from.
     pub generation: i64,
-    /// Whether the object has a `metadata.deletionTimestamp`, so that no pod is filled from it.
+    /// True if `metadata.deletionTimestamp` is set. No pod is filled from such an object.
     pub is_being_deleted: bool,
     /// `spec.type`.
     pub type_: ToolType,
@@ -42,16 +42,16 @@ pub struct ToolFacts {
     pub image: Option<Box<str>>,
 }
 
-/// The Agent and the Tool that a pod belongs to, as far as they exist.
+/// The Agent and the Tool that a pod belongs to, if they exist.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Owners<'a> {
-    /// The Agent of the label `agentkube.io/agent`, or of the controller reference.
+    /// The Agent named by the label `agentkube.io/agent` or by the controller reference.
     pub agent: Option<&'a AgentFacts>,
-    /// The Tool of the label `agentkube.io/tool`, or of the controller reference.
+    /// The Tool named by the label `agentkube.io/tool` or by the controller reference.
     pub tool: Option<&'a ToolFacts>,
 }
 
-/// One state of an object: which object of its name, and which version of its spec.
+/// One state of an object: its identity, and the version of its spec.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ObjectState<'a> {
     /// `metadata.uid`.

@@ -1,10 +1,10 @@
-//! A review in, a decision out. Pure: no clock, no network, no environment.
+//! Turns a review into a decision. Pure: no clock, no network, no environment.
 //!
 //! `[ body ] -> [ Review ] -> + [ Owners ] + [ AuthorRights ] + [ Policy ] -> [ Decision ] -> [ answer ]`
 //!
-//! A pod's decision depends on the Agent and the Tool that it is labelled with. [`Review::wants`]
-//! says which those are; whoever calls looks them up, and hands them to [`decide`]. That of an Agent
-//! or Tool depends on whether its author may use what it names, see [`Review::references`].
+//! The decision on a pod depends on the Agent and the Tool that its labels name. [`Review::wants`]
+//! names them; the caller looks them up and passes them to [`decide`]. The decision on an Agent or
+//! Tool depends on the rights of its author to the objects it names, see [`Review::references`].
 
 mod change;
 mod creation;
@@ -50,7 +50,8 @@ pub use review::{Author, Review, Unreadable, UnreadableRequest};
 pub use wire::answer::{answer, unavailable};
 pub use wire::bounded::{LONGEST_FIELD_BYTES, LONGEST_LIST_BYTES, MOST_ENTRIES};
 
-/// Every policy that the API server follows by itself: that of the ownership of pods first.
+/// All policies that the API server evaluates itself. The one for the ownership of pods comes
+/// first.
 #[must_use]
 pub fn admission_policies() -> Vec<AdmissionPolicy> {
     [ownership_policy()]

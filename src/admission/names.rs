@@ -1,6 +1,6 @@
 //! The names that Kubernetes accepts (`k8s.io/apimachinery/pkg/util/validation`).
 
-/// Whether `name` is a DNS-1123 subdomain: what names of Secrets, Agents and Tools are.
+/// True if `name` is a DNS-1123 subdomain, as names of Secrets, Agents and Tools are.
 pub(crate) fn is_subdomain(name: &str) -> bool {
     let is_edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= 253
@@ -18,15 +18,15 @@ pub(crate) fn is_subdomain(name: &str) -> bool {
         })
 }
 
-/// The question of [`is_subdomain`] in CEL.
+/// [`is_subdomain`] in CEL.
 pub(super) fn is_subdomain_in_cel(name: &str) -> String {
     format!("{name}.size() <= 253 && {name}.matches('{SUBDOMAIN}')")
 }
 
-/// In the words of RE2, without a quote or an escape.
+/// The pattern in RE2 syntax, without a quote or an escape.
 const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
-/// Whether `key` may be a key of a Secret or ConfigMap.
+/// True if `key` may be a key of a Secret or ConfigMap.
 pub(crate) fn is_data_key(key: &str) -> bool {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     !key.is_empty()

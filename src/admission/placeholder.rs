@@ -1,7 +1,7 @@
 use crate::images::Row;
 
-/// The host of every placeholder: it can never resolve (RFC 6761), so a pod that bypassed
-/// admission cannot pull anything.
+/// The host of every placeholder. It can never resolve (RFC 6761), so a pod that bypassed admission
+/// cannot pull anything.
 const HOST: &str = "agentkube.invalid/";
 
 /// An image that admission replaces.
@@ -13,12 +13,12 @@ pub enum Placeholder<'a> {
     Row(&'static Row),
     /// The image of the Tool that the pod is labelled with.
     Tool,
-    /// On the placeholder host, but naming nothing.
+    /// On the placeholder host, with an unknown name.
     Unknown(&'a str),
 }
 
 impl<'a> Placeholder<'a> {
-    /// Reads an image; `None` where it is no placeholder.
+    /// Reads an image; `None` if it is not a placeholder.
     #[must_use]
     pub fn parse(image: &'a str) -> Option<Self> {
         Some(match image.strip_prefix(HOST)? {
@@ -28,7 +28,7 @@ impl<'a> Placeholder<'a> {
         })
     }
 
-    /// The image that stands for a word: `agent`, `tool`, or a row's.
+    /// The placeholder for a word: `agent`, `tool`, or that of a row.
     #[must_use]
     pub fn image(word: &str) -> String {
         format!("{HOST}{word}")

@@ -1,25 +1,25 @@
-//! Why something is refused: the one table of reasons.
+//! The table of the reasons for refusals.
 
 use std::fmt;
 
-/// Makes the enum and its facts from the table below. The doc comment of a reason is the sentence that
-/// the documents say of it.
+/// Makes the enum and its methods from the table below. The doc comment of a reason is also its
+/// text in the docs.
 macro_rules! reasons {
     ($(
         $(#[doc = $help:literal])+
         $reason:ident { code: $code:literal, is_policy: $is_policy:literal }
     )+) => {
-        /// Why something was refused: the closed set that causes, logs and metrics speak in.
+        /// The reason of a refusal: the closed set used in causes, logs and metrics.
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub enum Reason {
             $($(#[doc = $help])+ $reason,)+
         }
 
         impl Reason {
-            /// Every reason, in the order of the alphabet.
+            /// Every reason, in alphabetical order.
             pub const ALL: &'static [Self] = &[$(Self::$reason),+];
 
-            /// The word as it stands in `details.causes[].reason`.
+            /// The word in `details.causes[].reason`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -27,8 +27,8 @@ macro_rules! reasons {
                 }
             }
 
-            /// The HTTP status of a denial that has no other reason: 422, it can be right nowhere; 403,
-            /// it could be right in another cluster.
+            /// The HTTP status of a denial with no other reason: 422 if the value is wrong in every
+            /// cluster, 403 if it could be allowed in another one.
             #[must_use]
             pub fn code(self) -> u16 {
                 match self {
@@ -36,7 +36,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// Whether it is a policy that an admin has set, and may choose only to warn of.
+            /// True for a policy set by an administrator, who may choose to only warn.
             #[must_use]
             pub fn is_policy(self) -> bool {
                 match self {
@@ -44,7 +44,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// The sentence that says what is wrong.
+            /// The sentence that explains the reason.
             #[must_use]
             pub fn help(self) -> &'static str {
                 match self {
@@ -91,7 +91,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the object is forbidden, and not invalid.
+    /// True for a forbidden object, false for an invalid one.
     #[must_use]
     pub(crate) fn is_forbidden(self) -> bool {
         self.code() == 403

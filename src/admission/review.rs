@@ -12,42 +12,42 @@ use super::{
 };
 use crate::api::{AgentSpec, ToolSpec};
 
-/// The only version of the review protocol that is served.
+/// The only supported version of the review protocol.
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
 
 /// An admission review: a request, and the object that it is about.
 ///
-/// Everything is borrowed from the body that was read.
+/// Everything is borrowed from the body.
 #[derive(Debug)]
 pub struct Review<'a> {
     request: Request<'a>,
     pub(super) target: Target<'a>,
 }
 
-/// Why a body could not be read as a review.
+/// The reason why a body could not be read as a review.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Unreadable {
-    /// There is not even a request to answer: the peer is no API server, or speaks another
-    /// version. The text says what was expected.
+    /// There is no request to answer: the peer is not an API server, or uses another version of the
+    /// protocol. The text says what was expected.
     Body(String),
-    /// A request that is not served; it is answered with a denial.
+    /// A request that is not supported and is answered with a denial.
     Request(Box<UnreadableRequest>),
 }
 
-/// A request that is not served.
+/// A request that is not supported.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnreadableRequest {
-    /// The request's uid, to be repeated in the answer.
+    /// The uid of the request, which the answer repeats.
     pub uid: String,
     /// The namespace of the object.
     pub namespace: String,
-    /// What is done to the object.
+    /// The operation on the object.
     pub operation: String,
-    /// Who asks.
+    /// The name of the requesting user.
     pub user: String,
-    /// Whether nothing would be stored.
+    /// True if the request is a dry run.
     pub is_dry_run: bool,
-    /// Why it is not served.
+    /// The denial to answer with.
     pub denial: Denial,
 }
 
@@ -58,16 +58,16 @@ struct SpecOf<S> {
     spec: S,
 }
 
-/// Who asks, with everything that an authorizer may look at.
+/// The requesting user, with everything that an authorizer may look at.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Author {
-    /// The name that the user is known by.
+    /// The name of the user.
     pub username: String,
-    /// What tells users apart that had the same name at different times; may be empty.
+    /// The uid, which tells apart users who had the same name at different times; may be empty.
     pub uid: String,
-    /// The groups that the user is in.
+    /// The groups of the user.
     pub groups: Vec<String>,
-    /// Whatever else the authenticator said.
+    /// Further attributes from the authenticator.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
@@ -76,8 +76,8 @@ impl<'a> Review<'a> {
     ///
     /// # Errors
     ///
-    /// [`Unreadable::Body`] where there is no request to answer, [`Unreadable::Request`] where
-    /// there is one that is not served.
+    /// [`Unreadable::Body`] if there is no request to answer, [`Unreadable::Request`] if the
+    /// request is not supported.
     pub fn parse(body: &'a [u8]) -> Result<Self, Unreadable> {
         let envelope: ReviewEnvelope<'a> = serde_json::from_slice(body).map_err(|error| {
             Unreadable::Body(format!(
@@ -118,8 +118,8 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// The review that an API server would ask for where an object is created. The object is not
-    /// written and read again for it.
+    /// The review that an API server would send for the creation of an object, without serializing
+    /// the object.
     ///
     /// # Errors
     ///
@@ -135,13 +135,13 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// The request's uid, which the answer repeats.
+    /// The uid of the request, which the answer repeats.
     #[must_use]
     pub fn uid(&self) -> &str {
         self.request.uid.as_str()
     }
 
-    /// What is done to the object: `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
+    /// The operation: `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
     #[must_use]
     pub fn operation(&self) -> &str {
         self.request.operation.as_str()
@@ -153,13 +153,13 @@ impl<'a> Review<'a> {
         self.request.namespace.as_str()
     }
 
-    /// Who asks, as the API server authenticated them.
+    /// The name of the requesting user, as the API server authenticated it.
     #[must_use]
     pub fn user(&self) -> &str {
         self.request.user_info.username.as_str()
     }
 
-    /// Who asks, in full; `None` where that cannot be read.
+    /// The requesting user in full; `None` if it cannot be read.
     #[must_use]
     pub fn author(&self) -> Option<Author> {
         let user = &self.request.user_info;
@@ -171,19 +171,19 @@ impl<'a> Review<'a> {
         })
     }
 
-    /// Whether nothing will be stored.
+    /// True if the request is a dry run.
     #[must_use]
     pub(crate) fn is_dry_run(&self) -> bool {
         self.request.dry_run.unwrap_or_default()
     }
 
-    /// The object that is asked about.
+    /// The object that the review is about.
     #[must_use]
     pub fn subject(&self) -> Subject {
         self.request.subject()
     }
 
-    /// The object as it was submitted; `None` where no body was read.
+    /// The object as it was submitted; `None` if no body was read.
     #[must_use]
     pub fn object(&self) -> Option<&RawValue> {
         match self.request.object {
@@ -192,8 +192,9 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// What keeps the spec of an Agent or a Tool from being read by everybody else in this program. One
-    /// that was there before may stay, or its labels and finalizers could not be changed.
+    /// The problem of a spec of an Agent or Tool that the rest of this program cannot read. A spec
+    /// that was unreadable before the update may stay, so that labels and finalizers can still be
+    /// changed.
     pub(super) fn unreadable(&self) -> Option<Cause> {
         let object = self.request.object?;
         let field = match &self.target {
@@ -214,7 +215,7 @@ impl<'a> Review<'a> {
         )
     }
 
-    /// The kind of the object, from the closed set that is served; for metrics.
+    /// The kind of the object, for metrics: one of a closed set.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match &self.target {
@@ -226,7 +227,7 @@ impl<'a> Review<'a> {
     }
 }
 
-/// A value that may be absent, `None` where it cannot be read.
+/// A value that may be absent; `None` if it cannot be read.
 fn optional<T: Default + for<'a> Deserialize<'a>>(value: Option<&RawValue>) -> Option<T> {
     value.map_or_else(
         || Some(T::default()),

@@ -6,18 +6,18 @@ use super::{
     wire::request::{Request, malformed},
 };
 
-/// What a review asks about, read into the fields that decisions look at.
+/// The object of a review, read into the fields that the rules use.
 #[derive(Debug)]
 pub(super) enum Target<'a> {
-    /// An Agent, and on UPDATE what it was before.
+    /// An Agent, and on UPDATE its previous state.
     Agent(Change<AgentView>),
-    /// Nothing that is judged: an operation that neither creates nor updates.
+    /// Nothing to judge: the operation neither creates nor updates.
     Nothing,
-    /// A pod, on UPDATE what it was before, and which part of it the request may change.
+    /// A pod, on UPDATE its previous state, and the part of it that the request may change.
     Pod(Box<Change<PodView<'a>>>, PodScope),
-    /// A pod that is admitted without a look.
+    /// A pod that is admitted without being judged.
     SettledPod,
-    /// A Tool, and on UPDATE what it was before.
+    /// A Tool, and on UPDATE its previous state.
     Tool(Change<ToolView>),
 }
 
@@ -26,8 +26,8 @@ impl<'a> Target<'a> {
         let update = match request.operation.as_str() {
             "CREATE" => false,
             "UPDATE" => true,
-            // Nothing is created or changed, so there is nothing to refuse: a registration that
-            // is too wide must not keep objects from being deleted.
+            // Nothing is created or changed, so there is nothing to refuse. A registration that is
+            // too wide must not block deletions.
             _ => return Ok(Self::Nothing),
         };
         let old = update

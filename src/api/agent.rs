@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{KeyRef, LocalRef, Resources, Status};
 use crate::images::Runtime;
 
-/// The most pull secrets of an Agent. Its author needs a right to each, and the API server asks about
-/// so many within what it lets a policy cost.
+/// The most pull secrets of an Agent. Its author needs a right to each, and this many checks fit
+/// into the API server's cost limit for a policy.
 pub const MOST_PULL_SECRETS: usize = 16;
 
 /// An AI coding agent that runs as one pod.
@@ -111,7 +111,7 @@ pub enum PullPolicy {
 }
 
 impl PullPolicy {
-    /// The word that a container's `imagePullPolicy` takes.
+    /// The value of a container's `imagePullPolicy`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -142,7 +142,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The word as it stands in `spec.mode`.
+    /// The value of `spec.mode`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -201,7 +201,7 @@ pub struct SessionRecording {
 }
 
 impl AgentSpec {
-    /// Whether the session recorder belongs in the pod.
+    /// True if the session recorder belongs in the pod.
     #[must_use]
     pub fn records(&self) -> bool {
         self.session_recording
@@ -209,7 +209,7 @@ impl AgentSpec {
     }
 }
 
-/// Labels of a node: a schema of maps takes limits of its values only in full.
+/// The schema of a node's labels. Limits of a map's values have to be written as a whole schema.
 fn node_selector(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -218,7 +218,7 @@ fn node_selector(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Agents start paused, so that their author sees what would run before it runs.
+/// Agents start paused, so that their author can review what would run.
 fn paused() -> bool {
     true
 }

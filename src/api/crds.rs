@@ -17,16 +17,16 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         .into()
 }
 
-/// Writes an object as the YAML that `manifests/` holds.
+/// Writes an object as YAML in the format of `manifests/`.
 ///
 /// # Errors
 ///
-/// Only where the object cannot be written as YAML, which each that is installed can.
+/// Fails if the object cannot be written as YAML. None of the installed objects fails.
 pub fn to_yaml(object: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
     serde_saphyr::to_string(object)
 }
 
-/// Takes `nullable` off every field: the derive puts it on whatever is optional, and a field that
+/// Removes `nullable` from every field. The derive adds it to all optional ones, and a field that
 /// is stored as null counts as set in a CEL rule. Without it the API server prunes nulls.
 fn without_null(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
@@ -41,7 +41,7 @@ fn without_null(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd
 }
 
-/// Limits the fields whose types are Kubernetes' own.
+/// Limits the fields with types of Kubernetes.
 fn with_limits(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let properties = crd
         .spec

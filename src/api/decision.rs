@@ -27,10 +27,10 @@ pub struct ImageDecision {
 }
 
 impl ImageDecision {
-    /// The most that a status holds.
+    /// The most decisions of a status.
     pub(crate) const MOST: usize = 64;
 
-    /// Whether a status can hold it.
+    /// True if a status can hold it.
     pub(crate) fn fits(&self) -> bool {
         const NAME: usize = 253;
         const IMAGE: usize = 1024;
@@ -43,7 +43,7 @@ impl ImageDecision {
                 .is_none_or(|name| length(name) <= NAME)
     }
 
-    /// Says that `container` runs what was resolved.
+    /// Records the resolved image of `container`.
     #[must_use]
     pub fn new(container: &str, resolution: Resolution) -> Self {
         Self {

@@ -1,10 +1,10 @@
-//! Fields of a status, which this program writes: what another version wrote there is left out, and
-//! written anew.
+//! Lenient reading of status fields, which only this program writes. Values of another version that
+//! cannot be read are dropped, and written again.
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
-/// Reads a field; the default where it cannot be read.
+/// Reads a field. Returns the default if it cannot be read.
 pub(super) fn field<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: DeserializeOwned + Default,

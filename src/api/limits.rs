@@ -1,5 +1,4 @@
-//! The limits of fields whose types are Kubernetes' own. Fields of our own types carry theirs where
-//! they are declared.
+//! The limits of fields with types of Kubernetes. Fields of our own types declare theirs.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +6,22 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 
-/// The most bytes that the spec of an Agent or a Tool may have, as JSON without spaces.
+/// The size limit of the spec of an Agent or a Tool in bytes, as JSON without spaces.
 ///
-/// Memory and messages are sized by it: the leader holds specs, an update carries two of them in one
-/// review, and a pod is built from one. The longest goal leaves as much again for everything else.
+/// Memory and messages are sized by it: the leader holds specs, an update carries two of them in
+/// one review, and a pod is built from one. The longest goal leaves as much again for all other
+/// fields.
 pub const LONGEST_SPEC_BYTES: usize = 128 * 1024;
 
-/// The most bytes of `spec.goal.inline`. The goal becomes an environment variable, and Linux starts no
-/// process with a variable of 128 KiB (`MAX_ARG_STRLEN`).
+/// The size limit of `spec.goal.inline` in bytes. The goal becomes an environment variable, and
+/// Linux starts no process with a variable of 128 KiB (`MAX_ARG_STRLEN`).
 pub const LONGEST_GOAL_BYTES: usize = 64 * 1024;
 
 /// The most characters of a condition's message (`metav1.Condition`).
 pub const LONGEST_CONDITION_MESSAGE: usize = 32_768;
 
-/// The most characters of a text, by the name of its field. A list of texts has the name of the list.
+/// The most characters of a text, by the name of its field. A list of texts has the name of the
+/// list.
 const TEXTS: [(&str, i64); 16] = [
     ("command", 4096),
     ("effect", 63),
@@ -31,7 +32,7 @@ const TEXTS: [(&str, i64); 16] = [
     ("name", 253),
     ("operator", 63),
     ("path", 4096),
-    // The name of a port, as RFC 6335 has it.
+    // The name of a port, by RFC 6335.
     ("port", 15),
     ("reason", 1024),
     ("scheme", 63),
@@ -47,16 +48,16 @@ const LISTS: [(&str, i64); 2] = [("command", 64), ("httpHeaders", 64)];
 /// The longest name with a prefix: a DNS subdomain, a slash, and 63 characters.
 pub(super) const QUALIFIED_NAME: i64 = 253 + 1 + 63;
 
-/// What the keys of a map have to be. A schema says nothing of keys, so a rule does.
+/// The limit of a map's keys. A schema cannot limit keys, so a rule does.
 const KEYS: &str = "self.all(key, key.size() <= 317)";
 
-/// The whole numbers that a port may be.
+/// The valid range of a port.
 const PORTS: (f64, f64) = (1.0, 65535.0);
 
-/// The API server takes `1.0000000001` for a whole number, and nobody else does.
+/// Refuses `1.0000000001`, which only the API server takes for an integer.
 const WHOLE: &str = "type(self) == int || type(self) == string";
 
-/// Sets the limits that the schema of a field does not have yet, and those of the fields in it.
+/// Sets the missing limits of a field's schema, and of the fields in it.
 pub(super) fn limit(name: &str, schema: &mut JSONSchemaProps) {
     let is_number_or_text = schema.x_kubernetes_int_or_string == Some(true);
     if is_number_or_text {
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
     use crate::api::crds;
 
-    /// Goes through a schema, and names what has no limit.
+    /// Collects the paths of a schema that have no limit.
     fn unlimited(path: &str, schema: &JSONSchemaProps, found: &mut Vec<String>) {
         let is_number_or_text = schema.x_kubernetes_int_or_string == Some(true);
         let is_text = is_number_or_text || schema.type_.as_deref() == Some("string");

@@ -64,7 +64,7 @@ impl JsonSchema for Amount {
         "Amount".into()
     }
 
-    /// The pattern is the one that Kubernetes' own CRD generator writes for a quantity.
+    /// The pattern is that of Kubernetes' own CRD generator for a quantity.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "x-kubernetes-int-or-string": true,

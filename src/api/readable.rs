@@ -1,7 +1,7 @@
-//! Objects that are read one by one, so that one that cannot be read stops nobody but itself.
+//! Objects that are read one by one, so that an unreadable one does not affect the others.
 //!
-//! A schema admits more than a type can hold: another version wrote the object, the schema is of a newer
-//! release, or the API server takes a number for a whole one that is not.
+//! A schema accepts more than a type can hold: another version wrote the object, the schema is of a
+//! newer release, or the API server takes a number for an integer that is none.
 
 use std::borrow::Cow;
 
@@ -13,26 +13,26 @@ use serde_json::{Value, value::RawValue};
 
 use super::Status;
 
-/// The most characters that are shown of the path of a field.
+/// The most characters of a field's path in a message.
 const LONGEST_PATH: usize = 253;
 
 /// An object of a list or a watch.
 #[derive(Clone, Debug)]
 pub(crate) enum Readable<T> {
-    /// One that was read.
+    /// An object that was read.
     Read(T),
-    /// One that this version cannot read.
+    /// An object that this version cannot read.
     Unread(Box<UnreadableObject>),
 }
 
-/// What is known of an object that this version cannot read.
+/// The readable parts of an object that this version cannot read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UnreadableObject {
-    /// What tells it from others, what it belongs to, and whether it is being deleted; nothing else.
+    /// Only its identity, its owners, and the mark of its deletion.
     pub(crate) metadata: ObjectMeta,
-    /// Its status, as far as that is one of ours.
+    /// Its status, if it has the form of ours.
     pub(crate) status: Option<Status>,
-    /// The path of the field that cannot be read; never a value, which may be a credential.
+    /// The path of the unreadable field; never a value, which may be a credential.
     pub(crate) field: String,
 }
 
@@ -45,7 +45,7 @@ impl<T> Readable<T> {
         }
     }
 
-    /// The object, if it was read, to be looked at.
+    /// A reference to the object, if it was read.
     pub(crate) fn as_read(&self) -> Option<&T> {
         match self {
             Self::Read(object) => Some(object),
@@ -53,7 +53,7 @@ impl<T> Readable<T> {
         }
     }
 
-    /// The field that cannot be read, if there is one.
+    /// The field that cannot be read, if any.
     pub(crate) fn unreadable(&self) -> Option<&str> {
         match self {
             Self::Read(_) => None,
@@ -63,7 +63,7 @@ impl<T> Readable<T> {
 }
 
 impl<T: DeserializeOwned> Readable<T> {
-    /// Reads an object; `None` where not even its name can be read.
+    /// Reads an object; `None` if not even its name can be read.
     pub(crate) fn parse(json: &str) -> Option<Self> {
         if let Ok(object) = serde_json::from_str(json) {
             return Some(Self::Read(object));
@@ -97,7 +97,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Readable<T> {
     }
 }
 
-/// What could not be read is never written.
+/// An unreadable object is never written.
 impl<T: Serialize> Serialize for Readable<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -145,7 +145,7 @@ impl<T: Resource> Resource for Readable<T> {
     }
 }
 
-/// The path of the first field that keeps a value from being read; `None` where it can be read.
+/// The path of the first unreadable field of a value; `None` if the value can be read.
 pub(crate) fn unreadable_field<'de, T, D>(source: D) -> Option<String>
 where
     T: Deserialize<'de>,
@@ -163,13 +163,13 @@ where
     })
 }
 
-/// Takes away the times of an object's metadata that are none here, such as one of the year 10000. Who may
-/// write an object chooses those of `managedFields`.
+/// Removes those times of an object's metadata that this program cannot read, such as the year
+/// 10000. Anyone who may write an object chooses the times in its `managedFields`.
 fn mend_times(object: &mut Value) {
     let Some(Value::Object(metadata)) = object.get_mut("metadata") else {
         return;
     };
-    // Who wrote a field is read, and never when.
+    // The manager of a field is read, but never the time.
     if let Some(Value::Array(entries)) = metadata.get_mut("managedFields") {
         for entry in entries
             .iter_mut()
@@ -188,7 +188,7 @@ fn mend_times(object: &mut Value) {
     {
         metadata.remove("creationTimestamp");
     }
-    // That it is being deleted counts, and not since when.
+    // Only the fact of the deletion matters, not its time.
     if let Some(time) = metadata.get_mut("deletionTimestamp")
         && !time.is_null()
         && is_odd(time)
@@ -197,14 +197,14 @@ fn mend_times(object: &mut Value) {
     }
 }
 
-/// Takes away what only few kinds of objects are read for.
+/// Removes the part that is only needed for few kinds of objects.
 fn drop_managed_fields(object: &mut Value) {
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         metadata.remove("managedFields");
     }
 }
 
-/// What is known of the metadata of an object that cannot be read; its times have been mended.
+/// The readable metadata of an unreadable object, after its times were mended.
 fn metadata(object: &Value) -> Option<ObjectMeta> {
     let metadata = object.get("metadata")?;
     let text = |name: &str| {
@@ -312,7 +312,7 @@ mod tests {
             "the test shows nothing"
         );
         assert_eq!(field::<Agent>(&object), "");
-        // Who wrote it is still known.
+        // The manager of its fields is still known.
         let read: Readable<Agent> = serde_json::from_value(object.clone()).unwrap();
         let [entry] = read
             .meta()
@@ -323,7 +323,7 @@ mod tests {
             panic!("one entry");
         };
         assert_eq!(entry.manager.as_deref(), Some("x"));
-        // What is no list of managers is nothing that anybody needs.
+        // An invalid list of managers is not needed.
         object["metadata"]["managedFields"] = json!("x");
         assert_eq!(field::<Agent>(&object), "");
     }

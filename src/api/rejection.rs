@@ -101,7 +101,7 @@ pub enum RejectionDecision {
 }
 
 impl RejectionDecision {
-    /// The word as it stands in `spec.decision`.
+    /// The value of `spec.decision`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -125,8 +125,8 @@ pub struct RejectionCause {
     pub message: String,
 }
 
-/// Whatever the object's spec holds: it was refused, so nothing is known of its shape. It is written
-/// as a whole; else the API server would keep the path of each of its fields beside it.
+/// The spec of the object in any form, since a refused spec may have any. It is written as a whole,
+/// or the API server would store the path of each of its fields beside it.
 fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",

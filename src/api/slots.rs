@@ -1,22 +1,23 @@
-//! The places of a pod where an image can stand.
+//! The places of a pod that can hold an image.
 //!
-//! They are enumerated here alone, at the bottom, because everything above needs them: admission reads a
-//! pod in a bounded view of its own, the offline review and a scan read it as JSON, and the commands as
-//! the types of Kubernetes. A new kind of place is a new row here; the view in `admission/pods` does not
-//! compile until it reads that list, too, and the conditions of the registrations are made from these rows.
+//! This is the only list of them, at the lowest layer, because all others need it: admission reads
+//! a pod in its own bounded view, the offline review and a scan read it as JSON, and the commands
+//! as the types of Kubernetes. A new kind of place is a new row here. The view in `admission/pods`
+//! does not compile until it reads that list, too, and the conditions of the registrations are made
+//! from these rows.
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::Value;
 
-/// What is true of a kind of place.
+/// The properties of a kind of place.
 struct Facts {
     /// The list, as a member of `spec`.
     list: &'static str,
-    /// The member of an entry that image and pull policy stand in; `None` where that is the entry itself.
+    /// The member of an entry with image and pull policy; `None` if they are in the entry itself.
     within: Option<&'static str>,
     image: &'static str,
     pull_policy: &'static str,
-    /// Whether the list is changed by way of `pods/ephemeralcontainers` alone.
+    /// True if the list can only be changed through `pods/ephemeralcontainers`.
     is_ephemeral: bool,
     /// The images of a pod in the types of Kubernetes.
     typed: fn(&PodSpec) -> Vec<&str>,
@@ -53,7 +54,7 @@ pod_slots! {
         is_ephemeral: false,
         typed: |spec| some(spec.containers.iter().map(|container| &container.image)),
     },
-    /// An init container, which a native sidecar is as well.
+    /// An init container, or a native sidecar.
     InitContainer = Facts {
         list: "initContainers",
         within: None,
@@ -91,7 +92,7 @@ impl PodSlotKind {
         self.facts().list
     }
 
-    /// The member of an entry that image and pull policy stand in; `None` where that is the entry itself.
+    /// The member of an entry with image and pull policy; `None` if they are in the entry itself.
     pub(crate) const fn within(self) -> Option<&'static str> {
         self.facts().within
     }
@@ -106,17 +107,17 @@ impl PodSlotKind {
         self.facts().pull_policy
     }
 
-    /// Whether the list is changed by way of `pods/ephemeralcontainers` alone.
+    /// True if the list can only be changed through `pods/ephemeralcontainers`.
     pub(crate) const fn is_ephemeral(self) -> bool {
         self.facts().is_ephemeral
     }
 
-    /// Whether it is a container, which has an environment, and not a volume.
+    /// True for a container, which has an environment; false for a volume.
     pub(crate) const fn is_container(self) -> bool {
         self.within().is_none()
     }
 
-    /// Path of the image of one entry, as messages show it: `spec.volumes[0].image.reference`.
+    /// The path of the image of one entry, for messages: `spec.volumes[0].image.reference`.
     pub(crate) fn field(self, index: usize) -> String {
         let (list, image) = (self.list(), self.image());
         match self.within() {
@@ -126,19 +127,19 @@ impl PodSlotKind {
     }
 }
 
-/// An image of a pod in JSON, and where it stands.
+/// An image of a pod in JSON, with its place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PodSlot<'p> {
     pub(crate) kind: PodSlotKind,
-    /// Its index in the list.
+    /// The index in the list.
     pub(crate) index: usize,
-    /// Name of the container or volume.
+    /// The name of the container or volume.
     pub(crate) name: &'p str,
     pub(crate) image: &'p str,
 }
 
 impl PodSlot<'_> {
-    /// Path of the image, as messages show it.
+    /// The path of the image, for messages.
     pub(crate) fn field(&self) -> String {
         self.kind.field(self.index)
     }
@@ -159,7 +160,7 @@ pub(crate) fn pod_slots(pod: &Value) -> impl Iterator<Item = PodSlot<'_>> {
         })
 }
 
-/// What image and pull policy stand in, for every entry of a pod's spec that has it.
+/// The object with image and pull policy, for every entry of a pod's spec that has one.
 pub(crate) fn image_holders(spec: &mut Value) -> impl Iterator<Item = (PodSlotKind, &mut Value)> {
     spec.as_object_mut()
         .into_iter()
@@ -220,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    /// A pod with one entry in each list, whose image says which.
+    /// A pod with one entry in each list. The images name the lists.
     fn pod() -> Value {
         let mut spec = json!({});
         for kind in PodSlotKind::ALL {

@@ -65,19 +65,19 @@ pub enum Phase {
 /// The conditions of [`Status`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ConditionType {
-    /// The spec is one that the rules can serve.
+    /// The spec is accepted by the rules.
     Accepted,
-    /// The images recorded on the pod are those that the rules would choose now.
+    /// The images recorded on the pod are those of the current rules.
     ImagesCurrent,
     /// The pod runs and is ready.
     Ready,
 }
 
 impl ConditionType {
-    /// Every one.
+    /// Every condition.
     pub const ALL: [Self; 3] = [Self::Accepted, Self::ImagesCurrent, Self::Ready];
 
-    /// The name as it stands in `status.conditions[].type`.
+    /// The value of `status.conditions[].type`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -114,7 +114,7 @@ macro_rules! tool_types {
             /// Every type, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The word as it stands in `spec.type`.
+            /// The value of `spec.type`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {

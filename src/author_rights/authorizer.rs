@@ -12,7 +12,7 @@ use crate::{
     ttl_cache::TtlCache,
 };
 
-/// How many references of an object are asked about at a time.
+/// The number of references of an object that are checked in parallel.
 const AT_A_TIME: usize = 8;
 
 /// The most answers that are remembered, at 64 bytes or so each.
@@ -26,35 +26,33 @@ const ALLOWED: Duration = Duration::from_secs(10);
 /// the right should not have to wait.
 const DENIED: Duration = Duration::from_secs(1);
 
-/// Asks the API server what the authors of Agents and Tools may do, and remembers it for a moment.
+/// Asks the API server for the rights of the authors of Agents and Tools, with a short-lived cache.
 #[derive(Debug)]
 pub(crate) struct Authorizer {
     api: Api<SubjectAccessReview>,
     answers: TtlCache<Key, bool>,
 }
 
-/// Why it is not known whether an author may use what their object names.
+/// The reason why the rights of an author are unknown.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub(crate) enum AuthorityError {
     /// The API server refused or failed.
-    #[error("the rights of the object's author could not be asked for: {0}")]
+    #[error("could not check the rights of the object's author: {0}")]
     Api(#[source] Box<kube::Error>),
-    /// The API server did not answer within the request's deadline.
-    #[error(
-        "the rights of the object's author were not answered within the deadline of the request"
-    )]
+    /// The API server did not answer before the request's deadline.
+    #[error("the API server did not say in time which rights the object's author has")]
     Deadline,
-    /// An authorizer of the API server failed, so that its no is not one.
-    #[error("the rights of the object's author could not be evaluated by the API server: {0}")]
+    /// An authorizer of the API server failed, so its denial does not count.
+    #[error("the API server could not evaluate the rights of the object's author: {0}")]
     Evaluation(String),
-    /// The request does not say in full who asks.
+    /// The request does not fully name its user.
     #[error("the user of the request cannot be read")]
     UnknownAuthor,
 }
 
 impl Authorizer {
-    /// Asks by this client.
+    /// Creates an authorizer that uses this client.
     #[must_use]
     pub(crate) fn new(client: Client) -> Self {
         Self {
@@ -63,14 +61,14 @@ impl Authorizer {
         }
     }
 
-    /// The references of a reviewed object that its author may use. Without a reference nothing is
-    /// asked; who may create pods in the namespace is asked about nothing else.
+    /// The references of a reviewed object that its author may use. Without references nothing is
+    /// asked. If the author may create pods in the namespace, nothing else is asked.
     ///
     /// RBAC: `create` on subjectaccessreviews.
     ///
     /// # Errors
     ///
-    /// [`AuthorityError`] where it is not known of one of them, at the deadline at the latest.
+    /// [`AuthorityError`] if the answer for a reference is unknown, or the deadline has passed.
     pub(crate) async fn permitted<'r>(
         &self,
         review: &'r Review<'_>,
@@ -86,13 +84,13 @@ impl Authorizer {
             .await
     }
 
-    /// The references of an object that this user may use, whoever wrote it.
+    /// The references of an object that this user may use, whoever wrote the object.
     ///
     /// RBAC: `create` on subjectaccessreviews.
     ///
     /// # Errors
     ///
-    /// As those of [`Authorizer::permitted`].
+    /// The same as for [`Authorizer::permitted`].
     pub(crate) async fn permitted_to<'r>(
         &self,
         author: &Author,
@@ -169,7 +167,7 @@ impl Authorizer {
             .ok_or_else(|| AuthorityError::Evaluation("the answer has no status".to_owned()))?;
         match status.evaluation_error {
             _ if status.allowed => Ok(true),
-            // As the API server itself does it: a no of an authorizer that failed is no refusal.
+            // The API server does the same: a denial by a failed authorizer is not a refusal.
             Some(error) if !error.is_empty() => Err(AuthorityError::Evaluation(error)),
             _ => Ok(false),
         }

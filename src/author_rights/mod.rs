@@ -1,8 +1,9 @@
-//! Whether who writes an object may use what it names, as the API server's own authorizers say.
+//! Checks that the author of an object may use the objects that it names, by asking the API
+//! server's authorizers.
 //!
 //! `[ Review ] -> [ Reference ] -> [ Question ] -> [ TtlCache ] -> SubjectAccessReview`
 //!
-//! Invariant: what could not be answered is an error and never a yes.
+//! Invariant: a question without an answer is an error and never a yes.
 
 mod authorizer;
 mod question;

@@ -7,21 +7,21 @@ use k8s_openapi::api::authorization::v1::{
 
 use crate::admission::{Author, AuthorRight, Reference};
 
-/// Something that a user may or may not do, as it is put to the API server.
+/// A question to the API server: may a user do this?
 #[derive(Clone, Debug)]
 pub(super) struct Question(SubjectAccessReviewSpec);
 
-/// What tells one question from another, at any size of the user's groups.
+/// The identity of a question, of fixed size however many groups the user is in.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key([u8; 32]);
 
 impl Question {
-    /// Whether the author may name everything in the namespace.
+    /// The question about the right to create pods, and so to use everything in the namespace.
     pub(super) fn pods(author: &Author, namespace: &str) -> Self {
         Self::about(author, namespace, AuthorRight::TO_EVERYTHING, None)
     }
 
-    /// What gives a right to what the reference names, any of which will do.
+    /// The questions about the referenced object. A yes to any one of them is enough.
     pub(super) fn of(author: &Author, namespace: &str, reference: &Reference<'_>) -> Vec<Self> {
         if reference.most.is_some() {
             return Vec::new();
@@ -34,7 +34,7 @@ impl Question {
             .collect()
     }
 
-    /// What answers to it are remembered under.
+    /// The key of its answer in the cache.
     pub(super) fn key(&self) -> Key {
         // Strings, lists and sorted maps always serialize, and always to the same text.
         let text = serde_json::to_vec(&self.0).unwrap_or_default();
@@ -49,7 +49,7 @@ impl Question {
         key
     }
 
-    /// The object that the API server answers.
+    /// The object to send to the API server.
     pub(super) fn review(&self) -> SubjectAccessReview {
         SubjectAccessReview {
             spec: self.0.clone(),

@@ -1,8 +1,8 @@
 //! The matrix: every image that agentkube launches, one row each.
 //!
 //! The CRD's enum of runtimes, the variables, the placeholders and the pod builder all come from
-//! [`MATRIX`]. A new image is a new row here and a new [`Component`]; `.ci/generate` then writes the
-//! CRD, the parts of the chart and of the README that list the rows, and what users read.
+//! [`MATRIX`]. A new image is a new row here and a new [`Component`]; `.ci/generate` then writes
+//! the CRD, and the tables of the chart, the README and the docs.
 
 use std::fmt;
 
@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::{DEFAULT_REGISTRY, ImageReference};
 
-/// Every row, infrastructure first, in the order in which people see them, which is that of
-/// [`Component`].
+/// Every row in the order of [`Component`] and of the documentation: infrastructure first.
 pub static MATRIX: &[Row] = &[
     Row {
         component: Component::Manager,
@@ -130,9 +129,10 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
     MATRIX.iter()
 }
 
-/// What a container runs: a row of the matrix, or a Tool's own image. In the order of the rows.
+/// The program of a container: a row of the matrix, or a Tool's own image. In the order of the
+/// rows.
 ///
-/// Written as its name, `SessionRecorder`, wherever people read it: on pods, in status, in the CRD.
+/// Written as its name, `SessionRecorder`, on pods, in status and in the CRD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Component {
     /// The manager itself.
@@ -155,14 +155,14 @@ pub enum Component {
     Goose,
     /// Cursor.
     Cursor,
-    /// A runtime that the Agent brings itself, in `spec.image`.
+    /// A runtime with the image of the Agent's `spec.image`.
     Custom,
-    /// A Tool. It has no row: its image is its own or none.
+    /// A Tool. It has no row, since it has no default image.
     Tool,
 }
 
 impl Component {
-    /// The name as people write it.
+    /// The name, as written in specs and status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.row()
@@ -172,7 +172,8 @@ impl Component {
     /// The component's row. Only a Tool has none.
     #[must_use]
     pub fn row(self) -> Option<&'static Row> {
-        // Components are numbered as the rows are, and Tool comes after the last; a test says so.
+        // Components are numbered like the rows, and Tool comes after the last; a test ensures
+        // this.
         MATRIX.get(self as usize)
     }
 }
@@ -183,7 +184,7 @@ impl fmt::Display for Component {
     }
 }
 
-/// What a row is for.
+/// The purpose of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ComponentKind {
     /// Part of agentkube's own machinery.
@@ -192,24 +193,24 @@ pub enum ComponentKind {
     Runtime,
 }
 
-/// One image of the matrix and everything that depends on which one it is.
+/// One image of the matrix, with everything that depends on it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     /// The component that this row describes.
     pub component: Component,
-    /// The component's name as people write it.
+    /// The component's name, as written in specs and status.
     pub name: &'static str,
-    /// What the component is for.
+    /// The purpose of the component.
     pub kind: ComponentKind,
-    /// The repository below [`DEFAULT_REGISTRY`], such as `adaptivelive/claudecode`; `None` where
+    /// The repository below [`DEFAULT_REGISTRY`], such as `adaptivelive/claudecode`; `None` if
     /// there is no default image.
     pub repository: Option<&'static str>,
-    /// The row's own pinned tag; empty where there is no default image.
+    /// The row's own pinned tag; empty if there is no default image.
     pub tag: &'static str,
     /// The path below the placeholder host that stands for this row in a pod, such as
     /// `session-recorder`.
     pub placeholder: Option<&'static str>,
-    /// The environment variable from which the runtime reads its token.
+    /// The environment variable with the runtime's token.
     pub token: Option<&'static str>,
     /// The manager's variable that overrides this image for the whole cluster.
     pub variable: Option<&'static str>,
@@ -222,11 +223,11 @@ impl Row {
         rows().find(|row| row.placeholder == Some(path))
     }
 
-    /// The default reference in full, such as `docker.io/adaptivelive/claudecode:v0.3.0`.
+    /// The full default reference, such as `docker.io/adaptivelive/claudecode:v0.3.0`.
     #[must_use]
     pub fn default_image(&self) -> Option<ImageReference> {
         let image = format!("{DEFAULT_REGISTRY}/{}:{}", self.repository?, self.tag);
-        // A test holds that every row is one.
+        // A test ensures that every row is valid.
         image.try_into().ok()
     }
 }
@@ -265,7 +266,7 @@ mod tests {
 
     #[test]
     fn every_component_but_tool_has_exactly_one_row() {
-        // Numbers are given without gaps: each below that of Tool is a component with this row.
+        // Numbers have no gaps: each one below that of Tool is a component with this row.
         assert_eq!(Component::Tool as usize, MATRIX.len());
         for (number, row) in rows().enumerate() {
             assert_eq!(row.component as usize, number, "{}", row.name);

@@ -1,4 +1,4 @@
-//! The mirror: where default images are found when not on their own registry.
+//! The mirror: the registry that default images are pulled from instead of their own.
 //!
 //! ```text
 //! docker.io/adaptivelive/codex:v0.3.0
@@ -6,7 +6,7 @@
 //!     name layout       -> registry.example.com/exo-mirror/codex:v0.3.0
 //! ```
 //!
-//! Only rows of the matrix are ever rewritten. A reference that somebody wrote is verbatim.
+//! Only rows of the matrix are ever rewritten. A reference that is written out stays verbatim.
 
 use std::{fmt, str::FromStr};
 
@@ -18,12 +18,12 @@ use crate::images::{
     rows,
 };
 
-/// A registry that carries the default images, and how they are laid out there.
+/// A registry that carries the default images, and their layout there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// What stands before the repository.
+    /// The part before the repository.
     pub prefix: MirrorPrefix,
-    /// How much of the repository is kept.
+    /// The part of the repository that is kept.
     pub layout: MirrorLayout,
 }
 
@@ -33,14 +33,13 @@ impl Mirror {
     #[must_use]
     pub fn rewrite(&self, row: &Row) -> Option<ImageReference> {
         let repository = self.repository(row.repository?);
-        // A prefix promises that every row is one below it.
+        // Every row is valid below any prefix.
         format!("{repository}:{}", row.tag)
             .try_into()
             .ok()
     }
 
-    /// Where the mirror keeps a repository, by its path on the registry that it came from:
-    /// `adaptivelive/codex`.
+    /// The mirror's repository for a path on the original registry: `adaptivelive/codex`.
     #[must_use]
     pub fn repository(&self, path: &str) -> String {
         let kept = match self.layout {
@@ -51,7 +50,7 @@ impl Mirror {
     }
 }
 
-/// How a mirror lays out what it carries: `AGENTKUBE_MIRROR_LAYOUT`. The default comes first.
+/// The layout of repositories on a mirror: `AGENTKUBE_MIRROR_LAYOUT`. The default comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MirrorLayout {
     /// The whole repository path is kept, as Rancher, Zarf, Bitnami and ECK do.
@@ -64,7 +63,7 @@ pub enum MirrorLayout {
 impl MirrorLayout {
     const ALL: [Self; 2] = [Self::Repository, Self::Name];
 
-    /// The layout as the variable spells it.
+    /// The value of the variable.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -93,7 +92,7 @@ impl fmt::Display for MirrorLayout {
     }
 }
 
-/// A text that is no layout. The fault is in the manager's configuration.
+/// A text that is not a layout. The manager's configuration is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("must be `repository` or `name`")]
 pub struct UnknownLayout {
@@ -115,11 +114,11 @@ impl MirrorPrefix {
         &self.0
     }
 
-    /// Whether the reference lies under the prefix: the same host, and the prefix's path or
-    /// something below it.
+    /// True if the reference lies under the prefix: on the same host, and at or below the prefix's
+    /// path.
     ///
-    /// Hosts are compared whole and paths by components, so that `registry.example.com` covers
-    /// neither `registry.example.com.evil.org/app` nor `registry.example.com:5000/app`.
+    /// Hosts are compared whole and paths by components, so `registry.example.com` covers neither
+    /// `registry.example.com.evil.org/app` nor `registry.example.com:5000/app`.
     #[must_use]
     pub fn covers(&self, reference: &ImageReference) -> bool {
         let (host, path) = self.parts();
@@ -145,7 +144,7 @@ impl FromStr for MirrorPrefix {
 
     /// # Errors
     ///
-    /// A [`PrefixError`] that says what the writer should change. The value is never part of it.
+    /// A [`PrefixError`] that tells the user what to change. The value is never part of it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(mistake) = plain_mistake(text) {
             return Err(mistake.into());
@@ -183,32 +182,32 @@ impl fmt::Display for MirrorPrefix {
     }
 }
 
-/// What is wrong with a text that should be a mirror's prefix. The fault is in the manager's
-/// configuration.
+/// The error of a text that is not a valid mirror prefix. The manager's configuration is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PrefixError {
-    /// A digest belongs to one image.
+    /// The prefix has a digest, which belongs to one image.
     #[error("must not have a digest")]
     Digest,
-    /// Runtimes would take the first component for an organisation on Docker Hub.
+    /// The prefix has no host. Runtimes would take the first component for an organisation on
+    /// Docker Hub.
     #[error(
-        "must begin with a host, and the first component would be read as a Docker Hub organisation"
+        "must begin with a host; the first component would be read as a Docker Hub organisation"
     )]
     NoHost,
-    /// The same mistake as in any reference.
+    /// The prefix has a mistake that any reference can have.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
-    /// Tags come from the rows.
+    /// The prefix has a tag, but tags come from the rows.
     #[error("must not have a tag")]
     Tag,
-    /// The longest row would no longer fit below it.
+    /// The prefix leaves no room for the longest row.
     #[error("must leave room for the images' own names in {PATH_MAX} characters")]
     TooLong,
 }
 
 impl PrefixError {
-    /// What to do about it, where the message does not already say so.
+    /// A hint on how to solve it, if the message does not already say so.
     #[must_use]
     pub const fn hint(self) -> Option<&'static str> {
         match self {

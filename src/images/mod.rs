@@ -1,15 +1,15 @@
-//! Which image runs, and why.
+//! The image of each container, and the rule that chose it.
 //!
 //! ```text
 //! [ Component ] -> [ Row ] -> [ resource | override | mirror | default ] -> [ Resolution ]
 //! ```
 //!
-//! The matrix stands in one place, [`MATRIX`]; [`ImageSettings`] is what the manager's variables
-//! say about it; [`resolve`] joins the two and answers with a reference *and* the rule that chose
-//! it. Everything that needs an image asks here.
+//! [`MATRIX`] is the only table of images; [`ImageSettings`] holds the manager's variables for
+//! them; [`resolve`] combines the two and returns a reference *and* the rule that chose it. All
+//! code that needs an image calls it.
 //!
-//! Invariant: no behaviour depends on what an image is called, only on its row. This module is
-//! pure: no clock, no environment, no network.
+//! Invariant: behaviour depends on an image's row, never on its name. This module is pure: no
+//! clock, no environment, no network.
 
 mod matrix;
 mod mirror;

@@ -1,12 +1,12 @@
-//! What a misspelt word was probably meant to be.
+//! Suggestions for misspelt words.
 
-/// The candidate that `word` was probably meant to be, or `None` when nothing is near. Case does
-/// not count.
+/// The candidate that `word` was probably meant to be, or `None` if no candidate is similar. Case
+/// is ignored.
 pub fn nearest(
     word: &str,
     candidates: impl IntoIterator<Item = &'static str>,
 ) -> Option<&'static str> {
-    // Words come from users and may be megabytes long; nothing that we name is near such a word.
+    // Words come from users and may be megabytes long. No candidate is similar to such a word.
     if word.len() > 64 {
         return None;
     }
@@ -21,11 +21,12 @@ pub fn nearest(
     best.map(|(_, candidate)| candidate)
 }
 
-/// Below this, a suggestion puzzles more than it helps: `openai` would become `OpenCode`.
+/// The least similarity of a suggestion. Below it, suggestions confuse: `openai` would become
+/// `OpenCode`.
 const NEAR: f64 = 0.85;
 
-/// From 0 to 1. A word that is a whole part of the other, such as `recorder` of `session_recorder`,
-/// is just near enough.
+/// The similarity of two words, from 0 to 1. A word that is a part of the other, such as `recorder`
+/// of `session_recorder`, is just similar enough.
 fn similarity(word: &str, candidate: &str) -> f64 {
     let score = strsim::jaro_winkler(word, candidate);
     if word.len() >= 4 && candidate.contains(word) {

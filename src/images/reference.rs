@@ -1,23 +1,22 @@
 //! Image references, by the grammar of Go's `distribution/reference`.
 //!
 //! Container runtimes and the kubelet read references with `ParseNormalizedNamed` of that library
-//! (v0.6.0), so this parser follows it case by case, its oddities included, and
-//! `tests/reference.rs` holds the two side by side.
+//! (v0.6.0). This parser follows it case by case, including its oddities, and `tests/reference.rs`
+//! compares the two.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-/// The registry of a reference without a host, and of every default image. Those write it out, because
-/// CRI-O refuses short names in its enforcing mode.
+/// The registry of a reference without a host, and of every default image. Default images always
+/// name it, because CRI-O refuses short names in its enforcing mode.
 pub const DEFAULT_REGISTRY: &str = "docker.io";
 
-/// The most bytes that a repository path may have, the host not counted
-/// (`RepositoryNameTotalLengthMax`).
+/// The most bytes of a repository path, without the host (`RepositoryNameTotalLengthMax`).
 pub(super) const PATH_MAX: usize = 255;
 
-/// The most bytes that a tag may have.
+/// The most bytes of a tag.
 const TAG_MAX: usize = 128;
 
 /// A valid image reference, kept exactly as it was written.
@@ -110,7 +109,7 @@ impl ImageReference {
         text
     }
 
-    /// Whether Kubernetes defaults the pull policy of this reference to `Always`: the tag is
+    /// True if Kubernetes defaults the pull policy of this reference to `Always`: the tag is
     /// `latest`, or there is neither tag nor digest.
     ///
     /// The rule is that of `SetDefaults_Container` in `k8s.io/kubernetes/pkg/apis/core/v1`, where
@@ -132,10 +131,10 @@ impl ImageReference {
     ///
     /// # Errors
     ///
-    /// A [`ReferenceError`] where the repository is none.
+    /// A [`ReferenceError`] if the repository is invalid.
     pub(crate) fn moved_to(&self, repository: &str) -> Result<Self, ReferenceError> {
         let Cut { path, .. } = self.cut();
-        // Tag and digest are what stands behind the path, with their separators.
+        // Tag and digest are the text after the path, with their separators.
         let version = self
             .text
             .get(self.parts.path_start + path.len()..)
@@ -158,7 +157,7 @@ impl FromStr for ImageReference {
 
     /// # Errors
     ///
-    /// A [`ReferenceError`] that says what the writer should change. The value is never part of it.
+    /// A [`ReferenceError`] that tells the user what to change. The value is never part of it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts = Parts::of(text)?;
         let text = text.to_owned();
@@ -171,7 +170,7 @@ impl TryFrom<String> for ImageReference {
 
     /// # Errors
     ///
-    /// As of a text that is borrowed.
+    /// As for a borrowed text.
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let parts = Parts::of(&text)?;
         Ok(Self { text, parts })
@@ -196,25 +195,25 @@ impl fmt::Display for ImageReference {
     }
 }
 
-/// What is wrong with a text that should be an image reference. The fault is the writer's.
+/// The error of a text that is not an image reference. The author of the text has to fix it.
 ///
-/// Messages complete a sentence about the field, in Kubernetes' own words, and never repeat the
-/// value: people paste credentials into the wrong field.
+/// Messages complete a sentence about the field, in Kubernetes' own words. They never repeat the
+/// value, since credentials get pasted into wrong fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReferenceError {
     /// Empty, or nothing but whitespace.
     #[error("must not be blank")]
     Blank,
-    /// The digest's algorithm is none of the three that runtimes know.
+    /// The digest has an algorithm that runtimes do not support.
     #[error("must have a digest of `sha256`, `sha384` or `sha512`")]
     DigestAlgorithm,
-    /// The digest is too short, too long, or no lower-case hexadecimal number.
+    /// The digest is too short, too long, or not lower-case hexadecimal.
     #[error(
         "must have a digest of exactly 64 (`sha256`), 96 (`sha384`) or 128 (`sha512`) lower-case hexadecimal digits"
     )]
     DigestEncoding,
-    /// The first component can only be a host, and is none.
+    /// The first component can only be a host, but is not a valid one.
     #[error("must begin with a valid host, or with a repository path on Docker Hub")]
     Host,
     /// 64 hexadecimal digits, which tools take for the ID of a local image.
@@ -233,7 +232,7 @@ pub enum ReferenceError {
     /// The path has an upper-case letter.
     #[error("must have a repository path in lower case")]
     PathUppercase,
-    /// A scheme stands before the host.
+    /// The reference begins with a scheme.
     #[error("must not contain a scheme such as `https://` or `docker://`")]
     Scheme,
     /// Whitespace before or after the reference.
@@ -250,13 +249,13 @@ pub enum ReferenceError {
 }
 
 impl ReferenceError {
-    /// What to do about it, where the message does not already say so.
+    /// A hint on how to solve it, if the message does not already say so.
     #[must_use]
     pub const fn hint(self) -> Option<&'static str> {
         match self {
             Self::DigestEncoding => Some("copy the whole digest, or name a tag instead"),
             Self::Host => Some(
-                "a port is digits alone, and an IPv6 address stands in brackets, such as `[2001:db8::1]:5000`",
+                "a port has only digits, and an IPv6 address needs brackets, such as `[2001:db8::1]:5000`",
             ),
             Self::ImageId => {
                 Some("write the repository first: `registry.example.com/team/app@sha256:…`")
@@ -276,7 +275,8 @@ impl ReferenceError {
     }
 }
 
-/// An image in full, so that two spellings of one image are one; what is no reference stays as it is.
+/// The image in full, so that two spellings of one image are equal. A text that is not a reference
+/// is returned unchanged.
 #[must_use]
 pub fn normalized(image: &str) -> String {
     image
@@ -284,8 +284,7 @@ pub fn normalized(image: &str) -> String {
         .map_or_else(|_| image.to_owned(), |reference| reference.normalized())
 }
 
-/// The mistakes that people make rather than typing errors, which the grammar would report as
-/// something else.
+/// Common mistakes, which the grammar would report as something else.
 pub(super) fn plain_mistake(text: &str) -> Option<ReferenceError> {
     let trimmed = text.trim();
     if trimmed.is_empty() {
@@ -301,19 +300,19 @@ pub(super) fn plain_mistake(text: &str) -> Option<ReferenceError> {
     }
 }
 
-/// Whether a first component can only be meant as a host (`splitDockerDomain`).
+/// True if a first component can only be meant as a host (`splitDockerDomain`).
 pub(super) fn reads_as_host(first: &str) -> bool {
     let tells = |c: char| matches!(c, '.' | ':') || c.is_ascii_uppercase();
     first == "localhost" || first.contains(tells)
 }
 
-/// Whether the host is Docker Hub under one of its names.
+/// True if the host is Docker Hub under one of its names.
 pub(super) fn is_docker_hub(host: &str) -> bool {
     matches!(host, DEFAULT_REGISTRY | "index.docker.io")
 }
 
-/// Whether the text is a host with an optional port: a DNS name, an IPv4 address, or an IPv6
-/// address in brackets (`DomainRegexp`). The port's size is not judged.
+/// True if the text is a host with an optional port: a DNS name, an IPv4 address, or an IPv6
+/// address in brackets (`DomainRegexp`). The size of the port is not checked.
 pub(super) fn is_host(text: &str) -> bool {
     let (name_is_valid, rest) = match text
         .strip_prefix('[')
@@ -338,7 +337,7 @@ pub(super) fn is_host(text: &str) -> bool {
                 .is_some_and(is_port))
 }
 
-/// Judges a path, but not its length, which is counted with `library/`.
+/// Checks a path, but not its length, which includes `library/`.
 pub(super) fn check_path(path: &str) -> Result<(), ReferenceError> {
     if path.split('/').all(is_path_component) {
         Ok(())
@@ -349,20 +348,20 @@ pub(super) fn check_path(path: &str) -> Result<(), ReferenceError> {
     }
 }
 
-/// What is known of a valid reference beside its text.
+/// The parsed parts of a valid reference.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Parts {
     host: Host,
-    /// Where the path begins in the text, in bytes.
+    /// The offset of the path in the text, in bytes.
     path_start: usize,
-    /// The path of an official image, where the text leaves `library/` out.
+    /// The path of an official image, if the text leaves out `library/`.
     library: Option<String>,
 }
 
 impl Parts {
     fn of(text: &str) -> Result<Self, ReferenceError> {
-        // The grammar refuses everything that `plain_mistake` knows, which is only asked for the
-        // better words.
+        // The grammar refuses all mistakes that `plain_mistake` knows. It is only asked for better
+        // words.
         Self::by_grammar(text).map_err(|error| plain_mistake(text).unwrap_or(error))
     }
 
@@ -409,10 +408,10 @@ impl Parts {
     }
 }
 
-/// How the host of a valid reference was found.
+/// The host of a valid reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Host {
-    /// What would be the host is the path's first component.
+    /// There is none: the component in its place belongs to the path.
     Absent,
     /// Docker Hub, written or not.
     DockerHub,
@@ -420,7 +419,7 @@ enum Host {
     Written,
 }
 
-/// What stands behind the host, cut at its separators.
+/// The text after the host, cut at its separators.
 struct Cut<'a> {
     path: &'a str,
     tag: Option<&'a str>,
@@ -485,8 +484,8 @@ fn check_tag(tag: &str) -> Result<(), ReferenceError> {
     }
 }
 
-/// `DigestRegexp` allows any algorithm, but `opencontainers/go-digest` then refuses all that it
-/// cannot compute.
+/// Checks a digest. `DigestRegexp` allows any algorithm, but `opencontainers/go-digest` then
+/// refuses those that it cannot compute.
 fn check_digest(digest: &str) -> Result<(), ReferenceError> {
     let (algorithm, encoded) = digest
         .split_once(':')

@@ -1,10 +1,10 @@
-//! Which image a component runs, and the rule that chose it.
+//! The image of a component, and the rule that chose it.
 //!
 //! ```text
 //! resource > override > mirror > default
 //! ```
 //!
-//! One function answers for pods, status and plans alike, so that they cannot disagree.
+//! Pods, status and plans all use the same function, so they cannot disagree.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,20 +13,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::{Component, ImageReference, ImageSettings, REGISTRY_VARIABLE, ReferenceError};
 
-/// The image that an Agent or Tool names itself, in its `spec.image`; a blank one counts as absent.
+/// The image that an Agent or Tool names in its `spec.image`; a blank one counts as absent.
 ///
 /// # Errors
 ///
-/// A text that is no reference. Admission refuses such a spec; one that is there entered while
-/// admission was away.
+/// A text that is not a reference. Admission refuses such a spec, so it was stored while admission
+/// was not in force.
 pub fn own_image(text: Option<&str>) -> Result<Option<ImageReference>, ReferenceError> {
     text.filter(|text| !text.trim().is_empty())
         .map(str::parse)
         .transpose()
 }
 
-/// The image of a component, or `None` where nobody named one: Custom and Tool without an image of
-/// their own.
+/// The image of a component, or `None` if there is none: Custom and Tool without an image of their
+/// own.
 ///
 /// `own` is the [`own_image`] of the Agent or Tool that the container belongs to.
 #[must_use]
@@ -38,8 +38,8 @@ pub fn resolve(
     candidates(component, own, settings).next()
 }
 
-/// What each rule would answer that has an answer, highest first. The first is the one that counts;
-/// the others say what would run without it.
+/// The answers of all rules that have one, in order of precedence. The first one counts; each other
+/// one would count without those before it.
 pub fn candidates(
     component: Component,
     mut own: Option<ImageReference>,
@@ -71,17 +71,17 @@ pub fn candidates(
         })
 }
 
-/// An image, and why it is this one.
+/// An image, and the rule that chose it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resolution {
-    /// What the image is for.
+    /// The component that runs the image.
     pub component: Component,
-    /// The reference, verbatim where somebody wrote it.
+    /// The reference, verbatim if it was written out.
     pub image: ImageReference,
     /// The rule that chose it.
     pub source: Source,
-    /// The manager's variable that the rule read, where it read one.
+    /// The manager's variable that the rule read, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variable: Option<&'static str>,
 }
@@ -90,7 +90,7 @@ pub struct Resolution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// Nobody said otherwise: the row's own image.
+    /// No other rule applies: the row's own image.
     Default,
     /// `AGENTKUBE_IMAGE_REGISTRY` moved the default image onto a mirror.
     Mirror,
@@ -101,12 +101,11 @@ pub enum Source {
 }
 
 impl Source {
-    /// All rules, the one that wins first.
-    /// Every source, from the one that wins to the one that is left.
+    /// All rules, in order of precedence.
     pub(crate) const PRECEDENCE: [Self; 4] =
         [Self::Resource, Self::Override, Self::Mirror, Self::Default];
 
-    /// The rule's name as status, annotations and output carry it.
+    /// The rule's name in status, annotations and output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

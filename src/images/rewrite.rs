@@ -1,12 +1,12 @@
 use super::{DEFAULT_REGISTRY, ImageReference, ImageSettings, Resolution, Source, rows};
 use crate::images::REGISTRY_VARIABLE;
 
-/// What becomes of a reference that somebody wrote, where references to default images follow the
-/// levers too: the row's override, or the mirror's form of it with its own tag and digest kept.
+/// The replacement of a written-out reference in namespaces where default images follow the
+/// settings: the row's override, or the reference on the mirror with its own tag and digest.
 ///
-/// `None` where neither lever is set for it, and for whatever is no default image. A reference that
-/// is already where it would be moved to is no default image any more, or comes out as it is; an
-/// override is verbatim, even where it is the default of another row.
+/// `None` if neither is set for the row, or if the reference is not a default image. A reference
+/// that is already in its place is not a default image any more, or stays the same. An override is
+/// used verbatim, even if it is the default of another row.
 #[must_use]
 pub fn rewrite_default(image: &str, settings: &ImageSettings) -> Option<Resolution> {
     if settings.is_override(image) {
@@ -22,7 +22,7 @@ pub fn rewrite_default(image: &str, settings: &ImageSettings) -> Option<Resoluti
         let repository = settings
             .mirror()?
             .repository(reference.path());
-        // A prefix promises that every row is a reference below it.
+        // Every row is a valid reference below any prefix.
         let image = reference.moved_to(&repository).ok()?;
         (image, Source::Mirror, Some(REGISTRY_VARIABLE))
     };

@@ -1,4 +1,4 @@
-//! The runtimes: those rows of the matrix that an Agent may name.
+//! The runtimes: the rows of the matrix that an Agent may name.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -13,7 +13,7 @@ use crate::images::{Component, ComponentKind, Row, nearest, rows};
 pub struct Runtime(Component);
 
 impl Runtime {
-    /// The name as it is written in `spec.runtime`.
+    /// The name in `spec.runtime`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.0.as_str()
@@ -25,13 +25,13 @@ impl Runtime {
         self.0
     }
 
-    /// The runtime's row. It is there for every runtime, as [`Runtime`] is only made from rows.
+    /// The runtime's row. It always exists, since a [`Runtime`] is only made from a row.
     #[must_use]
     pub fn row(self) -> Option<&'static Row> {
         self.0.row()
     }
 
-    /// The environment variable from which the runtime reads its token; `None` for Custom.
+    /// The environment variable with the runtime's token; `None` for Custom.
     #[must_use]
     pub fn token(self) -> Option<&'static str> {
         self.row().and_then(|row| row.token)
@@ -85,7 +85,7 @@ impl JsonSchema for Runtime {
     }
 }
 
-/// A name that is no runtime. The fault is the writer's of the Agent.
+/// A name that is not a runtime. The author of the Agent has to fix it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("no such runtime, supported values: {}", runtime_names())]
 pub struct UnknownRuntime {

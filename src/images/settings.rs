@@ -1,6 +1,6 @@
-//! The cluster-wide settings for images: one override a row, and the mirror.
+//! The cluster-wide settings for images: one override per row, and the mirror.
 //!
-//! Which variable sets what is told by the table of settings, above this module.
+//! The table of settings, above this module, maps variables to them.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,18 +9,18 @@ use crate::images::{
     nearest, rows,
 };
 
-/// The variable with the prefix that replaces the registry of every default image.
+/// The variable with the registry that replaces the one of every default image.
 pub const REGISTRY_VARIABLE: &str = "AGENTKUBE_IMAGE_REGISTRY";
 
-/// The beginning of each variable that overrides the image of a row.
+/// The prefix of the variables that override the image of a row.
 pub(crate) const OVERRIDE_PREFIX: &str = "AGENTKUBE_IMAGE_";
 
-/// The cluster-wide settings for images. The default is that nothing is set.
+/// The cluster-wide settings for images. By default nothing is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageSettings {
     overrides: BTreeMap<Component, ImageReference>,
     mirror: Option<Mirror>,
-    /// The layout of the mirror; kept here, too, because it may be set before the registry.
+    /// The layout of the mirror. It is separate because it may be set before the registry.
     layout: MirrorLayout,
 }
 
@@ -29,7 +29,7 @@ impl ImageSettings {
     ///
     /// # Errors
     ///
-    /// What is wrong with the prefix.
+    /// The problem with the prefix.
     pub(crate) fn set_registry(&mut self, prefix: &str) -> Result<(), WrongValue> {
         self.mirror = Some(Mirror {
             prefix: prefix.parse()?,
@@ -38,11 +38,11 @@ impl ImageSettings {
         Ok(())
     }
 
-    /// Sets how the mirror lays out what it carries; without a mirror that means nothing.
+    /// Sets the layout of the mirror. Without a mirror it has no effect.
     ///
     /// # Errors
     ///
-    /// What is wrong with the layout.
+    /// The problem with the layout.
     pub(crate) fn set_layout(&mut self, layout: &str) -> Result<(), WrongValue> {
         if layout.trim() != layout {
             return Err(WrongValue {
@@ -57,11 +57,11 @@ impl ImageSettings {
         Ok(())
     }
 
-    /// Replaces one image everywhere. The variable says which: that of a row of the matrix.
+    /// Replaces one image in the whole cluster. The variable selects the row of the matrix.
     ///
     /// # Errors
     ///
-    /// A variable that no row has, or what is wrong with the image.
+    /// A variable of no row, or the problem with the image.
     pub(crate) fn set_override(&mut self, variable: &str, image: &str) -> Result<(), WrongValue> {
         let row = rows()
             .find(|row| row.variable == Some(variable))
@@ -77,13 +77,13 @@ impl ImageSettings {
         self.mirror.as_ref()
     }
 
-    /// The image that replaces this component's everywhere, verbatim.
+    /// The image that replaces this component's in the whole cluster, verbatim.
     #[must_use]
     pub fn override_for(&self, component: Component) -> Option<&ImageReference> {
         self.overrides.get(&component)
     }
 
-    /// Whether the image, word for word, is what some component is overridden with.
+    /// True if the image is, word for word, an override of some component.
     #[must_use]
     pub(super) fn is_override(&self, image: &str) -> bool {
         self.overrides
@@ -92,15 +92,15 @@ impl ImageSettings {
     }
 }
 
-/// A variable that the manager cannot start with. Values are never repeated: people paste
-/// credentials into the wrong place.
+/// A variable that the manager cannot start with. Values are never repeated, since credentials get
+/// pasted into wrong places.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingProblem {
     /// The variable's name as it was given.
     pub variable: String,
-    /// What is wrong with it.
+    /// The problem.
     pub message: String,
-    /// What to do about it.
+    /// A hint on how to solve it.
     pub hint: Option<String>,
 }
 
@@ -117,9 +117,9 @@ impl fmt::Display for SettingProblem {
 /// A [`SettingProblem`] of a variable that the caller knows.
 #[derive(Debug)]
 pub(crate) struct WrongValue {
-    /// What is wrong with the value.
+    /// The problem with the value.
     pub(crate) message: String,
-    /// What to do about it, where the message does not already say so.
+    /// A hint on how to solve it, if the message does not already say so.
     pub(crate) hint: Option<String>,
 }
 
@@ -193,7 +193,7 @@ fn unknown(variable: &str) -> WrongValue {
 
 #[cfg(test)]
 impl ImageSettings {
-    /// Sets what variables say, for tests of what stands below the table of settings.
+    /// Applies variables, for tests below the table of settings.
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         let mut settings = Self::default();
         for (variable, value) in variables {

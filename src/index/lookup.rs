@@ -14,14 +14,14 @@ use crate::{
     api::Readable,
 };
 
-/// The objects that a decision depends on, as far as they exist.
+/// The Agent and the Tool of a decision, if they exist.
 #[derive(Clone, Debug, Default)]
 pub struct FoundOwners {
     agent: Option<Arc<AgentFacts>>,
     tool: Option<Arc<ToolFacts>>,
 }
 
-/// Why an object could not be looked up: whether it exists is not known.
+/// The reason why a lookup failed, so that the existence of the object is unknown.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LookupError {
@@ -30,22 +30,20 @@ pub enum LookupError {
     Api {
         /// Kind of the object.
         kind: &'static str,
-        /// Its name, as a message shows it.
+        /// Its name, as messages show it.
         name: String,
-        /// What the client said.
+        /// The error of the client.
         source: Box<kube::Error>,
     },
-    /// The API server did not answer within the request's deadline.
-    #[error(
-        "{kind} {name} could not be read from the API server within the deadline of the request"
-    )]
+    /// The API server did not answer before the request's deadline.
+    #[error("the API server did not return {kind} {name} in time")]
     Deadline {
         /// Kind of the object.
         kind: &'static str,
-        /// Its name, as a message shows it.
+        /// Its name, as messages show it.
         name: String,
     },
-    /// The object is there, and this version cannot read it. Asking again changes nothing.
+    /// The object exists, but this version cannot read it. A retry does not help.
     #[error("this version cannot read {field} of {kind} {}", quote(.name))]
     Unreadable {
         /// Kind of the object.
@@ -58,7 +56,7 @@ pub enum LookupError {
 }
 
 impl FoundOwners {
-    /// The same, borrowed, as a decision takes it.
+    /// The same, borrowed, for a decision.
     #[must_use]
     pub fn owners(&self) -> Owners<'_> {
         Owners {
@@ -69,15 +67,15 @@ impl FoundOwners {
 }
 
 impl Index {
-    /// Looks up what a decision depends on. What the store does not know, or knows in another state
-    /// than is wanted, is read live, until the deadline; then it is as it is.
+    /// Looks up the objects that a decision depends on. An object that the store lacks, or has in
+    /// another state than wanted, is read from the API server, until the deadline; then its current
+    /// state is returned.
     ///
     /// RBAC: `get` on agents and tools.
     ///
     /// # Errors
     ///
-    /// [`LookupError`] where a live read was needed and failed; an object that does not exist is
-    /// no error.
+    /// [`LookupError`] if a read from the API server failed. A missing object is not an error.
     pub async fn find(
         &self,
         client: &Client,
@@ -117,7 +115,7 @@ impl Finder<'_> {
         let Some(wanted) = wanted else {
             return Ok(None);
         };
-        // One that could not be read may have been mended since.
+        // An unreadable object may have been corrected since.
         if let Some(IndexEntry::Facts(facts)) = store.look(self.namespace, wanted.name)
             && wanted
                 .state

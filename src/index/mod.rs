@@ -1,12 +1,11 @@
-//! What every replica knows of Agents and Tools: the facts that admission reads.
+//! The facts about Agents and Tools that admission reads, kept in memory by every replica.
 //!
 //! `[ watch ] -> [ Store ] <- [ Index ] -> [ live read, where the store is behind ]`
 //!
-//! An object that this version cannot read is known by its name, so that its pods are refused and everything
-//! else goes on.
+//! An object that this version cannot read is kept by its name, so only its pods are refused.
 //!
-//! Invariant: a lookup that asks for one state of an object never answers from the store with
-//! another one. What the store does not know, or knows otherwise, is read from the API server.
+//! Invariant: a lookup for one state of an object never returns another state from the store. If
+//! the store lacks the object or has another state, it is read from the API server.
 
 mod lookup;
 mod store;
@@ -24,14 +23,14 @@ use crate::admission::{AgentFacts, ToolFacts};
 /// The Agents and Tools of the cluster.
 #[derive(Debug, Default)]
 pub struct Index {
-    /// Facts of every Agent.
+    /// The facts about every Agent.
     pub agents: Store<AgentFacts>,
-    /// Facts of every Tool.
+    /// The facts about every Tool.
     pub tools: Store<ToolFacts>,
 }
 
 impl Index {
-    /// Keeps the index up to date; runs until it is dropped. What cannot be read is counted in
+    /// Keeps the index up to date; runs until it is dropped. Unreadable objects are counted in
     /// `unreadable`.
     ///
     /// RBAC: `get`, `list`, `watch` on agents and tools of every namespace.
@@ -42,7 +41,7 @@ impl Index {
         );
     }
 
-    /// Whether the first lists have arrived; before that, every lookup is a live read.
+    /// True once the first lists have arrived. Before that, every lookup is a live read.
     #[must_use]
     pub(crate) fn is_synced(&self) -> bool {
         self.agents.is_synced() && self.tools.is_synced()

@@ -8,19 +8,19 @@ use std::{
 
 use papaya::{Equivalent, HashMap};
 
-/// Facts by namespace and name, read without a lock.
+/// Facts by namespace and name, which are read without a lock.
 #[derive(Debug)]
 pub struct Store<F> {
     facts: HashMap<ObjectKey, IndexEntry<F>>,
     is_synced: AtomicBool,
 }
 
-/// What is known of an object.
+/// An entry of the store.
 #[derive(Debug)]
 pub(super) enum IndexEntry<F> {
-    /// What was read of it.
+    /// The facts about the object.
     Facts(Arc<F>),
-    /// This version cannot read this field of it.
+    /// The path of a field that this version cannot read.
     Unreadable(Arc<str>),
 }
 
@@ -33,14 +33,14 @@ impl<F> Clone for IndexEntry<F> {
     }
 }
 
-/// Namespace and name of an object. Field order and types hash like those of [`Lookup`].
+/// The namespace and name of an object. Field order and types hash like those of [`Lookup`].
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct ObjectKey {
     pub(super) namespace: Box<str>,
     pub(super) name: Box<str>,
 }
 
-/// A [`ObjectKey`] that is only borrowed.
+/// A borrowed [`ObjectKey`].
 #[derive(Hash)]
 struct Lookup<'a> {
     namespace: &'a str,
@@ -57,7 +57,7 @@ impl<F> Default for Store<F> {
 }
 
 impl<F> Store<F> {
-    /// The facts of one object, as last seen; `None` where it cannot be read, too.
+    /// The latest facts about one object; `None` if the object is unknown or unreadable.
     #[must_use]
     pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<F>> {
         match self.look(namespace, name)? {
@@ -66,7 +66,7 @@ impl<F> Store<F> {
         }
     }
 
-    /// What is known of one object, as last seen.
+    /// The latest entry of one object.
     pub(super) fn look(&self, namespace: &str, name: &str) -> Option<IndexEntry<F>> {
         self.facts
             .pin()
@@ -74,19 +74,19 @@ impl<F> Store<F> {
             .cloned()
     }
 
-    /// How many objects are known.
+    /// The number of known objects.
     #[must_use]
     pub fn len(&self) -> usize {
         self.facts.len()
     }
 
-    /// Whether no object is known.
+    /// True if no object is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.facts.is_empty()
     }
 
-    /// Whether the first list has arrived.
+    /// True once the first list has arrived.
     #[must_use]
     pub(crate) fn is_synced(&self) -> bool {
         self.is_synced.load(Ordering::Acquire)
@@ -100,7 +100,7 @@ impl<F> Store<F> {
         self.facts.pin().remove(key);
     }
 
-    /// Ends a list: drops what was not in it.
+    /// Ends a list, and drops the objects that were not in it.
     pub(super) fn finish_list(&self, listed: &std::collections::HashSet<ObjectKey>) {
         self.facts
             .pin()

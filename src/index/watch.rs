@@ -15,7 +15,7 @@ use crate::{
     watch::UnreadableObjects,
 };
 
-/// A kind of object that is indexed by its facts.
+/// A kind of object with facts in the index.
 pub(super) trait Indexed: Sized {
     type Object: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -90,7 +90,7 @@ fn apply<F: Indexed>(
     }
 }
 
-/// What is kept of an object.
+/// The entry of an object.
 pub(super) fn entry<F: Indexed>(object: &Readable<F::Object>) -> IndexEntry<F> {
     match object {
         Readable::Read(object) => IndexEntry::Facts(Arc::new(F::of(object))),

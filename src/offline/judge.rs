@@ -17,18 +17,18 @@ use crate::{
     api::{GROUP, REWRITE_DEFAULTS_LABEL},
 };
 
-/// A document that was looked at. Of most no more is left than the verdict.
+/// A document that was judged as far as possible. For most only the verdict is kept.
 #[derive(Debug)]
 pub struct PartialVerdict(State);
 
 #[derive(Debug)]
 enum State {
-    /// A kind that admission has no say in.
+    /// A kind that admission does not handle.
     Ignored,
     JudgedOwner(Box<JudgedOwner>),
-    /// A namespace that asks for default images to be rewritten.
+    /// A namespace that opts in to the rewriting of default images.
     Rewriting(String),
-    /// A pod, or a workload that makes pods: it depends on the other documents.
+    /// A pod, or a workload that makes pods. It depends on the other documents.
     Waiting(Box<Waiting>),
 }
 
@@ -39,7 +39,7 @@ struct Waiting {
 }
 
 impl Reviewer<'_> {
-    /// Looks at a document, and judges it as far as it can be judged alone.
+    /// Judges a document as far as it can be judged alone.
     #[must_use]
     pub fn see(&self, document: Document) -> PartialVerdict {
         let object = &document.object;
@@ -52,7 +52,7 @@ impl Reviewer<'_> {
         let group = text("apiVersion")
             .split_once('/')
             .map(|(group, _)| group);
-        // Nobody writes Rejections but the manager.
+        // Only the manager writes Rejections.
         PartialVerdict(if group == Some(GROUP) && text("kind") != "Rejection" {
             State::JudgedOwner(Box::new(resource::judge(document, self)))
         } else if text("kind") == "Namespace" {
@@ -77,8 +77,8 @@ impl Reviewer<'_> {
         })
     }
 
-    /// Gives the verdicts, in the order of the documents. Kinds that admission has no say in pass
-    /// by.
+    /// The verdicts, in the order of the documents. Kinds that admission does not handle are left
+    /// out.
     #[must_use]
     pub fn verdicts(&self, mut documents: Vec<PartialVerdict>) -> Vec<Verdict> {
         let mut known = AdmittedDocuments::default();
@@ -125,19 +125,19 @@ impl Reviewer<'_> {
     }
 }
 
-/// What of the documents is admitted, by namespace and name.
+/// The admitted documents, by namespace and name.
 #[derive(Default)]
 struct AdmittedDocuments {
     agents: HashMap<String, HashMap<String, AgentFacts>>,
     tools: HashMap<String, HashMap<String, ToolFacts>>,
-    /// Tools that an armed Agent lists: only those get a pod.
+    /// The Tools that an armed Agent lists. Only these get a pod.
     wanted_tools: HashSet<(String, String)>,
-    /// Namespaces in which default images that somebody wrote out follow the levers.
+    /// The namespaces in which written-out default images follow the settings.
     rewriting: HashSet<String>,
 }
 
 impl AdmittedDocuments {
-    /// Takes from a document what others depend on.
+    /// Remembers the parts of a document that others depend on.
     fn learn(&mut self, document: &mut PartialVerdict) {
         let judged = match &mut document.0 {
             State::JudgedOwner(judged) => judged,
@@ -172,7 +172,7 @@ impl AdmittedDocuments {
         }
     }
 
-    /// Takes the pod away that would not run: of a paused Agent, or of a Tool that nobody lists.
+    /// Drops the pod if it would not run: that of a paused Agent, or of a Tool that nobody lists.
     fn settle(&self, judged: JudgedOwner) -> Verdict {
         let JudgedOwner {
             mut verdict,

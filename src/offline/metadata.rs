@@ -1,4 +1,4 @@
-//! `metadata`, which the API server judges by code and not by a schema
+//! Validation of `metadata`, which the API server does in code and not by a schema
 //! (`k8s.io/apimachinery/pkg/api/validation`).
 
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const KNOWN: [&str; 15] = [
     "uid",
 ];
 
-/// What the API server wipes from an object that is created.
+/// The members that the API server removes from a new object.
 const WIPED: [&str; 6] = [
     "creationTimestamp",
     "deletionGracePeriodSeconds",
@@ -48,13 +48,13 @@ const NAME_PART: &str = "name part must consist of alphanumeric characters, '-',
 start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used \
 for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 
-/// The most that the annotations of an object may hold, names and values together, in bytes.
+/// The size limit of all annotations of an object, names and values together, in bytes.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 
-/// How much of `generateName` the API server takes, in characters.
+/// The number of characters of `generateName` that the API server uses.
 const GENERATED_BASE: usize = 58;
 
-/// The name of an object, or the beginning of the one that it is to get.
+/// The name of an object, or the prefix for a generated one.
 pub(super) fn name(object: &Value) -> &str {
     ["name", "generateName"]
         .into_iter()
@@ -75,7 +75,7 @@ fn text<'a>(object: &'a Value, member: &str) -> Option<&'a str> {
         .filter(|text| !text.is_empty())
 }
 
-/// Makes of `metadata` what the API server makes of it where an object is created.
+/// Changes `metadata` as the API server does for a new object.
 pub(super) fn prepare(object: &mut Value, namespace: &str) {
     let Some(object) = object.as_object_mut() else {
         return;
@@ -100,7 +100,7 @@ pub(super) fn prepare(object: &mut Value, namespace: &str) {
             .and_then(Value::as_str)
             .filter(|base| !base.is_empty() && !is_named)
         {
-            // The API server adds five characters of its own to what fits.
+            // The API server appends five random characters to this part.
             let base: String = base
                 .chars()
                 .take(GENERATED_BASE)
@@ -110,7 +110,7 @@ pub(super) fn prepare(object: &mut Value, namespace: &str) {
     }
 }
 
-/// Paths of the members that no API server knows, in their order.
+/// The paths of members that no API server knows, in their order.
 pub(super) fn unknown_fields(object: &Value) -> Vec<String> {
     object
         .get("metadata")
@@ -122,7 +122,7 @@ pub(super) fn unknown_fields(object: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The first member of the wrong type, and what Go's decoder says to it.
+/// The first member of the wrong type, and the error of Go's decoder.
 pub(super) fn undecodable(object: &Value) -> Option<(String, String)> {
     let metadata = object.get("metadata")?;
     let found = |value: &Value| match value {
@@ -176,7 +176,7 @@ pub(super) fn undecodable(object: &Value) -> Option<(String, String)> {
         })
 }
 
-/// Finds what is wrong with the metadata of an Agent or a Tool that is created.
+/// Finds the problems in the metadata of a new Agent or Tool.
 pub(super) fn judge(object: &Value) -> Vec<ReviewCause> {
     let mut causes = Vec::new();
     let name = name(object);
@@ -225,7 +225,7 @@ pub(super) fn judge(object: &Value) -> Vec<ReviewCause> {
     let mut size = 0;
     for (name, value) in entries(object, "annotations") {
         size += name.len() + value.len();
-        // Unlike the names of labels, these may be of any case.
+        // These names may be of any case, unlike those of labels.
         if !is_qualified_name(&name.to_lowercase()) {
             causes.push(ReviewCause::invalid(
                 "metadata.annotations",

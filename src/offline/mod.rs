@@ -4,12 +4,12 @@
 //! [ text ] -> [ Document ] -> decode -> mutate -> schema and CEL -> validate -> [ Verdict ]
 //! ```
 //!
-//! An Agent or a Tool goes all this way on the thread that has read it, and then it is forgotten;
-//! only pods wait, packed, until all Agents and Tools are known.
+//! An Agent or a Tool is judged on the thread that has read it, and then dropped; only pods wait,
+//! packed, until all Agents and Tools are known.
 //!
-//! The order is the API server's own, the rules of the webhooks are the server's own code
-//! ([`crate::admission`]), and the schemas are those of the CRDs that are installed
-//! ([`crate::api::crds`]). Nothing here reads files, the environment or a clock.
+//! The order is that of the API server, the rules of the webhooks are the server's own code
+//! ([`crate::admission`]), and the schemas are those of the installed CRDs ([`crate::api::crds`]).
+//! This module reads no files, no environment and no clock.
 
 mod input;
 mod judge;

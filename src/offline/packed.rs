@@ -1,7 +1,6 @@
 use serde_json::Value;
 
-/// An object that is kept for later: as JSON, which takes a tenth of the memory that a [`Value`]
-/// takes.
+/// An object that is kept for later as JSON, which takes a tenth of the memory of a [`Value`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PackedObject(Box<str>);
 
@@ -12,10 +11,10 @@ impl PackedObject {
         Self(object.to_string().into())
     }
 
-    /// The object as it was.
+    /// The original object.
     #[must_use]
     pub fn object(&self) -> Value {
-        // What was written as JSON can be read as JSON.
+        // Serialized JSON can always be parsed.
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 }

@@ -4,14 +4,14 @@ use std::{
     thread,
 };
 
-/// Work that is not worth a thread of its own.
+/// The number of items that are not worth a thread.
 const FEW: usize = 64;
 
-/// How many items a thread takes at a time: so few that all threads end together, and so many that
-/// they seldom wait for each other.
+/// The number of items that a thread takes at a time: few, so that all threads end together, but
+/// enough that they seldom wait for each other.
 const SHARE: usize = 32;
 
-/// Maps items on all processors; the answers come in the order of the items.
+/// Maps items on all processors. The results are in the order of the items.
 pub(super) fn parallel<T, R, I>(items: I, map: impl Fn(T) -> R + Sync) -> Vec<R>
 where
     I: IntoIterator<Item = T, IntoIter: ExactSizeIterator + Send>,
@@ -51,7 +51,7 @@ where
         for worker in workers {
             match worker.join() {
                 Ok(done) => shares.extend(done),
-                // A panic of a worker is one of its caller.
+                // A panic of a worker is passed on to the caller.
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }

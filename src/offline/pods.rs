@@ -1,4 +1,4 @@
-//! Pods and the templates of pods, through the webhooks.
+//! Pods and pod templates, judged by the webhooks.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ use crate::{
     images::{ImageReference, Resolution, Source, candidates},
 };
 
-/// What becomes of a pod.
+/// The result for a pod.
 #[derive(Debug, Default)]
 pub(super) struct Admitted {
     pub(super) decided: Decided,
@@ -29,12 +29,12 @@ pub(super) struct Admitted {
     pub(super) pod: Option<Value>,
 }
 
-/// Whether the webhooks are called for objects of a namespace.
+/// True if the webhooks are called for objects of a namespace.
 pub(super) fn is_served(namespace: &str) -> bool {
     !EXCLUDED_NAMESPACES.contains(&namespace)
 }
 
-/// The path of the pod in an object: none for a pod itself.
+/// The path of the pod template in an object; empty for a pod itself.
 fn template(object: &Value) -> Option<&'static [&'static str]> {
     let text = |member: &str| {
         object
@@ -51,7 +51,7 @@ fn template(object: &Value) -> Option<&'static [&'static str]> {
     }
 }
 
-/// A pod, or the pod that a workload's template makes; `None` where the object is neither.
+/// A pod, or the pod that a workload's template makes; `None` for other objects.
 pub(super) fn of(mut object: Value, namespace: &str) -> Option<Value> {
     let path = template(&object)?;
     if path.is_empty() {
@@ -80,8 +80,8 @@ pub(super) fn of(mut object: Value, namespace: &str) -> Option<Value> {
     Some(Value::Object(pod))
 }
 
-/// The webhooks that an API server calls for a pod, by the registrations' conditions: ordinary
-/// pods come to none.
+/// The webhooks that an API server calls for a pod, by the conditions of the registrations. Other
+/// pods are not sent to any.
 fn called(pod: &Value, namespace: &str, rewrites_defaults: bool) -> Vec<Webhook> {
     if !is_served(namespace) {
         return Vec::new();
@@ -97,8 +97,8 @@ fn called(pod: &Value, namespace: &str, rewrites_defaults: bool) -> Vec<Webhook>
     .collect()
 }
 
-/// Takes a pod through the webhooks. `find` answers which Agent and Tool there are;
-/// `rewrites_defaults` is whether its namespace asks for that.
+/// Sends a pod through the webhooks. `find` returns the existing Agent and Tool;
+/// `rewrites_defaults` is true if the pod's namespace opts in to it.
 pub(super) fn admit<'o>(
     mut pod: Value,
     namespace: &str,
@@ -177,16 +177,16 @@ pub(super) fn admit<'o>(
     admitted
 }
 
-/// What the rules below the one that chose an image would have given.
+/// The images that the rules below the chosen one would have given.
 fn alternatives(image: &ImageDecision, policy: &Policy) -> Vec<Resolution> {
-    // The rule that an Agent or Tool has an image of its own is above all that are asked here.
+    // The rule for an own image comes before all rules that are tried here.
     let chosen = usize::from(image.source != Source::Resource);
     candidates(image.component, None, &policy.images)
         .skip(chosen)
         .collect()
 }
 
-/// What the API server refuses before any webhook: a pod that it cannot decode.
+/// The API server's refusal of a pod that it cannot decode, before any webhook.
 fn unreadable_pod(unreadable: &Denial) -> Decided {
     let why = unreadable
         .causes
@@ -197,8 +197,8 @@ fn unreadable_pod(unreadable: &Denial) -> Decided {
     Decided::undecodable("Pod", "v1", &why, Vec::new())
 }
 
-/// [`Condition::HasPlaceholderOrOwner`](crate::admission::Condition), for a pod that is created: ordinary
-/// pods never come to the webhooks. A property holds it to the expression of the registration.
+/// [`Condition::HasPlaceholderOrOwner`](crate::admission::Condition) for a new pod: other pods are
+/// never sent to the webhooks. A property test compares it with the expression of the registration.
 fn is_matched(pod: &Value) -> bool {
     let has_label = [AGENT_LABEL, TOOL_LABEL]
         .iter()
@@ -222,7 +222,7 @@ fn is_matched(pod: &Value) -> bool {
     has_label || has_owner || has_placeholder
 }
 
-/// Sets the pull policy where there is none, as the API server does before it asks a webhook.
+/// Sets missing pull policies, as the API server does before it calls a webhook.
 fn set_pull_policies(pod: &mut Value) {
     let Some(spec) = pod.get_mut("spec") else {
         return;

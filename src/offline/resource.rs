@@ -23,7 +23,7 @@ use crate::{
     workload::{agent_pod, tool_pod},
 };
 
-/// Stands for the UID that an API server will make up.
+/// A stand-in for the UID that the API server would generate.
 const UID: &str = "00000000-0000-4000-8000-000000000000";
 
 /// An Agent or a Tool that was judged.
@@ -34,13 +34,13 @@ pub(super) struct JudgedOwner {
     pub(super) facts: Option<OwnFacts>,
 }
 
-/// Whether the pod of an Agent or a Tool runs.
+/// The condition for the pod of an Agent or a Tool to run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Runs {
     Always,
-    /// Where an armed Agent lists it.
+    /// It runs if an armed Agent lists the Tool.
     Listed,
-    /// It is paused, or refused.
+    /// It never runs: the Agent is paused, or the object is refused.
     Never,
 }
 
@@ -48,13 +48,13 @@ pub(super) enum Runs {
 pub(super) enum OwnFacts {
     Agent {
         facts: AgentFacts,
-        /// The Tools that it lists, if it is armed.
+        /// The Tools that the Agent lists, if it is armed.
         tools: Vec<String>,
     },
     Tool(ToolFacts),
 }
 
-/// Judges an object of our group.
+/// Judges an object of our API group.
 pub(super) fn judge(document: Document, reviewer: &Reviewer<'_>) -> JudgedOwner {
     let verdict = Verdict::on(&document);
     let mut object = document.object;
@@ -93,7 +93,7 @@ pub(super) fn judge(document: Document, reviewer: &Reviewer<'_>) -> JudgedOwner 
     judged
 }
 
-/// Takes an Agent or a Tool the way that the API server takes it.
+/// Creates an Agent or a Tool in the same steps as the API server.
 fn create(
     object: &mut Value,
     schema: &Schema,
@@ -131,7 +131,7 @@ fn create(
     metadata::prepare(object, &verdict.namespace);
     schema.fill(object);
     webhook(Webhook::Mutate, object, verdict, policy)?;
-    // The status has a door of its own.
+    // The status has its own subresource.
     if let Some(members) = object.as_object_mut() {
         members.remove("status");
     }
@@ -142,7 +142,7 @@ fn create(
     webhook(Webhook::Validate, object, verdict, policy)
 }
 
-/// Asks the server's own rules about an Agent or a Tool.
+/// Judges an Agent or a Tool by the webhook's own rules.
 fn webhook(
     webhook: Webhook,
     object: &Value,
@@ -184,7 +184,7 @@ fn webhook(
     }
 }
 
-/// An object that its schema accepts, as the types that the reconciler works with.
+/// An object that its schema accepts, as the type that the reconciler uses.
 fn typed<'o, T: Deserialize<'o>>(object: &'o Value, verdict: &mut Verdict) -> Option<T> {
     T::deserialize(object)
         .map_err(|_| {
@@ -234,20 +234,20 @@ fn of_tool(mut tool: Tool, judged: &mut JudgedOwner, reviewer: &Reviewer<'_>) {
     judged.facts = Some(OwnFacts::Tool(facts));
 }
 
-/// Gives an object what the API server gives it when it is created, and by which its pod is told.
+/// Sets the fields of a stored object that its pod depends on.
 fn store<K: Resource>(object: &mut K) {
     let metadata = object.meta_mut();
     metadata.uid = Some(UID.to_owned());
     metadata.generation = Some(1);
 }
 
-/// Shows the pod that an Agent or a Tool would get: its patch is the pod's and not the object's.
+/// Shows the pod that an Agent or a Tool would get. Its patch changes the pod, not the object.
 fn take_pod(pod: &Pod, owners: Owners<'_>, verdict: &mut Verdict, reviewer: &Reviewer<'_>) {
     // Types of Kubernetes always serialize.
     let pod = serde_json::to_value(pod).unwrap_or_default();
-    // The pod of an Agent or Tool is not concerned by what its namespace asks for.
+    // A namespace's opt-in to rewriting does not affect the pods of Agents and Tools.
     let mut admitted = pods::admit(pod, &verdict.namespace, false, reviewer.policy, |_| owners);
-    // Nobody knows yet what its owner's UID will be.
+    // The UID of the owner is not known yet.
     if let Some(metadata) = admitted
         .pod
         .as_mut()

@@ -9,7 +9,7 @@ use crate::admission::Policy;
 /// [ Document ] -> see -> [ PartialVerdict ] -> and all others -> verdicts
 /// ```
 ///
-/// A pod's Agent and Tool are those of the documents that are admitted.
+/// The Agent and the Tool of a pod are those among the admitted documents.
 #[derive(Clone, Copy, Debug)]
 pub struct Reviewer<'p> {
     pub(super) policy: &'p Policy,
@@ -17,14 +17,14 @@ pub struct Reviewer<'p> {
 }
 
 impl<'p> Reviewer<'p> {
-    /// A reviewer for a cluster with these settings. Verdicts hold the pods that would run only
-    /// where `keeps_pods` asks for them, because they are larger than all the rest.
+    /// Creates a reviewer for a cluster with these settings. Verdicts hold the pods that would run
+    /// only if `keeps_pods` is true, because pods are larger than everything else.
     #[must_use]
     pub fn new(policy: &'p Policy, keeps_pods: bool) -> Self {
         Self { policy, keeps_pods }
     }
 
-    /// A pod that would run, as a verdict holds it.
+    /// Packs a pod that would run, if pods are kept.
     pub(super) fn keep(&self, pod: Option<Value>) -> Option<PackedObject> {
         pod.filter(|_| self.keeps_pods)
             .map(|pod| PackedObject::new(&pod))

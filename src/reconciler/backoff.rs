@@ -14,14 +14,14 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 
-/// How long after it was said of one object a trouble is not said of another. An API server that is
-/// away is one trouble, and not one for each object.
+/// The period in which a failure that was reported for one object is not reported for another. An
+/// API server that is down is one problem, not one per object.
 const QUIET: Duration = Duration::from_secs(60);
-/// How many failures are reported one by one meanwhile. Where there are more, they are many objects', and
-/// their statuses say each.
+/// The most failures that are reported one by one in that period. More would be those of many
+/// objects, whose statuses report them.
 const MOST_SAID: usize = 1024;
 
-/// What failed and when it is tried again, for every object of a kind.
+/// The failures of every object of a kind, with the times of their retries.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     state: Mutex<State>,
@@ -30,11 +30,11 @@ pub(super) struct Backoff {
 #[derive(Debug, Default)]
 struct State {
     failures: HashMap<Key, Failure>,
-    /// Digests of what was said of any object, and when.
+    /// Digests of the reported failures, with their times.
     said: HashMap<u64, Instant>,
 }
 
-/// Namespace and name.
+/// The namespace and name of an object.
 pub(super) type Key = (String, String);
 
 #[derive(Debug)]
@@ -45,17 +45,17 @@ struct Failure {
     retry_at: Instant,
 }
 
-/// A failure that has just been noted.
+/// A failure that has just been recorded.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Noted {
-    /// When to try again, from now.
+    /// The time until the next try.
     pub(super) retry_in: Duration,
-    /// Whether it is another failure than the one before, and not one that others have as well.
+    /// True if the failure is new: different from the last one, and not shared with other objects.
     pub(super) is_news: bool,
 }
 
 impl Backoff {
-    /// Notes that `generation` of an object failed.
+    /// Records that `generation` of an object failed.
     pub(super) fn fail(&self, key: Key, generation: Option<i64>, message: &str) -> Noted {
         let now = Instant::now();
         let mut state = self.lock();
@@ -76,8 +76,8 @@ impl Backoff {
         }
     }
 
-    /// How long to leave the object alone. A changed object is tried at once: the change may
-    /// well be the cure.
+    /// The time until the next try. A changed object is tried at once, since the change may have
+    /// fixed it.
     pub(super) fn remaining(&self, key: &Key, generation: Option<i64>) -> Option<Duration> {
         let state = self.lock();
         let failure = state
@@ -90,11 +90,11 @@ impl Backoff {
             .filter(|wait| !wait.is_zero())
     }
 
-    /// Forgets the failures of an object: it succeeded, or is gone. Says whether there were any.
+    /// Forgets the failures of an object that succeeded or is gone. Returns true if there were any.
     pub(super) fn forget(&self, key: &Key) -> bool {
         let failures = &mut self.lock().failures;
         let is_known = failures.remove(key).is_some();
-        // A map keeps the room of what was taken out of it.
+        // A map keeps the capacity of removed entries.
         if is_known && failures.len() < failures.capacity() / 4 {
             failures.shrink_to(2 * failures.len());
         }
@@ -102,7 +102,7 @@ impl Backoff {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // Nothing in here is left half-done by a panic.
+        // A panic cannot leave the state inconsistent.
         self.state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -110,7 +110,7 @@ impl Backoff {
 }
 
 impl State {
-    /// Whether this was said of no object lately; from now on it was.
+    /// True if this was not reported for any object lately. From now on it counts as reported.
     fn is_unsaid(&mut self, message: &str, now: Instant) -> bool {
         self.said
             .retain(|_, said| now.duration_since(*said) < QUIET);

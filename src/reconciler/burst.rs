@@ -1,4 +1,4 @@
-//! When many pods are missing at once: creating them comes first, reporting them later.
+//! Detects bursts of missing pods, in which pods are created first and reported later.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,35 +7,35 @@ use std::{
 
 use tokio::time::Instant;
 
-/// From how many pods on that are created at a time it is a burst.
+/// This many pods in creation at once make a burst.
 const MANY: usize = 8;
-/// How long after that pods still come to run late, at least: it is as long as the burst was.
+/// The shortest aftermath, in which pods still start late. It lasts at least as long as the burst.
 const AFTERMATH: Duration = Duration::from_secs(15);
 
-/// How many pods are being created, and when there were many.
+/// Counts the pods that are being created, and remembers the last burst.
 #[derive(Debug, Default)]
 pub(super) struct Burst(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     creating: usize,
-    /// The latest burst: when it began, and when many were last being created.
+    /// The last burst: its beginning, and its last time with many pods in creation.
     burst: Option<(Instant, Instant)>,
 }
 
-/// How busy the leader is with creating pods.
+/// The load on the leader from creating pods.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Pressure {
-    /// One now and then.
+    /// Single pods now and then.
     Calm,
-    /// There were many, and the scheduler and the kubelets may be behind.
+    /// A burst has ended, but the scheduler and the kubelets may lag behind.
     Aftermath,
-    /// Many wait.
+    /// Many pods are in creation.
     Burst,
 }
 
 impl Burst {
-    /// Counts a creation until what is returned is dropped.
+    /// Counts a creation until the returned guard is dropped.
     pub(super) fn creating(&self) -> Creating<'_> {
         self.creating_at(Instant::now())
     }
@@ -65,7 +65,7 @@ impl Burst {
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
-        // A panic while it was held cannot have left anything half done.
+        // A panic while the lock was held cannot have left the state inconsistent.
         look(
             &mut self
                 .0
@@ -103,7 +103,7 @@ mod tests {
         }
         assert_eq!(burst.pressure(start + minute * 3 / 2), Pressure::Aftermath);
         assert_eq!(burst.pressure(start + minute * 2), Pressure::Calm);
-        // One that comes later has nothing to do with it.
+        // A later creation is unrelated to it.
         many_at(start + minute * 2);
         assert_eq!(burst.pressure(start + minute * 5 / 2), Pressure::Calm);
     }

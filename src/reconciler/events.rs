@@ -6,14 +6,14 @@ use kube::{
     runtime::events::{self, Event, Reporter},
 };
 
-/// How many objects kube's recorder gets to know before another one takes its place.
+/// The number of objects after which kube's recorder is replaced.
 const MOST: usize = 256;
 
 /// Publishes Events.
 ///
-/// kube's own recorder remembers every object that it reported for minutes, and then until there is
-/// another Event. Here one that knows enough of them is replaced. All that is lost with it is that a
-/// repeat counts as a new Event.
+/// kube's recorder remembers every reported object for minutes, and then until the next Event. Here
+/// it is replaced once it holds enough objects. The only loss is that a repeated Event counts as a
+/// new one.
 pub(super) struct EventRecorder {
     client: Client,
     reporter: Reporter,
@@ -48,9 +48,9 @@ impl EventRecorder {
         self.next().publish(event, about).await
     }
 
-    /// The recorder of the next Event.
+    /// The recorder for the next Event.
     fn next(&self) -> events::Recorder {
-        // A panic while it was held cannot have left anything half done.
+        // A panic while the lock was held cannot have left the state inconsistent.
         let mut current = self
             .current
             .lock()

@@ -10,7 +10,7 @@ use super::memory::observed::ObservedPod;
 
 pub(super) use crate::workload::fixtures::{agent, policy, tool};
 
-/// A pod as it is observed, owned by the object of [`agent`] or [`tool`].
+/// A pod in the leader's memory, owned by the object of [`agent`] or [`tool`].
 pub(super) fn observed(name: &str, annotations: Value, status: Value) -> ObservedPod {
     serde_json::from_value(json!({
         "metadata": {

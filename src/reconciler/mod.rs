@@ -1,4 +1,4 @@
-//! From Agents and custom Tools to their pods and their status.
+//! The reconciler: Agents and custom Tools get their pods and their status.
 //!
 //! ```text
 //! [ Agent ] ─┐                           ┌─ create ─> [ Pod ]
@@ -6,12 +6,12 @@
 //! [ Pod   ] ─┘                           └─ patch ──> [ Status ]
 //! ```
 //!
-//! Only the replica that leads ([`crate::leader`]) watches and writes. Invariant: a pod is never
-//! updated and never deleted here. Owner references let Kubernetes collect it, and whoever
-//! wants a new one deletes the old one.
+//! Only the leading replica ([`crate::leader`]) watches and writes. Invariant: a pod is never
+//! updated and never deleted here. Kubernetes collects it by its owner reference, and users delete
+//! a pod to get a new one.
 //!
-//! The images of a pod are placeholders: which image runs is decided by admission, recorded on the
-//! pod, and only reported here.
+//! The images of a pod are placeholders. Admission chooses the real ones and records them on the
+//! pod; they are only reported here.
 
 mod agents;
 mod backoff;
@@ -37,11 +37,11 @@ use crate::{
     watch::UnreadableObjects,
 };
 
-/// Turns Agents into pods and reports on them, until it is dropped. To be run by the leader only:
-/// everything happens inside this one future, so that nothing goes on when leadership is lost.
+/// Turns Agents into pods and reports on them, until it is dropped. Only the leader runs it. All
+/// work happens inside this one future, so it stops when leadership is lost.
 ///
-/// `instance` names this replica in Events. Pods that cannot be read are counted in `unreadable`; Agents and
-/// Tools are counted by the index.
+/// `instance` names this replica in Events. Unreadable pods are counted in `unreadable`; the index
+/// counts unreadable Agents and Tools.
 ///
 /// RBAC, in every namespace: `list`, `watch` on agents and tools; `patch` on agents/status and
 /// tools/status; `get`, `list`, `watch`, `create` on pods; `create`, `patch` on events of

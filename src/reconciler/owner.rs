@@ -22,14 +22,14 @@ pub(super) trait Owner:
     + Sync
     + 'static
 {
-    /// The facts that status and Events tell of it.
+    /// The facts for status and Events.
     ///
-    /// `is_listed` answers whether an armed Agent lists it, which only a Tool depends on.
+    /// `is_listed` returns whether an armed Agent lists the object, which only matters for a Tool.
     fn subject(&self, policy: &Policy, is_listed: impl FnOnce() -> bool) -> Reconciled<'_>;
-    /// The pod that it should have.
+    /// The pod that the object should have.
     fn pod(&self) -> Pod;
-    /// The names of the Tools that it lists.
+    /// The names of the Tools that the object lists.
     fn tools(&self) -> impl Iterator<Item = &str>;
-    /// Whether it brings those up.
+    /// True if the object brings up the Tools that it lists.
     fn is_armed(&self) -> bool;
 }

@@ -1,4 +1,4 @@
-//! What is done for one Agent or Tool, each time that something about it changes.
+//! Reconciles one Agent or Tool, each time that something about it changes.
 
 use std::{convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
 
@@ -41,28 +41,28 @@ use crate::{
     watch::MaybeUnreadable,
 };
 
-/// How many objects of a kind are worked on at a time.
+/// The number of objects of a kind that are reconciled in parallel.
 const CONCURRENCY: u16 = 16;
-/// How often in a row a pod is built anew because its owner has changed meanwhile. Each time the owner
-/// is read just before, so that only a change within one call to the API server is in the way; and
-/// each change has the owner looked at again by itself.
+/// The most rebuilds of a pod in a row because its owner has changed. Each time the owner is read
+/// just before, so only a change during one call to the API server can interfere; and every change
+/// triggers reconciliation again.
 const MOST_REBUILDS: usize = 8;
-/// When to look again at a pod that the API server has and the watch has not shown yet.
+/// The delay before a pod that is ahead of the watch is looked at again.
 const RECHECK: Duration = Duration::from_secs(5);
-/// When to look again whether a name has become free. A pod without our label is not watched.
+/// The delay before a taken name is checked again. A pod without our label is not watched.
 const NAME_TAKEN_RETRY: Duration = Duration::from_secs(30);
-/// How old a pod is before it is worth a word that it is starting. Most of those whose images are
-/// on the node run by then, and status has cost one write and not two.
+/// The age before which a pod is not reported as starting. Most pods whose images are on the node
+/// run by then, which saves a status write.
 const START_GRACE: Duration = Duration::from_secs(2);
-/// The same while many pods are created at once, whatever there is to tell: pods come before words,
-/// and most of them run by then.
+/// The same during a burst, for any report: creating pods comes first, and most of them run by
+/// then.
 const BURST_GRACE: Duration = Duration::from_secs(5 * 60);
-/// When to look again at a pod that is reported later.
+/// The delay before a pod that is reported later is looked at again.
 const BURST_RECHECK: Duration = Duration::from_secs(15);
-/// The API server refuses longer notes of Events; in bytes.
+/// The longest note of an Event, in bytes. The API server refuses longer ones.
 const LONGEST_NOTE: usize = 1000;
 
-/// What the leader works with.
+/// The state of the leader.
 pub(super) struct Leader {
     pub(super) client: Client,
     pub(super) policy: Arc<Policy>,
@@ -70,7 +70,7 @@ pub(super) struct Leader {
     pub(super) stores: Stores,
 }
 
-/// An object that has a status, whether it could be read or not.
+/// An object with a status, readable or not.
 trait Reported:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
 {
@@ -84,7 +84,7 @@ impl<K> Reported for K where
 {
 }
 
-/// Reconciles each object of `queue`; runs until that ends.
+/// Reconciles each object of `queue` until the queue ends.
 pub(super) async fn run<K: Owner>(
     leader: Arc<Leader>,
     store: Store<Packed<K>>,
@@ -108,7 +108,7 @@ pub(super) async fn run<K: Owner>(
     );
     results
         .for_each(async |result| {
-            // What failed has been logged by `failed`. What is gone need not be tried again.
+            // `failed` has logged the failures. An object that is gone is not retried.
             if let Err(controller::Error::ObjectNotFound(object)) = result {
                 let namespace = object.namespace.unwrap_or_default();
                 context.forget(&(namespace, object.name));
@@ -119,14 +119,14 @@ pub(super) async fn run<K: Owner>(
 
 struct Context {
     leader: Arc<Leader>,
-    /// Of pods that could not be created.
+    /// Failures to create pods.
     pods: Backoff,
-    /// Of what else failed, status above all. It keeps no pod from being created.
+    /// Other failures, mostly of status. They do not keep pods from being created.
     reports: Backoff,
     burst: Burst,
 }
 
-/// Reconciling came to an end before status could be reported.
+/// An error that ended reconciliation before status could be reported.
 #[derive(Debug, Error)]
 enum ReconcileError {
     #[error("it cannot be unpacked: {0}")]
@@ -137,9 +137,9 @@ enum ReconcileError {
     Status(#[source] Box<kube::Error>),
 }
 
-/// What stands under the name of the pod, and who says so.
+/// The pod found under the expected name, and the source of that knowledge.
 enum FoundPod {
-    /// The API server has the object's own pod; the watch is about to show it.
+    /// The API server has the object's own pod, but the watch has not shown it yet.
     AheadOfWatch,
     CreateFailed {
         message: String,
@@ -148,24 +148,23 @@ enum FoundPod {
     Leftover,
     NameTaken,
     Nothing,
-    /// Admission knows the object in another state than this one.
+    /// Admission knows another state of the object.
     Outdated,
     Pod(Box<ObservedPod>),
-    /// An attempt failed not long ago, and status tells of it.
+    /// An attempt failed recently, and status reports it.
     TooSoon(Duration),
-    /// The object's own pod, of which this version cannot read a field.
+    /// The object's own pod, with a field that this version cannot read.
     UnreadablePod {
         field: Box<str>,
     },
 }
 
-/// What is done where admission knows the object in another state than the one that a pod was built
-/// from.
+/// The reaction when a pod was built from a state of the object that admission does not know.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum WhenOutdated {
-    /// The pod is built anew.
+    /// The pod is built again.
     Rebuild,
-    /// It is a failure like any other, reported and tried again later.
+    /// It is reported and retried later, like any other failure.
     Report,
 }
 
@@ -195,7 +194,7 @@ impl Context {
             {
                 return Ok(action);
             }
-            // What the watch has shown is behind: only a live read tells from what to build.
+            // The watch is behind, so the state to build from has to be read live.
             match self.read::<K, _>(&object).await {
                 Ok(Some(Readable::Read(live))) if live.meta().deletion_timestamp.is_none() => {
                     object = live;
@@ -210,7 +209,7 @@ impl Context {
         Ok(action.unwrap_or_else(Action::await_change))
     }
 
-    /// The object itself; `None` where it is gone or about to be, or cannot be read any more.
+    /// The object itself; `None` if it is gone, being deleted or unreadable.
     ///
     /// RBAC: `get` on agents and tools.
     async fn whole<K: Owner>(&self, packed: &Packed<K>) -> Result<Option<K>, ReconcileError> {
@@ -227,8 +226,8 @@ impl Context {
         })
     }
 
-    /// Says in the status of an object that it cannot be read. Its pod stays as it is: nobody can tell what
-    /// it should be.
+    /// Reports in the status of an object that it cannot be read. Its pod is left unchanged, since
+    /// the wanted pod is unknown.
     async fn tell_unreadable<K: Owner>(
         &self,
         packed: &Packed<K>,
@@ -258,7 +257,7 @@ impl Context {
         Ok(Action::await_change())
     }
 
-    /// Reads the object as it is now.
+    /// Reads the current object.
     ///
     /// RBAC: `get` on agents and tools.
     async fn read<K: Owner, O: ResourceExt>(
@@ -271,8 +270,8 @@ impl Context {
             .await
     }
 
-    /// Brings the object up and reports on it; `None` where its pod has to be built from another state
-    /// of it.
+    /// Creates the pod and reports on it; `None` if the pod has to be built from another state of
+    /// the object.
     async fn attempt<K: Owner>(
         &self,
         object: &K,
@@ -322,13 +321,13 @@ impl Context {
         Ok(Some(action))
     }
 
-    /// Forgets what failed of an object.
+    /// Forgets the failures of an object.
     fn forget(&self, key: &Key) {
         self.pods.forget(key);
         self.reports.forget(key);
     }
 
-    /// Finds the pod, or creates it where it is missing and wanted.
+    /// Finds the pod, or creates it if it is missing and wanted.
     async fn find<K: Owner>(
         &self,
         object: &K,
@@ -381,7 +380,7 @@ impl Context {
         })
     }
 
-    /// Creates the pod. Its name is unique, so a second one can never come of a stale view.
+    /// Creates the pod. Its name is unique, so a stale view can never lead to a second one.
     async fn create<K: Owner>(
         &self,
         object: &K,
@@ -409,7 +408,7 @@ impl Context {
                 Ok(FoundPod::AheadOfWatch)
             }
             Err(kube::Error::Api(error)) if error.is_already_exists() => {
-                // Not with our label, or not seen yet: only a live look can tell.
+                // The pod lacks our label or has not been seen yet, so it is read live.
                 let pods = Api::<Readable<ObservedPod>>::namespaced(
                     self.leader.client.clone(),
                     &subject.namespace,
@@ -427,7 +426,7 @@ impl Context {
         }
     }
 
-    /// Writes the status if it differs, and tells of a new problem by an Event.
+    /// Writes the status if it differs, and publishes an Event for a new problem.
     async fn report<K: Reported>(
         &self,
         object: &K,
@@ -450,7 +449,7 @@ impl Context {
             .await;
         match patched {
             Ok(_) => {}
-            // Deleted in the meantime.
+            // The object was deleted in the meantime.
             Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(ReconcileError::Status(Box::new(error))),
         }
@@ -461,8 +460,8 @@ impl Context {
         Ok(())
     }
 
-    /// Events are for people who look in time; that one is lost is no reason to stop. There are
-    /// none for what goes well: status tells it, and each one more is a write for every Agent.
+    /// Publishes an Event. A lost one is no reason to stop. Successes have none: status reports
+    /// them, and each Event is another write for every Agent.
     async fn warn<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &str, note: &str) {
         let event = Event {
             type_: EventType::Warning,
@@ -478,7 +477,7 @@ impl Context {
             .publish(&event, &reference)
             .await
         {
-            debug!(reason, %error, "an Event was lost");
+            debug!(reason, %error, "an Event could not be published");
         }
     }
 
@@ -506,14 +505,13 @@ fn own_pod(pod: &Packed<ObservedPod>) -> serde_json::Result<FoundPod> {
     })
 }
 
-/// What the API server says for itself, without the client's words around it, and without what it
-/// repeats of the object and nobody should. The same trouble has the same words, whatever part of a
-/// connection it was seen in.
+/// The message of the API server, without the client's words around it and without credentials. The
+/// same problem always has the same message, whichever part of a connection failed.
 fn message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => {
-            // Who lacks a right lacks it for every object, and what stands behind it changes while an API
-            // server starts.
+            // A missing right is missing for every object, and the rest of the message changes
+            // while an API server starts.
             let said = match status
                 .message
                 .split_once(" is forbidden: User ")
@@ -535,7 +533,7 @@ fn message(error: &kube::Error) -> String {
     }
 }
 
-/// An object whose pod is younger than this is not reported.
+/// The age before which a pod is not reported.
 fn grace(is_starting: bool, pressure: Pressure) -> Duration {
     match (is_starting, pressure) {
         (_, Pressure::Burst) | (true, Pressure::Aftermath) => BURST_GRACE,
@@ -544,8 +542,8 @@ fn grace(is_starting: bool, pressure: Pressure) -> Duration {
     }
 }
 
-/// How long until a pod is that old, or until it is worth another look. One from the future is old
-/// enough: then the clocks differ, and nobody knows for how long.
+/// The time until the pod has that age, or until it should be looked at again. A pod from the
+/// future counts as old enough: the clocks differ by an unknown amount.
 fn remaining(grace: Duration, pod: &ObservedPod, now: Timestamp) -> Option<Duration> {
     let created = pod
         .metadata
@@ -559,7 +557,7 @@ fn remaining(grace: Duration, pod: &ObservedPod, now: Timestamp) -> Option<Durat
         .map(|wait| wait.min(BURST_RECHECK))
 }
 
-/// The time in whole seconds, as Kubernetes writes it.
+/// The current time in whole seconds, as Kubernetes writes it.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)

@@ -1,4 +1,4 @@
-//! What status and reconciling need to know of an Agent or a Tool, whichever it is.
+//! The common view of Agents and Tools for status and reconciliation.
 
 use kube::{Resource, ResourceExt};
 
@@ -12,37 +12,37 @@ use crate::{
     },
 };
 
-/// An Agent or a Tool, and what the rules say of it now.
+/// An Agent or a Tool, with the results of the current rules.
 #[derive(Debug)]
 pub(super) struct Reconciled<'a> {
     pub(super) kind: &'static str,
     pub(super) name: String,
     pub(super) namespace: String,
     pub(super) generation: Option<i64>,
-    /// What its status says already.
+    /// The status as last written.
     pub(super) written: Option<&'a WrittenStatus>,
     pub(super) pod: String,
-    /// The container that matters most.
+    /// The main container.
     pub(super) main: &'static str,
     /// The Secret that the main container reads.
     pub(super) secret: Option<&'a KeyRef>,
     /// The key of a ConfigMap that holds the goal, which the agentlet gets as a variable.
     pub(super) goal: Option<&'a KeyRef>,
-    /// Why no pod is wanted; `None` where one is.
+    /// The reason why no pod is wanted; `None` if one is wanted.
     pub(super) no_pod_reason: Option<NoPodReason>,
-    /// The image of each container as the rules choose it now.
+    /// The image of each container by the current rules.
     pub(super) plan: Result<Vec<ImageDecision>, PlanRefusal>,
 }
 
-/// Why no pod is wanted.
+/// The reason why no pod is wanted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum NoPodReason {
     /// A Tool that is reached over the network and needs no pod.
     External,
     /// `spec.paused` of the Agent.
     Paused,
-    /// The webhooks are not called in the namespace, so that nobody has asked whether the author may
-    /// have what the pod would get.
+    /// The webhooks are not called in the namespace, so nobody has checked that the author may use
+    /// the objects that the pod would get.
     Unserved,
     /// No armed Agent of the namespace lists the Tool.
     Unused,
@@ -74,7 +74,7 @@ impl<'a> Reconciled<'a> {
         }
     }
 
-    /// `is_used` says whether an armed Agent of the namespace lists the Tool.
+    /// The view of a Tool. `is_used` is true if an armed Agent of the namespace lists it.
     pub(super) fn of_tool(tool: &'a Tool, is_used: bool, policy: &Policy) -> Self {
         let secret = tool
             .spec
@@ -120,7 +120,7 @@ impl<'a> Reconciled<'a> {
             plan: Err(PlanRefusal {
                 reason: Reason::Unreadable,
                 message: format!(
-                    "this version of agentkube cannot read {field}, so that the {} is left as it is \
+                    "this version of agentkube cannot read {field}, so the {} is left unchanged \
                      (hint: correct that field, or run the release that wrote it)",
                     subject.kind
                 ),
@@ -129,17 +129,17 @@ impl<'a> Reconciled<'a> {
         }
     }
 
-    /// Whether there should be a pod, and the rules know which.
+    /// True if there should be a pod, and its images are known.
     pub(super) fn wants_pod(&self) -> bool {
         self.no_pod_reason.is_none() && self.plan.is_ok()
     }
 
-    /// The command that removes the pod, as a hint shows it.
+    /// The command that deletes the pod, for a hint.
     pub(super) fn delete_pod(&self) -> String {
         format!("`kubectl delete pod -n {} {}`", self.namespace, self.pod)
     }
 
-    /// The hint for a pod that is better replaced. While none is wanted, none comes after it.
+    /// The hint for a pod that should be replaced. If no pod is wanted, no new one is promised.
     pub(super) fn replace_pod(&self) -> String {
         let command = self.delete_pod();
         if self.wants_pod() {
@@ -177,7 +177,8 @@ fn unserved<K: ResourceExt>(object: &K) -> Option<NoPodReason> {
         .then_some(NoPodReason::Unserved)
 }
 
-/// The values are not repeated: people paste the token itself into its reference.
+/// Checks a reference to a Secret. Values are not repeated, since people paste the token itself
+/// into the reference.
 fn check_secret(field: &str, reference: Option<&KeyRef>) -> Result<(), PlanRefusal> {
     let is_legal = reference.is_none_or(|reference| {
         names::is_subdomain(&reference.name) && names::is_data_key(&reference.key)
@@ -189,7 +190,7 @@ fn check_secret(field: &str, reference: Option<&KeyRef>) -> Result<(), PlanRefus
         reason: Reason::InvalidSecretRef,
         message: format!(
             "{field}: no Secret can have this name, or this key \
-             (hint: set name and key; the credential itself belongs into the Secret)"
+             (hint: set name and key; the credential itself belongs in the Secret)"
         ),
     })
 }

@@ -1,10 +1,10 @@
-//! How much may come at once, and how much in the long run.
+//! A rate limit with bursts.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A token bucket: full at first, and refilled as time goes by.
+/// A token bucket: full at first, and refilled at a constant rate.
 #[derive(Debug)]
 pub(super) struct Bucket {
     most: f64,
@@ -14,7 +14,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// `most` at once, and `per_second` in the long run.
+    /// Creates a bucket for `most` at once and `per_second` in the long run.
     pub(super) fn new(most: u32, per_second: u32) -> Self {
         Self {
             most: most.into(),
@@ -24,7 +24,7 @@ impl Bucket {
         }
     }
 
-    /// Takes so much, if it is there.
+    /// Takes this amount, if it is available.
     pub(super) fn take(&mut self, amount: u32, now: Instant) -> bool {
         self.refill(now);
         let is_there = self.left >= amount.into();
@@ -34,13 +34,14 @@ impl Bucket {
         is_there
     }
 
-    /// Takes so much, and what is not there later: until [`Self::wait`] is over nothing is left.
+    /// Takes this amount even if it is not available. The bucket then stays empty until
+    /// [`Self::wait`] is over.
     pub(super) fn owe(&mut self, amount: u32, now: Instant) {
         self.refill(now);
         self.left -= f64::from(amount);
     }
 
-    /// How long until nothing is owed.
+    /// The time until the bucket is no longer in debt.
     pub(super) fn wait(&mut self, now: Instant) -> Duration {
         self.refill(now);
         Duration::try_from_secs_f64(-self.left / self.per_second).unwrap_or_default()

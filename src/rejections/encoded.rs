@@ -1,14 +1,14 @@
-//! How many bytes a record takes where the API server keeps it: as JSON, written by Go.
+//! The size of a record in the API server's store: as JSON, written by Go.
 //!
 //! Go's encoder escapes more than most: `<`, `>` and `&` take six bytes each, and so do control
 //! characters, U+2028 and U+2029.
 
 use serde::Serialize;
 
-/// How many bytes a value takes as JSON; `usize::MAX` for what cannot be written.
+/// The size of a value as JSON in bytes; `usize::MAX` if it cannot be serialized.
 pub(super) fn encoded(value: &impl Serialize) -> usize {
     serde_json::to_string(value).map_or(usize::MAX, |json| {
-        // Everything else is escaped there already. No structure of JSON has one of these.
+        // All other characters are already escaped here. JSON's own syntax needs no escapes.
         json.len()
             + json
                 .chars()
@@ -17,13 +17,13 @@ pub(super) fn encoded(value: &impl Serialize) -> usize {
     })
 }
 
-/// How many bytes a text takes between the quotes of a JSON string.
+/// The size of a text inside a JSON string, in bytes.
 pub(super) fn encoded_text(text: &str) -> usize {
     text.chars().map(in_string).sum()
 }
 
-/// The first characters of a text, as many as take no more than `longest` bytes in a JSON string,
-/// and whether there were more.
+/// The longest beginning of a text that takes at most `longest` bytes in a JSON string, and whether
+/// it was cut.
 pub(super) fn cut(text: &str, longest: usize) -> (&str, bool) {
     let mut taken = 0;
     for (start, character) in text.char_indices() {
@@ -43,7 +43,7 @@ fn in_string(character: char) -> usize {
     }
 }
 
-/// What Go makes of a character that stands in JSON as it is elsewhere.
+/// The size in bytes of a character in Go's JSON, if other encoders do not escape it.
 fn escaped(character: char) -> usize {
     match character {
         '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => 6,
@@ -59,7 +59,8 @@ mod tests {
 
     const HARD: &str = "a\"\\/\n\r\t\u{8}\u{c}\u{0}\u{1f}\u{7f}<>&é\u{2028}\u{2029}世😀";
 
-    /// As Go 1.25 writes it: `json.NewEncoder(os.Stdout).Encode(map[string]string{"text": hard})`.
+    /// The output of Go 1.25 for
+    /// `json.NewEncoder(os.Stdout).Encode(map[string]string{"text": hard})`.
     const BY_GO: &str = "{\"text\":\"a\\\"\\\\/\\n\\r\\t\\b\\f\\u0000\\u001f\u{7f}\\u003c\\u003e\\u0026é\\u2028\\u2029世😀\"}";
 
     #[test]

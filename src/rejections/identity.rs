@@ -3,16 +3,16 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::Refusal;
 use crate::admission::looks_like_credential;
 
-/// How much of the object's name is part of the Rejection's, in bytes.
+/// The most bytes of the object's name in the Rejection's name.
 const LONGEST_STEM: usize = 36;
 
-/// How much of the hash is part of the Rejection's name, in bytes: too much for anybody to find an
-/// object whose Rejection would have the name of another one.
+/// The number of bytes of the hash in the Rejection's name: enough that nobody can find two objects
+/// whose Rejections would have the same name.
 const HASH_BYTES: usize = 16;
-/// The same in digits of five bits.
+/// The same as digits of five bits.
 const HASH_DIGITS: u32 = 26;
 
-/// What tells one Rejection from another: the object, the user and the reason.
+/// The identity of a Rejection: the object, the user and the reason.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Identity {
     pub(super) namespace: Box<str>,
@@ -31,7 +31,7 @@ impl Identity {
             refusal.user,
             reason,
         ];
-        // No part can hold a NUL, so no two lists of parts become the same text.
+        // No part can contain a NUL, so different lists of parts give different texts.
         let hash = digest(&SHA256, parts.join("\0").as_bytes());
         let hash = hash
             .as_ref()
@@ -46,7 +46,7 @@ impl Identity {
     }
 }
 
-/// A number to the base 32, in letters that a name may have.
+/// A number in base 32, with digits that are legal in a name.
 fn digits(number: u128) -> String {
     (0..HASH_DIGITS)
         .rev()
@@ -57,7 +57,7 @@ fn digits(number: u128) -> String {
         .collect()
 }
 
-/// A name as far as it may be shown.
+/// The part of a name that may be shown.
 fn readable(name: &str) -> &str {
     if looks_like_credential(name) {
         ""
@@ -66,7 +66,7 @@ fn readable(name: &str) -> &str {
     }
 }
 
-/// A legal beginning of a name: admission is asked before names are validated.
+/// A legal beginning of a name. Names are not validated yet when admission runs.
 fn stem(text: &str) -> String {
     let mut stem: String = text
         .chars()

@@ -3,14 +3,14 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 
-/// What is counted of the audit trail; the default is registered nowhere.
+/// The metrics of the audit trail. The default is not registered.
 #[derive(Clone, Debug)]
 pub struct RejectionMetrics {
-    /// What became of denials and of Rejections, by event.
+    /// Denials and Rejections by event.
     pub events: Family<EventLabels, Counter>,
     /// Rejections that wait to be written.
     pub pending: Gauge,
-    /// 1 while the API server takes Rejections, else 0.
+    /// 1 while the API server accepts Rejections, else 0.
     pub writable: Gauge,
     pub(super) dropped: Counter,
     pub(super) evicted: Counter,
@@ -22,12 +22,12 @@ pub struct RejectionMetrics {
 /// The values of the label `event`.
 pub const REJECTION_EVENTS: [&str; 5] = ["dropped", "evicted", "expired", "folded", "written"];
 
-/// What happened.
+/// The label of a metric.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct EventLabels {
     /// `dropped`: a denial that could not be recorded. `evicted`, `expired`: a Rejection that was
-    /// deleted. `folded`: a denial that joined a Rejection known already. `written`: a Rejection
-    /// that was created or updated.
+    /// deleted. `folded`: a denial that was added to a known Rejection. `written`: a Rejection that
+    /// was created or updated.
     event: &'static str,
 }
 

@@ -1,15 +1,15 @@
-//! From a denial to its record.
+//! The audit trail: denials become Rejections.
 //!
 //! ```text
 //! [ Refusal ] -> fold -> [ Pending ] -> write -> [ Rejection ] -> retain, on the leader
 //! ```
 //!
-//! Every replica records what it refuses. [`Recorder::record`] is called on the request path: it
-//! only folds into memory, is bounded, and never waits. [`Recorder::write`] brings what is pending to
-//! the API server, at its own pace; [`retain`] keeps what is there within its limits.
+//! Every replica records its own denials. [`Recorder::record`] is called on the request path: it
+//! only folds denials in bounded memory, and never waits. [`Recorder::write`] writes pending
+//! Rejections to the API server at its own pace; [`retain`] keeps their number within limits.
 //!
-//! Invariant: nothing here makes an answer late, and nothing that looks like a credential leaves
-//! this module.
+//! Invariant: this module never delays an answer, and nothing that looks like a credential leaves
+//! it.
 
 mod bucket;
 mod encoded;
@@ -32,15 +32,15 @@ pub use retention::retain;
 
 use std::time::Duration;
 
-/// How much of the audit trail is kept.
+/// The limits of the audit trail.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Retention {
-    /// The most Rejections of one namespace; beyond that the oldest go.
+    /// The most Rejections of one namespace; beyond that the oldest ones are deleted.
     pub per_namespace: usize,
-    /// The most Rejections of all namespaces together; beyond that the oldest go of the namespaces
-    /// that have most. The last one of a namespace stays.
+    /// The most Rejections of all namespaces together. Beyond that the oldest ones are deleted from
+    /// the namespaces that have most. The last Rejection of a namespace stays.
     pub in_all: usize,
-    /// How long after it was last seen a Rejection goes.
+    /// The lifetime of a Rejection after its last denial.
     pub max_age: Duration,
 }
 

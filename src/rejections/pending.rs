@@ -1,4 +1,5 @@
-//! What waits to be written: bounded, and folded before anything is written.
+//! The Rejections that wait to be written. Their number is bounded, and denials are folded before
+//! they are written.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,52 +14,51 @@ use super::{
 };
 use crate::api::RejectionSpec;
 
-/// The most that is remembered of all namespaces together.
+/// The most Rejections in memory, of all namespaces together.
 const MOST: usize = 4096;
-/// The most memory that what waits may take, in bytes. Beyond that a Rejection is remembered without
-/// the spec that was submitted, and with its first cause alone.
+/// The most memory for waiting Rejections, in bytes. Beyond that a Rejection is kept without the
+/// submitted spec, and with its first cause only.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
-/// How long after it was written a Rejection waits to be written again: what comes meanwhile is
-/// folded.
+/// The pause between two writes of a Rejection. Denials in between are folded.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Denials by namespace and Rejection.
 #[derive(Debug)]
 pub(super) struct Pending {
     namespaces: HashMap<Box<str>, HashMap<Box<str>, PendingRejection>>,
-    /// How many entries there are in all namespaces together.
+    /// The number of entries in all namespaces together.
     known: usize,
-    /// What all that waits takes, in bytes.
+    /// The size of all waiting Rejections, in bytes.
     bytes: usize,
-    /// The most entries of one namespace: more would be evicted as soon as they were written.
+    /// The most entries of one namespace. Others would be evicted as soon as they were written.
     per_namespace: usize,
-    /// How many entries may come, of all namespaces together.
+    /// The rate limit for new entries, of all namespaces together.
     new: Bucket,
 }
 
-/// What is known of one Rejection.
+/// The entry of one Rejection.
 #[derive(Debug)]
 struct PendingRejection {
-    /// The first denial since the last write; `None` while there was none.
+    /// The denials since the last write; `None` if there were none.
     denied: Option<Denied>,
-    /// When it may be written, or forgotten where nothing came.
+    /// The time at which it may be written, or dropped if there is nothing to write.
     due: Instant,
-    /// Whether it is being written now.
+    /// True while it is being written.
     is_busy: bool,
 }
 
-/// Denials that are to be written as one Rejection. `count` of the record says how many they are.
+/// Denials to write as one Rejection. `count` of the record is their number.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Denied(pub(super) RejectionSpec);
 
-/// What became of a denial.
+/// The result of folding a denial.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fold {
-    /// Its Rejection is to be added by [`Pending::add`].
+    /// Its Rejection has to be added by [`Pending::add`].
     Add,
-    /// It is lost: too many others were new.
+    /// It is lost, because too many Rejections are new.
     Drop,
-    /// It joined a Rejection that was known.
+    /// It was added to a known Rejection.
     Join,
 }
 
@@ -73,7 +73,7 @@ impl Pending {
         }
     }
 
-    /// How many Rejections wait to be written.
+    /// The number of Rejections that wait to be written.
     pub(super) fn len(&self) -> usize {
         self.namespaces
             .values()
@@ -82,8 +82,8 @@ impl Pending {
             .count()
     }
 
-    /// Folds a denial into its Rejection, if one waits. One that is not known has to be among those
-    /// that may be new.
+    /// Folds a denial into its Rejection, if that is known. A new Rejection counts against the rate
+    /// limit.
     pub(super) fn fold(&mut self, identity: &Identity, seen: Timestamp, now: Instant) -> Fold {
         let known = self
             .namespaces
@@ -104,8 +104,8 @@ impl Pending {
         }
     }
 
-    /// Adds a denial whose Rejection does not wait yet. Returns how many denials are lost: in a
-    /// namespace where everything still waits to be written there is no room for another.
+    /// Adds a denial whose Rejection is not known yet. Returns the number of lost denials: a
+    /// namespace whose entries all wait to be written has no room for another.
     pub(super) fn add(
         &mut self,
         identity: Identity,
@@ -126,7 +126,7 @@ impl Pending {
             .or_default();
         if let Some(entry) = entries.get_mut(&identity.name) {
             match &mut entry.denied {
-                // Somebody else was faster.
+                // Another request was faster.
                 Some(Denied(waiting)) => {
                     waiting.count = waiting
                         .count
@@ -161,7 +161,7 @@ impl Pending {
         0
     }
 
-    /// Takes what is due, the longest due first; with `all`, whatever waits.
+    /// Takes the Rejections that are due, the longest due first; with `all`, all that wait.
     pub(super) fn take(&mut self, now: Instant, most: usize, all: bool) -> Vec<(Identity, Denied)> {
         let mut due: Vec<_> = self
             .namespaces
@@ -197,7 +197,7 @@ impl Pending {
             .collect()
     }
 
-    /// When the next Rejection is due.
+    /// The time at which the next Rejection is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.namespaces
             .values()
@@ -207,8 +207,8 @@ impl Pending {
             .min()
     }
 
-    /// Ends a write, after which the next one waits for a while. What could not be written is put
-    /// back.
+    /// Ends a write and begins the pause before the next one. Denials that could not be written are
+    /// put back.
     pub(super) fn settle(&mut self, identity: &Identity, unwritten: Option<Denied>, now: Instant) {
         let Some(entry) = self.entry(identity) else {
             return;
@@ -228,7 +228,7 @@ impl Pending {
         }
     }
 
-    /// Forgets what was written and did not come again.
+    /// Drops the entries that were written and have no new denials.
     pub(super) fn forget(&mut self, now: Instant) {
         for entries in self.namespaces.values_mut() {
             entries.retain(|_, entry| entry.denied.is_some() || entry.is_busy || entry.due > now);
@@ -249,7 +249,7 @@ impl Pending {
     }
 }
 
-/// The entry of a namespace that was written longest ago and has nothing to add.
+/// The entry of a namespace that was written longest ago and has nothing left to write.
 fn oldest_written(entries: &HashMap<Box<str>, PendingRejection>) -> Option<Box<str>> {
     entries
         .iter()

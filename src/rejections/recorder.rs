@@ -23,23 +23,23 @@ use super::{
 };
 use crate::{api::RejectionSpec, doubling};
 
-/// How many Rejections are written at a time.
+/// The number of Rejections written in parallel.
 const BATCH: usize = 8;
-/// How long a batch takes at least: with [`BATCH`], the rate of writes.
+/// The shortest time for a batch. With [`BATCH`] it limits the rate of writes.
 const BATCH_PERIOD: Duration = Duration::from_millis(100);
-/// How many Rejections may be new to a replica, of all namespaces together: at once, and a second
-/// in the long run.
+/// The most new Rejections per replica, of all namespaces together: at once, and per second in the
+/// long run.
 pub const NEW_REJECTIONS: (u32, u32) = (1024, 2);
-/// How many bytes of Rejections a replica writes: at once, and a second in the long run. What is
-/// written stays in etcd until it is compacted, even where it is written over.
+/// The most bytes of Rejections that a replica writes: at once, and per second in the long run.
+/// etcd keeps even overwritten values until it is compacted.
 pub const WRITTEN_BYTES: (u32, u32) = (8 * 1024 * 1024, 64 * 1024);
-/// A write that takes longer is given up, and tried again.
+/// The timeout of a write, which is then retried.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pauses while the API server takes nothing, first and longest.
+/// The first and the longest pause while the API server accepts no Rejections.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How long what is pending at the end may take.
+/// The time limit for the last writes before the process ends.
 const LAST_WRITES: Duration = Duration::from_secs(4);
-/// How long nothing may happen before what is remembered is looked through.
+/// The longest idle time before old entries are looked for.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Turns denials into Rejections.
@@ -51,7 +51,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Remembers no more of a namespace than is kept of it.
+    /// Creates a recorder that holds no more Rejections of a namespace than are retained.
     #[must_use]
     pub fn new(retention: Retention, metrics: RejectionMetrics) -> Self {
         let new = Bucket::new(NEW_REJECTIONS.0, NEW_REJECTIONS.1);
@@ -62,11 +62,12 @@ impl Recorder {
         }
     }
 
-    /// Remembers a denial. Never waits for anything but another denial that is remembered; costs
-    /// microseconds where the Rejection is known, and one reading of the object where it is not.
+    /// Records a denial. Only waits for other calls of this function. Takes microseconds if the
+    /// Rejection is known, and otherwise the time to read the object once.
     pub fn record(&self, refusal: &Refusal<'_>) {
         if refusal.namespace.is_empty() {
-            // There is no place beside it. The log and the metrics have it.
+            // The object has no namespace, so there is no place for a Rejection. The log and the
+            // metrics have it.
             self.metrics.dropped.inc();
             return;
         }
@@ -97,7 +98,7 @@ impl Recorder {
         self.is_new.notify_one();
     }
 
-    /// Writes what is remembered, until `shutdown`; then what still waits, for a few seconds at most.
+    /// Writes pending Rejections until `shutdown`, and then the rest, for a few seconds at most.
     ///
     /// RBAC, in every namespace: `get`, `create`, `update` on rejections.
     pub async fn write(&self, client: Client, shutdown: impl Future<Output = ()>) {
@@ -105,7 +106,7 @@ impl Recorder {
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let start = Instant::now();
-            // Never dropped half-way: what it has taken is nowhere else.
+            // This future is never dropped half-way, since nobody else holds what it has taken.
             let came = writer.batch(false).await;
             tokio::select! {
                 () = writer.rest(came, start) => {}
@@ -118,12 +119,12 @@ impl Recorder {
         if in_time.is_err() || waiting > 0 {
             warn!(
                 rejections = waiting,
-                "the manager stops before every Rejection is written"
+                "the manager stopped before all Rejections were written"
             );
         }
     }
 
-    // A panic while it was held cannot have left anything half done that matters.
+    // A panic while the lock was held cannot have left the state inconsistent.
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending
             .lock()
@@ -138,7 +139,7 @@ impl Recorder {
     }
 }
 
-/// Brings what is remembered to the API server.
+/// Writes pending Rejections to the API server.
 struct Writer<'r> {
     recorder: &'r Recorder,
     client: Client,
@@ -148,14 +149,14 @@ struct Writer<'r> {
     failures: u32,
 }
 
-/// What came of a batch.
+/// The result of a batch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Batch {
-    /// The API server takes nothing now.
+    /// The API server accepts no Rejections now.
     Fail,
     /// There was nothing to write.
     Nothing,
-    /// Whatever could be written was.
+    /// All that could be written was written.
     Written,
 }
 
@@ -170,7 +171,7 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Waits until the next batch may be written.
+    /// Waits until the next batch may begin.
     async fn rest(&mut self, came: Batch, start: Instant) {
         match came {
             Batch::Written => {
@@ -188,7 +189,7 @@ impl<'r> Writer<'r> {
         }
     }
 
-    /// Waits until something is due.
+    /// Waits until a Rejection is due.
     async fn wait(&self) {
         let now = Instant::now();
         let due = {
@@ -236,8 +237,9 @@ impl<'r> Writer<'r> {
                     metrics
                         .dropped
                         .inc_by(u64::try_from(record.count).unwrap_or_default());
-                    // Once for each Rejection and pause: its namespace is going, or full.
-                    info!(namespace = &*identity.namespace, rejection = &*identity.name, error = %message, "a Rejection is not kept");
+                    // Logged once per Rejection and pause: its namespace is terminating, or its
+                    // quota is used up.
+                    info!(namespace = &*identity.namespace, rejection = &*identity.name, error = %message, "a Rejection was refused and is dropped");
                     None
                 }
                 Ok(Err(WriteError::Api { message, hint })) => {
@@ -255,18 +257,18 @@ impl<'r> Writer<'r> {
                 .settle(&identity, unwritten, Instant::now());
         }
         self.recorder.count_pending();
-        // What only one namespace refuses waits by itself, and keeps no other from being written.
+        // A Rejection that only its namespace refuses waits alone, and does not block the others.
         self.report(failed.filter(|_| !some_settled))
     }
 
-    /// Says once that Rejections cannot be written, and once that they can again.
+    /// Logs once that Rejections cannot be written, and once that they can again.
     fn report(&mut self, failed: Option<(String, &'static str)>) -> Batch {
         let metrics = &self.recorder.metrics;
         let has_failed = failed.is_some();
         if let Some((error, hint)) = failed
             && !self.is_failing
         {
-            warn!(%error, hint, "Rejections cannot be written, and wait");
+            warn!(%error, hint, "Rejections cannot be written and are retried");
         } else if self.is_failing && !has_failed {
             info!("Rejections can be written again");
         }
@@ -300,7 +302,7 @@ mod tests {
         Writer::new(recorder, api.client())
     }
 
-    /// A Rejection as the API server holds it.
+    /// A Rejection in the API server.
     fn held(count: u64) -> Value {
         let mut spec = serde_json::to_value(
             refusal("team", "bot", "alice").record(Timestamp::from_second(1_000).unwrap()),
@@ -337,7 +339,7 @@ mod tests {
             assert_eq!(recorder.pending().len(), 1, "{code}");
             assert_eq!(recorder.metrics.writable.get(), 0, "{code}");
         }
-        // Without the CRD nothing is found, and nothing can be created.
+        // Without the CRD no Rejection is found, and none can be created.
         api.on("GET", ONE, Reply::error(404, "NotFound", "no such path"));
         api.on("POST", ALL, Reply::error(404, "NotFound", "no such path"));
         assert_eq!(writer.batch(true).await, Batch::Fail);

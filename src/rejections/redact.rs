@@ -1,19 +1,19 @@
-//! What looks like a credential is never kept, wherever it stands. Rather a word too many goes than
-//! one too few: this is a record of what was refused, and nothing runs from it.
+//! Removes everything that looks like a credential. When in doubt a word is removed: this is only a
+//! record of denials, and nothing runs from it.
 
 use std::borrow::Cow;
 
 use crate::admission::looks_like_credential;
 
-/// What stands where a credential was.
+/// The replacement for a credential.
 pub(super) const REDACTED: &str = "[redacted]";
 
-/// A word of random characters is at least this long.
+/// The length of the shortest word that counts as random.
 const SHORTEST_RANDOM: usize = 24;
-/// A word of hexadecimal digits alone is at least this long.
+/// The same for a word of hexadecimal digits only.
 const SHORTEST_HEX: usize = 32;
 
-/// Takes the credentials out of a text: words with the shape of one, and what stands behind a label
+/// Removes the credentials from a text: words with the shape of one, and those that follow a label
 /// such as `password:`, `--token` or `Bearer`.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
@@ -56,8 +56,8 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A name as it may be shown. Names are not validated yet when admission is asked, so that anything
-/// can stand there.
+/// A name that may be shown, or a replacement. Names are not validated yet when admission runs, so
+/// they can hold any text.
 #[must_use]
 pub fn shown(name: &str) -> &str {
     if looks_like_credential(name) {
@@ -67,12 +67,12 @@ pub fn shown(name: &str) -> &str {
     }
 }
 
-/// What becomes of a word.
+/// The treatment of a word.
 enum WordFate<'a> {
-    /// It says that the next one is a credential.
+    /// It announces that the next word is a credential.
     Announce,
     Keep,
-    /// It goes, except for how it begins.
+    /// It is removed, except for its beginning.
     Redact(&'a str),
 }
 
@@ -108,8 +108,9 @@ fn judge(word: &str, is_announced: bool) -> WordFate<'_> {
     WordFate::Keep
 }
 
-/// Whether what stands under a name is a credential, by the words of the name: `apiKey`,
-/// `DB_PASSWORD`, `client-secret`. What only tells where one is kept is none: `secretName`.
+/// True if a value with this name is a credential, judged by the words of the name: `apiKey`,
+/// `DB_PASSWORD`, `client-secret`. A name that only refers to a credential does not count:
+/// `secretName`.
 pub(super) fn is_secret_name(name: &str) -> bool {
     let words = words(name);
     let refers = words
@@ -124,7 +125,7 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     !refers && (is_key || is_secret)
 }
 
-/// How an HTTP header of credentials begins.
+/// The first words of HTTP headers with credentials.
 const SCHEMES: [&str; 2] = ["basic", "bearer"];
 /// Words that name a credential.
 const SECRETS: [&str; 14] = [
@@ -143,7 +144,7 @@ const SECRETS: [&str; 14] = [
     "token",
     "tokens",
 ];
-/// Words that make a key one that opens something.
+/// Words that turn `key` into the name of a credential.
 const KEYS: [&str; 9] = [
     "access",
     "account",
@@ -155,12 +156,12 @@ const KEYS: [&str; 9] = [
     "secret",
     "signing",
 ];
-/// Last words of names that only say where something is, or of what kind.
+/// Last words of names that only refer to a value or give its kind.
 const REFERENCES: [&str; 10] = [
     "file", "id", "mode", "name", "path", "provider", "ref", "refs", "type", "url",
 ];
 
-/// The words of a name, in lower case: `agentToken`, `AGENT_TOKEN` and `agent-token` have the same.
+/// The words of a name, in lower case: the same for `agentToken`, `AGENT_TOKEN` and `agent-token`.
 fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut was_lower = false;
@@ -183,8 +184,8 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// Whether some part of a word looks drawn by lot: long, of mixed case and with digits, or long and
-/// hexadecimal. The digests of images are no secret.
+/// True if a part of a word looks random: long, of mixed case and with digits, or long and
+/// hexadecimal. Digests of images are not secret.
 fn has_random_part(word: &str) -> bool {
     let is_digest = word.contains("sha256:") || word.contains("sha512:");
     word.split(|c: char| !c.is_ascii_alphanumeric() && !"+/_-=".contains(c))

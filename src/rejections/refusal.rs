@@ -13,29 +13,29 @@ use crate::{
     api::{RejectedObject, RejectionCause, RejectionDecision, RejectionSpec},
 };
 
-/// How many bytes the API server keeps of a Rejection, all in all.
+/// The size limit of a Rejection in the API server, in bytes.
 pub const LONGEST_REJECTION: usize = 16 * 1024;
-/// How many of them are left for its metadata: names, times, and who wrote which field.
+/// The part of it reserved for metadata: names, times, and managed fields.
 const METADATA: usize = 2 * 1024;
-/// How much of a name that somebody else chose is kept, in bytes as the API server keeps it.
+/// The size limit of a name that a user chose, in bytes as stored.
 const LONGEST_NAME: usize = 253;
-/// How many causes are kept.
+/// The most causes of a Rejection.
 const MOST_CAUSES: usize = 16;
-/// How much of a message is kept, in such bytes.
+/// The size limit of a message, in bytes as stored.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// A denial, or what broke a policy and was let through with a warning.
+/// A denial, or a breach of policy that was admitted with a warning.
 #[derive(Clone, Debug)]
 pub struct Refusal<'a> {
-    /// What was refused.
+    /// The refused object.
     pub subject: Subject,
-    /// Its namespace.
+    /// The namespace of the object.
     pub namespace: &'a str,
-    /// What was asked for: `CREATE` or `UPDATE`.
+    /// The requested operation: `CREATE` or `UPDATE`.
     pub operation: &'a str,
-    /// Who asked.
+    /// The requesting user.
     pub user: &'a str,
-    /// What became of it.
+    /// The decision.
     pub decision: RejectionDecision,
     /// The problems, never empty.
     pub causes: &'a [Cause],
@@ -44,14 +44,14 @@ pub struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    /// The reason that it is counted and folded by: that of the first cause.
+    /// The reason by which it is counted and folded: that of the first cause.
     pub(super) fn reason(&self) -> &'static str {
         self.causes
             .first()
             .map_or("", |cause| cause.reason.as_str())
     }
 
-    /// What is kept of it: never more than [`LONGEST_REJECTION`].
+    /// The record to store, of at most [`LONGEST_REJECTION`] bytes.
     pub(super) fn record(&self, now: Timestamp) -> RejectionSpec {
         let mut record = self.whole(now);
         let is_too_long = |record: &RejectionSpec| encoded(record) > LONGEST_REJECTION - METADATA;
@@ -103,7 +103,7 @@ impl Refusal<'_> {
     }
 }
 
-/// The first characters of a text, and a sign that there were more.
+/// The beginning of a text, with a mark if it was cut.
 fn cut(text: &str, longest: usize) -> String {
     match encoded::cut(text, longest) {
         (beginning, true) => format!("{beginning}…"),
@@ -218,7 +218,7 @@ pub(super) mod tests {
         assert_eq!(record.reason, "ImageRequired");
         assert!(record.submitted_truncated);
 
-        // What honest people are refused is kept whole.
+        // Denials of ordinary users are kept whole.
         let causes = vec![causes_of_a_person(); 8];
         let spec = serde_json::json!({"spec": {"goal": "Look after the issues."}});
         let object = RawValue::from_string(spec.to_string()).unwrap();

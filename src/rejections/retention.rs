@@ -1,5 +1,5 @@
-//! What of the audit trail goes: the oldest of a namespace that has too many, or more than its share
-//! of all namespaces, and what is too old.
+//! The retention of Rejections: the oldest ones of a namespace with too many, or with more than its
+//! share of the total, are deleted, and all that are too old.
 
 use std::{
     collections::BTreeMap,
@@ -25,17 +25,17 @@ use crate::{
     watch::UnreadableObjects,
 };
 
-/// How often the ages are looked at.
+/// The interval between two checks of the ages.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// How soon after a look there may be another, when Rejections come by the dozen.
+/// The shortest pause between two checks, when many Rejections arrive.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long to wait after the API server did not delete.
+/// The pause after a failed deletion.
 const RETRY: Duration = Duration::from_secs(5);
-/// A request that takes longer is given up.
+/// The timeout of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Keeps the Rejections of the cluster within their limits, until it is dropped. To be run by the
-/// leader only.
+/// Keeps the Rejections of the cluster within their limits, until it is dropped. Only the leader
+/// runs it.
 ///
 /// RBAC, in every namespace: `list`, `watch`, `delete` on rejections.
 pub async fn retain(
@@ -65,7 +65,7 @@ pub async fn retain(
     futures::join!(watch, keeper.run());
 }
 
-/// Drops what is not read, before it is kept.
+/// Drops the fields that are not needed, before an object is stored.
 fn trim(rejection: &mut Readable<Rejection>) {
     rejection.meta_mut().managed_fields = None;
     if let Readable::Read(rejection) = rejection {
@@ -100,9 +100,9 @@ impl RetentionKeeper {
                     }
                     Err(error) => {
                         failed = true;
-                        // It is tried again and again; once is enough to say so.
+                        // It is retried; one log line is enough.
                         if !is_failing {
-                            warn!(namespace = seen.namespace, rejection = seen.name, %error, "a Rejection could not be deleted, trying again");
+                            warn!(namespace = seen.namespace, rejection = seen.name, %error, "a Rejection could not be deleted and is retried");
                         }
                         break;
                     }
@@ -124,7 +124,7 @@ impl RetentionKeeper {
         }
     }
 
-    /// Deletes a Rejection as it was seen: one that was updated since stays. Says whether it went.
+    /// Deletes a Rejection unless it was updated since it was seen. Returns true if it was deleted.
     async fn delete(&self, seen: &SeenRejections) -> Result<bool, String> {
         let rejections: Api<Readable<Rejection>> =
             Api::namespaced(self.client.clone(), &seen.namespace);
@@ -142,13 +142,13 @@ impl RetentionKeeper {
                 Ok(Err(error)) => return Err(error.to_string()),
                 Err(_) => return Err("the API server did not answer in time".to_owned()),
             };
-        // Until the watch shows it.
+        // The entry is removed now, before the watch reports the deletion.
         self.trail()
             .forget(&seen.namespace, &seen.name, &seen.version);
         Ok(is_deleted)
     }
 
-    // A panic while it was held cannot have left anything half done that matters.
+    // A panic while the lock was held cannot have left the state inconsistent.
     fn trail(&self) -> MutexGuard<'_, RejectionMarks> {
         self.trail
             .lock()
@@ -156,14 +156,14 @@ impl RetentionKeeper {
     }
 }
 
-/// Why a Rejection goes.
+/// The reason for a deletion.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Why {
     Age,
     Number,
 }
 
-/// A Rejection, as it was last seen.
+/// A Rejection as it was last seen.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct SeenRejections {
     namespace: String,
@@ -171,11 +171,11 @@ struct SeenRejections {
     version: String,
 }
 
-/// When each Rejection was last seen, by namespace and name.
+/// The last denials of all Rejections, by namespace and name.
 #[derive(Debug, Default)]
 struct RejectionMarks {
     namespaces: BTreeMap<String, BTreeMap<String, Mark>>,
-    /// What a list that is under way has held so far.
+    /// The objects so far of a list in progress.
     listed: BTreeMap<String, BTreeMap<String, Mark>>,
 }
 
@@ -207,14 +207,14 @@ impl RejectionMarks {
         }
     }
 
-    /// What is too much, and what is too old. A Rejection from the future, of a clock that was set
-    /// back, is not old.
+    /// The Rejections to delete, because there are too many or they are too old. A Rejection from
+    /// the future, written before a clock was set back, is not old.
     fn surplus(&self, retention: &Retention, now: Timestamp) -> Vec<(SeenRejections, Why)> {
         let mut surplus = Vec::new();
         let per_namespace = self.share(retention);
         for (namespace, marks) in &self.namespaces {
             let mut by_age: Vec<_> = marks.iter().collect();
-            // Times have a grain of a second; within one, the version tells what came later.
+            // Times have a resolution of one second. Within one, the version gives the order.
             by_age.sort_unstable_by_key(|(_, mark)| {
                 (mark.last_seen, mark.version.parse::<u64>().ok())
             });
@@ -242,8 +242,8 @@ impl RejectionMarks {
         surplus
     }
 
-    /// How many Rejections a namespace may have, so that all of them together are not too many. Who
-    /// fills one namespace takes nothing from the others.
+    /// The most Rejections per namespace so that all of them together are within the limit. A user
+    /// who fills one namespace takes nothing from the others.
     fn share(&self, retention: &Retention) -> usize {
         let in_all = |share: usize| {
             self.namespaces
@@ -280,7 +280,7 @@ fn insert(
 ) {
     let last_seen = match rejection {
         Readable::Read(rejection) => rejection.spec.last_seen.0,
-        // Of another version: it is as old as it is at least.
+        // Of another version: its creation is the latest time known.
         Readable::Unread(unread) => unread
             .metadata
             .creation_timestamp

@@ -1,5 +1,5 @@
-//! The spec of a refused object, as much of it as is kept: read in one pass that leaves out what
-//! looks like a credential, and what is too long.
+//! The stored part of a refused object's spec. It is read in one pass that leaves out what looks
+//! like a credential, and what is too long.
 
 use std::fmt;
 
@@ -15,31 +15,31 @@ use super::{
 };
 use crate::admission::names;
 
-/// How much of a spec is kept, in bytes as the API server keeps it.
+/// The size limit of a spec, in bytes as stored.
 const LONGEST: usize = 8 * 1024;
-/// How much of one text is kept, in such bytes.
+/// The size limit of one text, in bytes as stored.
 const LONGEST_TEXT: usize = 1024;
-/// What a number takes at most: Go writes a float in up to 24 characters.
+/// The largest size of a number. Go writes a float in up to 24 characters.
 const LONGEST_NUMBER: usize = 24;
 /// Two quotes.
 const QUOTES: usize = 2;
-/// The brackets or braces of a list or an object; inside, each item takes a comma, and each member a
-/// colon and a comma.
+/// The brackets or braces of a list or an object. Each item inside also takes a comma, and each
+/// member a colon and a comma.
 const BRACKETS: usize = 2;
-/// What stands for a text or a value that there is no room for.
+/// The replacement for a text or a value without room.
 const CUT: &str = "…";
-/// How far behind the end of what is kept a text is looked at, in characters, so that no credential
-/// is cut in two and then not recognised.
+/// The number of characters that are read beyond the end of the kept text, so that a credential is
+/// not cut in two and missed.
 const LOOK_AHEAD: usize = 512;
 
-/// A spec as it is kept.
+/// A spec to be stored.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Submitted {
     pub(super) value: Option<Value>,
     pub(super) is_truncated: bool,
 }
 
-/// The spec of an object, `None` where it has none that is an object.
+/// The spec of an object; `None` if it has none, or one that is not an object.
 pub(super) fn spec_of(object: &RawValue) -> Option<Submitted> {
     #[derive(Deserialize)]
     struct Object<'a> {
@@ -66,14 +66,14 @@ pub(super) fn spec_of(object: &RawValue) -> Option<Submitted> {
     })
 }
 
-/// How much may still be kept.
+/// The budget of bytes that may still be kept.
 struct Kept {
     budget: usize,
     is_truncated: bool,
 }
 
 impl Kept {
-    /// Whether there is room for so many bytes more, which are then taken.
+    /// Takes this many bytes. Returns false if there is no room for them.
     fn take(&mut self, bytes: usize) -> bool {
         let has_room = bytes <= self.budget;
         if has_room {
@@ -86,22 +86,22 @@ impl Kept {
     }
 }
 
-/// What is known of a value by where it stands.
+/// The meaning of a value, known from its place.
 #[derive(Clone, Copy, PartialEq)]
 enum SubmittedPlace {
     /// The name of a Secret's key.
     DataKey,
-    /// The name of an object that is referred to.
+    /// The name of a referenced object.
     Name,
     Ordinary,
-    /// Inside of what refers to another object.
+    /// Inside of a reference to another object.
     Reference,
     /// Under a name that announces a credential.
     Secret,
 }
 
 impl SubmittedPlace {
-    /// The place of a member.
+    /// The place of a member with this name.
     fn member(self, name: &str) -> Self {
         match name {
             "key" if self == Self::Reference => Self::DataKey,
@@ -113,7 +113,7 @@ impl SubmittedPlace {
     }
 }
 
-/// One value of a spec, at its place.
+/// A value of a spec, with its place.
 struct Part<'k> {
     kept: &'k mut Kept,
     place: SubmittedPlace,
@@ -235,7 +235,7 @@ impl<'de> Visitor<'de> for Part<'_> {
         let mut object = Map::new();
         kept.take(BRACKETS);
         while let Some(name) = members.next_key::<String>()? {
-            // A name can be one, too.
+            // A name can be a credential, too.
             let shown = redact(&name);
             if !kept.take(encoded_text(&shown) + QUOTES + 2) {
                 members.next_value::<IgnoredAny>()?;
@@ -255,8 +255,8 @@ impl<'de> Visitor<'de> for Part<'_> {
     }
 }
 
-/// Redacts a variable of a container whose name announces a credential, and says whether it was one:
-/// `{name: DB_PASSWORD, value: …}`.
+/// Redacts a container's variable whose name announces a credential:
+/// `{name: DB_PASSWORD, value: …}`. Returns true if it did.
 fn redact_variable(object: &mut Map<String, Value>) -> bool {
     let is_secret = object
         .get("name")
@@ -272,12 +272,12 @@ fn redact_variable(object: &mut Map<String, Value>) -> bool {
     is_there
 }
 
-/// Whether an argument says that the next one is a credential: `--token`.
+/// True if an argument announces that the next one is a credential: `--token`.
 fn announces(argument: &str) -> bool {
     argument.starts_with('-') && is_secret_name(argument)
 }
 
-/// The first characters of a text.
+/// The beginning of a text.
 fn beginning(text: &str, longest: usize) -> &str {
     match text.char_indices().nth(longest) {
         Some((end, _)) => text.split_at(end).0,
@@ -359,8 +359,8 @@ mod tests {
         assert!(encoded(&kept.value) <= LONGEST + SLACK);
     }
 
-    /// What may come beyond the limit: the last value that there was no room for, and the ends of
-    /// the lists and objects around it.
+    /// The allowed excess over the limit: the last value without room, and the ends of the lists
+    /// and objects around it.
     const SLACK: usize = 1024;
 
     #[test]

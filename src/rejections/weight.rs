@@ -1,10 +1,10 @@
-//! What a Rejection takes of the memory while it waits to be written.
+//! The memory that a Rejection takes while it waits to be written.
 
 use serde_json::Value;
 
 use crate::api::RejectionSpec;
 
-/// About how many bytes a Rejection takes.
+/// The approximate size of a Rejection in bytes.
 pub(super) fn weigh(record: &RejectionSpec) -> usize {
     let causes = record.causes.iter().map(|cause| {
         size_of_val(cause) + cause.reason.len() + cause.field.len() + cause.message.len()
@@ -22,7 +22,7 @@ pub(super) fn weigh(record: &RejectionSpec) -> usize {
             .map_or(0, weigh_value)
 }
 
-/// Leaves out what a Rejection can do without: it still says what was refused, to whom and why.
+/// Drops the dispensable parts of a Rejection. Object, user and reason stay.
 pub(super) fn slim(record: &mut RejectionSpec) {
     record.causes.truncate(1);
     record.submitted_truncated |= record.submitted.take().is_some();

@@ -9,26 +9,26 @@ use thiserror::Error;
 use super::identity::Identity;
 use crate::api::{MANAGER, Readable, Rejection, RejectionSpec};
 
-/// How often a write is tried where other replicas write the same.
+/// The most attempts of a write, when other replicas write the same Rejection.
 const ATTEMPTS: usize = 5;
 
-/// Why a Rejection could not be written.
+/// The reason why a Rejection could not be written.
 #[derive(Debug, Error)]
 pub(super) enum WriteError {
-    /// The API server takes no Rejections now: all of them wait.
+    /// The API server accepts no Rejections now, so all of them wait.
     #[error("{message}")]
     Api {
         message: String,
-        /// What to do about it, where that is known.
+        /// A hint on how to solve it, if known.
         hint: &'static str,
     },
-    /// This one will never be taken.
+    /// This one will never be accepted.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Adds denials to their Rejection, which is created if it is not there. `denied.count` says how
-/// many they are.
+/// Adds denials to their Rejection, which is created if it does not exist. `denied.count` is their
+/// number.
 ///
 /// RBAC: `get`, `create`, `update` on rejections.
 pub(super) async fn write(
@@ -51,14 +51,14 @@ pub(super) async fn write(
             let joined = match known.read() {
                 Ok(known) if !is_same(&known.spec, denied) => {
                     return Err(WriteError::Refused(
-                        "the Rejection of this name is about something else".to_owned(),
+                        "a Rejection of this name already exists for another denial".to_owned(),
                     ));
                 }
                 Ok(known) => Rejection {
                     spec: join(&known.spec, denied),
                     metadata: known.metadata,
                 },
-                // Another version wrote it, and nobody can tell what it says: it begins anew.
+                // Another version wrote it and it is unreadable, so it is replaced.
                 Err(unread) => Rejection {
                     spec: denied.clone(),
                     metadata: unread.metadata,
@@ -81,10 +81,10 @@ pub(super) async fn write(
         };
         match written {
             Ok(_) => return Ok(()),
-            // Another replica was faster: what it wrote is read, and joined.
+            // Another replica was faster. Its record is read and merged.
             Err(kube::Error::Api(status)) if status.code == 409 => last = Some(status),
-            // It was deleted since it was read; without the CRD there would have been nothing to
-            // read either, and `create` says so.
+            // It was deleted after it was read. Without the CRD it could not have been read either,
+            // and `create` reports that.
             Err(kube::Error::Api(status)) if is_gone(&status, &identity.name) => {
                 last = Some(status);
             }
@@ -97,13 +97,13 @@ pub(super) async fn write(
     })
 }
 
-/// Whether two records are about the same object, user and reason. The name says so, too; but what
-/// is written over has to be what it is taken for, whoever wrote it.
+/// True if two records are about the same object, user and reason. So are their names, but a record
+/// is only overwritten if its content matches, too.
 fn is_same(known: &RejectionSpec, denied: &RejectionSpec) -> bool {
     known.object == denied.object && known.user == denied.user && known.reason == denied.reason
 }
 
-/// The record of denials that came at different times: the latest says what, both say how often.
+/// Merges the records of earlier and later denials. The details are those of the latest.
 fn join(known: &RejectionSpec, denied: &RejectionSpec) -> RejectionSpec {
     let earlier = |a: Timestamp, b: Timestamp| a.min(b);
     let mut joined = denied.clone();
@@ -144,7 +144,8 @@ fn failure(error: kube::Error) -> WriteError {
                 .iter()
                 .any(|cause| cause.reason == "NamespaceTerminating")
         });
-    // RBAC knows no namespace's own reasons; quotas and other admission have nothing else.
+    // A denial by RBAC says "cannot" and concerns every namespace. Quotas and other admission plugins
+    // refuse single namespaces.
     let is_kept_out = status.code == 403 && !status.message.contains(" cannot ");
     let is_refused = matches!(status.code, 400 | 413 | 422);
     let message = status.message.clone();

@@ -5,13 +5,13 @@ use serde::{Serialize, Serializer};
 use super::object::{ScannedKind, ScannedObject};
 use crate::admission::{Cause, Reason};
 
-/// Something that is not as today's configuration would have it.
+/// A live object that does not match the current configuration.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ScanFinding {
-    /// What is wrong, in one word.
+    /// The kind of problem, in one word.
     pub category: Category,
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
     /// Kind of the object.
     pub kind: ScannedKind,
@@ -21,49 +21,52 @@ pub(crate) struct ScanFinding {
     pub name: String,
     /// Its `metadata.uid`.
     pub uid: String,
-    /// The reason of the refusal, where admission would refuse it.
+    /// The reason for the refusal, if admission would refuse the object.
     #[serde(serialize_with = "reason")]
     pub reason: Option<Reason>,
-    /// Path of the field: `spec.containers[0].image`.
+    /// The path of the field: `spec.containers[0].image`.
     pub field: String,
-    /// What is wrong with it, and a hint on what to do.
+    /// The problem, and a hint on how to solve it.
     pub message: String,
 }
 
-/// What can be wrong with a live object, the gravest first.
+/// The kinds of problems of live objects, the most serious first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) enum Category {
-    /// Admission would refuse the object now, though it may have been right when it entered: an image is
-    /// outside the allowed registries, a token is in plain sight, or the Agent or the Tool that a pod is
-    /// labelled with is gone. Of pods, those are judged that come to the webhook: labelled as an Agent's
-    /// or a Tool's, or with a placeholder. Also, where users are named, an Agent or a Tool that one of
-    /// them may not write as it is, for want of a right to what it names.
+    /// Admission would refuse the object now, though it may have been valid when it was created: an
+    /// image is outside the allowed registries, a token is written as a literal, or the Agent or
+    /// the Tool that a pod's label names is gone. Only those pods are judged that are sent to the
+    /// webhook: pods with a label of an Agent or a Tool, or with a placeholder. If users are given,
+    /// also an Agent or a Tool that one of them may not write, for lack of a right to an object
+    /// that it names.
     Refused,
-    /// A container or image volume of a pod has an image other than the one that admission recorded
-    /// for it. References are compared in full, so two spellings of one image are one. Another webhook
-    /// may have changed it after the decision, or somebody in place; neither has to be wrong.
+    /// A container or image volume of a pod has another image than admission recorded for it.
+    /// References are compared in full, so two spellings of one image are equal. Another webhook
+    /// may have changed the image after the decision, or a user later; neither is necessarily
+    /// wrong.
     Differs,
-    /// An Agent or a Tool breaks a rule that is no policy, or a pod names an Agent or a Tool that does
-    /// not exist and carries no record: admission refuses such an object, so it entered while the
-    /// webhook was away. Also a pod labelled as an Agent's or a Tool's with images that nobody chose:
-    /// none is a placeholder, and no decision is recorded. Admission records none either for a pod that
-    /// carries the label and names all of its images itself; it is a finding all the same, since the
-    /// label says whose images run there.
+    /// An Agent or a Tool breaks a rule that is not a policy, or a pod without a record names an
+    /// Agent or a Tool that does not exist. Admission refuses such an object, so it was created
+    /// while the webhook was not in force. Also a pod with a label of an Agent or a Tool whose
+    /// images nobody chose: none is a placeholder, and no decision is recorded. Admission leaves no
+    /// record on a pod that carries the label and names all of its images itself. It is a finding
+    /// all the same, since the label claims that an Agent's or a Tool's images run there.
     EnteredUnjudged,
-    /// An Agent or a Tool names a Secret, a ConfigMap or a ServiceAccount since before the API server
-    /// itself asked about that, or it does not ask. The webhooks may have asked, if they were there.
+    /// An Agent or a Tool has named a Secret, a ConfigMap or a ServiceAccount since before the API
+    /// server itself checked references, or it does not check them. The webhooks may have checked
+    /// this one, if they were in force.
     Unasked,
-    /// An image of a pod, of whosever pod, is still a placeholder: the pod entered while the webhook was
-    /// away or does not come to it, and can pull nothing.
+    /// An image of any pod is still a placeholder: the pod was created while the webhook was not in
+    /// force, or is not sent to it. It cannot be pulled.
     Placeholder,
-    /// The decision that was recorded on a pod is not what the rules answer now: the settings, its Agent
-    /// or its Tool have changed since. The same image by another rule is no change. For an Agent's own
-    /// pod this is the condition `ImagesCurrent`.
+    /// The decision that was recorded on a pod is not that of the current rules: the settings, its
+    /// Agent or its Tool have changed since. The same image by another rule is not a change. For an
+    /// Agent's own pod this is the condition `ImagesCurrent`.
     Outdated,
 }
 
 impl Category {
-    /// Every category, the gravest first.
+    /// Every category, the most serious first.
     pub(crate) const ALL: [Self; 6] = [
         Self::Refused,
         Self::Differs,
@@ -86,16 +89,16 @@ impl Category {
         }
     }
 
-    /// What it says of an object, as the end of a sentence about it.
+    /// The meaning, as the end of a sentence about an object.
     #[must_use]
     pub(crate) fn meaning(self) -> &'static str {
         match self {
-            Self::Differs => "runs something else than was recorded",
-            Self::EnteredUnjudged => "was let in without being judged",
-            Self::Outdated => "would be given other images today",
-            Self::Placeholder => "has an image that was never filled in",
+            Self::Differs => "runs another image than was recorded",
+            Self::EnteredUnjudged => "was admitted without being judged",
+            Self::Outdated => "would get other images today",
+            Self::Placeholder => "has a placeholder that was never replaced",
             Self::Refused => "would be refused today",
-            Self::Unasked => "names what the API server did not ask about",
+            Self::Unasked => "names objects that the API server did not check",
         }
     }
 }
@@ -106,15 +109,15 @@ impl fmt::Display for Category {
     }
 }
 
-/// How much a finding matters; what matters most comes first.
+/// The severity of a finding. The highest comes first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
-    /// Something runs, or is named, that must not be.
+    /// An object runs, or names, what it must not.
     High,
-    /// Something does not work, or escapes the rules.
+    /// An object does not work, or escapes the rules.
     Medium,
-    /// Nothing is in danger: what runs is behind, or the admin chose to be warned only.
+    /// Nothing is in danger: a pod is outdated, or the policy only warns.
     Low,
 }
 
@@ -168,7 +171,7 @@ impl ScanFinding {
         }
     }
 
-    /// Where it stands in a list. Programs read the members in another order.
+    /// The order of findings in a list. The serialized members have another order.
     fn place(&self) -> impl Ord {
         let Self {
             category,

@@ -4,8 +4,8 @@ use crate::admission::{
     Webhook, decide,
 };
 
-/// What admission would find wrong with an object if it were created now, and how much it matters. What
-/// is only warned of matters less.
+/// The problems that admission would find with an object if it were created now, with their
+/// severity. Warnings have a lower one.
 pub(super) fn judge<'o>(
     object: &ScannedObject<'_>,
     find: impl FnOnce(Wants<'_>) -> Owners<'o>,
@@ -38,7 +38,7 @@ pub(super) fn judge<'o>(
         Err(denial) => Decision::deny(denial),
     };
     let refused = match outcome {
-        // Only mutation asks for one state of an owner.
+        // Only mutation depends on one state of an owner.
         Outcome::Allow { .. } | Outcome::Conflict(_) => Vec::new(),
         Outcome::Deny(Denial { causes, .. }) => causes,
     };

@@ -1,5 +1,5 @@
-//! Live Agents, Tools and pods against today's configuration. Pure: objects in, findings out; no
-//! client, no clock.
+//! Compares live Agents, Tools and pods with the current configuration. Pure: objects in, findings
+//! out; no client, no clock.
 //!
 //! ```text
 //! [ Agent ] ─┐
@@ -7,15 +7,15 @@
 //! [ Pod   ] ─┘
 //! ```
 //!
-//! Agents and Tools come first, then pods, in pages of any size: of Agents and Tools only the few
-//! fields are kept that pods are held against, of pods nothing. What an object is judged by is the
-//! webhooks' own code ([`crate::admission`]), as if it were created now, and the comparison with what
-//! was recorded is that of the condition `ImagesCurrent`.
+//! Agents and Tools come first, then pods, in pages of any size. Only the few fields of Agents and
+//! Tools are kept that pods are compared with, and nothing of pods. Objects are judged by the
+//! webhooks' own code ([`crate::admission`]), as if they were created now. Records are compared as
+//! for the condition `ImagesCurrent`.
 //!
-//! Left out are objects that are being deleted, which admission does not hold up either; pods that
-//! have ended, in which nothing runs any more; and the namespaces that the webhooks are not called for
-//! ([`crate::api::EXCLUDED_NAMESPACES`]), unless somebody asks for one of them. Of mirror pods, which
-//! admission leaves alone, only placeholders are found.
+//! Objects that are being deleted are left out, since admission does not stop them either; so are
+//! pods that have ended, and the namespaces that the webhooks exclude
+//! ([`crate::api::EXCLUDED_NAMESPACES`]), unless one of them is asked for. Of mirror pods, which
+//! admission ignores, only placeholders are reported.
 
 mod finding;
 mod judge;
@@ -40,7 +40,7 @@ use crate::{
     api::EXCLUDED_NAMESPACES,
 };
 
-/// A scan that is under way.
+/// A scan in progress.
 #[derive(Debug)]
 pub(crate) struct Scan<'p> {
     policy: &'p Policy,
@@ -51,16 +51,16 @@ pub(crate) struct Scan<'p> {
     findings: Vec<ScanFinding>,
 }
 
-/// What becomes of objects in the namespaces that the webhooks are not called for.
+/// The treatment of objects in the namespaces that the webhooks exclude.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Excluded {
-    /// They are looked at like all others.
+    /// They are judged like all others.
     Judge,
     /// They are left out.
     LeaveOut,
 }
 
-/// How many objects were looked at.
+/// The numbers of objects.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Looked {
@@ -68,14 +68,14 @@ pub(crate) struct Looked {
     pub agents: usize,
     /// Tools.
     pub tools: usize,
-    /// Pods, also those that have nothing to do with Agents and Tools.
+    /// Pods, including those unrelated to Agents and Tools.
     pub pods: usize,
-    /// Objects of all three kinds that are not looked at.
+    /// Objects of all three kinds that are left out.
     pub left_out: usize,
 }
 
 impl<'p> Scan<'p> {
-    /// Starts a scan by a configuration.
+    /// Starts a scan with a configuration.
     #[must_use]
     pub(crate) fn new(policy: &'p Policy, excluded: Excluded) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl<'p> Scan<'p> {
         }
     }
 
-    /// Also looks for what was named before the API server asked about references by itself.
+    /// Also reports references from before the API server itself checked them.
     #[must_use]
     pub(crate) fn asked_since(self, since: AskedSince) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl<'p> Scan<'p> {
         }
     }
 
-    /// An Agent or a Tool that names something, as a review; `None` where it is left out.
+    /// An Agent or a Tool that names other objects, as a review; `None` if it is left out.
     #[must_use]
     pub(crate) fn named<'v>(&self, kind: ScannedKind, object: &'v Value) -> Option<Review<'v>> {
         let object = ScannedObject::new(kind, object);
@@ -105,7 +105,7 @@ impl<'p> Scan<'p> {
             .filter(|review| !self.leaves_out(&object) && !review.references().is_empty())
     }
 
-    /// Takes what of an object's references an author may use, who may have written it.
+    /// Reports the references of an object that a possible author may not use.
     pub(crate) fn hold_against(
         &mut self,
         kind: ScannedKind,
@@ -123,18 +123,18 @@ impl<'p> Scan<'p> {
             ));
     }
 
-    /// Looks at an Agent.
+    /// Judges an Agent.
     pub(crate) fn agent(&mut self, agent: &Value) {
         self.resource(&ScannedObject::new(ScannedKind::Agent, agent));
     }
 
-    /// Looks at a Tool.
+    /// Judges a Tool.
     pub(crate) fn tool(&mut self, tool: &Value) {
         self.resource(&ScannedObject::new(ScannedKind::Tool, tool));
     }
 
-    /// The Agents and Tools that a pod is held against, and that were created or changed since they were
-    /// listed. Whoever scans reads them, and tells them by [`Scan::learn`] before the pod is looked at.
+    /// The Agents and Tools that a pod is compared with and that were created or changed since they
+    /// were listed. The caller reads them and passes them to [`Scan::learn`] before the pod.
     #[must_use]
     pub(crate) fn missing(&self, pod: &Value) -> Vec<Owner> {
         let pod = ScannedObject::new(ScannedKind::Pod, pod);
@@ -144,12 +144,12 @@ impl<'p> Scan<'p> {
         self.known.missing(&pod)
     }
 
-    /// Takes what was read of an Agent or a Tool just now; `None` where there is none.
+    /// Adds the current state of an Agent or a Tool; `None` if it does not exist.
     pub(crate) fn learn(&mut self, owner: &Owner, object: Option<&Value>) {
         self.known.learn_live(owner, object);
     }
 
-    /// Looks at a pod.
+    /// Judges a pod.
     pub(crate) fn pod(&mut self, pod: &Value) {
         let pod = ScannedObject::new(ScannedKind::Pod, pod);
         if self.leaves_out(&pod) {
@@ -161,7 +161,7 @@ impl<'p> Scan<'p> {
             .extend(pods::findings(&pod, &self.known, self.policy));
     }
 
-    /// What was found, the gravest categories first, and how much was looked at.
+    /// The findings, the most serious categories first, and the numbers of objects.
     #[must_use]
     pub(crate) fn finish(mut self) -> (Vec<ScanFinding>, Looked) {
         self.findings.sort();
@@ -179,7 +179,7 @@ impl<'p> Scan<'p> {
         } else {
             self.looked.tools += 1;
         }
-        // Where nobody is to be asked, nothing is missing.
+        // If references are not checked in this cluster, none is missing.
         if let Some(since) = self
             .asked_since
             .filter(|_| self.policy.authorize_references)

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use crate::api::{GROUP, MIRROR_POD_ANNOTATION};
 
-/// The kinds that are looked at.
+/// The kinds that a scan covers.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) enum ScannedKind {
     /// An Agent.
@@ -15,7 +15,7 @@ pub(crate) enum ScannedKind {
 }
 
 impl ScannedKind {
-    /// The word as it stands in `kind`.
+    /// The value of `kind`.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl ScannedKind {
         }
     }
 
-    /// The word as it stands in `apiVersion`.
+    /// The value of `apiVersion`.
     #[must_use]
     pub(crate) fn api_version(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl ScannedKind {
         }
     }
 
-    /// Group, kind and resource, as a review names them.
+    /// The group, kind and resource, as in a review.
     pub(super) fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Agent => (GROUP, "Agent", "agents"),
@@ -75,7 +75,7 @@ impl<'v> ScannedObject<'v> {
             .as_str()
     }
 
-    /// The value of a label; a blank one is none.
+    /// The value of a label; `None` if it is blank.
     pub(super) fn label(&self, name: &str) -> Option<&'v str> {
         self.value
             .pointer("/metadata/labels")?
@@ -97,7 +97,7 @@ impl<'v> ScannedObject<'v> {
         text(self.value, "/metadata/deletionTimestamp").is_some()
     }
 
-    /// Whether it is a pod in which nothing will run any more.
+    /// True for a pod whose containers will not run again.
     pub(super) fn has_ended(&self) -> bool {
         self.kind == ScannedKind::Pod
             && matches!(
@@ -106,7 +106,7 @@ impl<'v> ScannedObject<'v> {
             )
     }
 
-    /// Whether the kubelet made it from a file: the API server only shows it.
+    /// True if the kubelet made the pod from a file and only mirrors it to the API server.
     pub(super) fn is_mirror_pod(&self) -> bool {
         self.annotation(MIRROR_POD_ANNOTATION)
             .is_some()

@@ -5,16 +5,17 @@ use serde_json::{Value, json};
 
 use super::finding::{ScanFinding, Severity};
 
-/// What the reports call the program that wrote them.
+/// The name of this program in reports.
 const SOURCE: &str = "agentkube";
 
-/// What all of the findings are about.
+/// The subject of all findings.
 const SUBJECT: &str = "Runtime images";
 
-/// Writes findings as `Report` objects of `openreports.io/v1alpha1`, one for each object that has any.
+/// Writes findings as `Report` objects of `openreports.io/v1alpha1`, one for each object with
+/// findings.
 ///
-/// A report is named after the object's uid, and owned by the object, so that it is replaced by the next
-/// scan and goes with the object. `now` is the time of the results.
+/// A report is named after the object's uid, and owned by the object. So the next scan replaces it,
+/// and it is deleted with the object. `now` is the time of the results.
 #[must_use]
 pub(crate) fn reports(findings: &[ScanFinding], now: Timestamp) -> Vec<Value> {
     let mut objects = BTreeMap::<_, Vec<_>>::new();
@@ -109,7 +110,7 @@ fn one(finding: &ScanFinding, now: Timestamp) -> Value {
     value
 }
 
-/// What is only behind, or only warned of, fails nothing.
+/// The result of a finding. An outdated pod or a warning is not a failure.
 fn result(finding: &ScanFinding) -> &'static str {
     match finding.severity {
         Severity::High | Severity::Medium => "fail",

@@ -12,18 +12,18 @@ use crate::{
     },
 };
 
-/// An Agent or a Tool that a pod is held against.
+/// An Agent or a Tool that a pod is compared with.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Owner {
     /// [`ScannedKind::Agent`] or [`ScannedKind::Tool`].
     pub kind: ScannedKind,
-    /// The namespace that it has in common with the pod.
+    /// The namespace of the object and the pod.
     pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
-/// What is kept of Agents and Tools, by namespace and name.
+/// The kept parts of Agents and Tools, by namespace and name.
 #[derive(Debug, Default)]
 pub(super) struct KnownOwners {
     agents: ByName<KnownAgent>,
@@ -32,18 +32,18 @@ pub(super) struct KnownOwners {
 
 type ByName<T> = HashMap<String, HashMap<String, KnownOwner<T>>>;
 
-/// What is known of an Agent or a Tool.
+/// The knowledge about an Agent or a Tool.
 #[derive(Debug)]
 pub(super) enum KnownOwner<T> {
     /// It does not exist.
     Absent,
-    /// It was listed, or read after that.
+    /// It was listed, or read later.
     Found {
         known: T,
-        /// Whether it was read when a pod was looked at: it will not get any newer.
+        /// True if it was read when a pod was judged, so that it cannot get any newer.
         is_live: bool,
     },
-    /// It exists, and is not of a form that can be read.
+    /// It exists, but cannot be read.
     Unreadable,
 }
 
@@ -62,12 +62,12 @@ pub(super) struct KnownTool {
 }
 
 impl KnownOwners {
-    /// Takes an Agent or a Tool from a list.
+    /// Adds an Agent or a Tool from a list.
     pub(super) fn learn(&mut self, object: &ScannedObject<'_>) {
         self.insert(object, false);
     }
 
-    /// Takes what was read of an Agent or a Tool just now.
+    /// Adds the current state of an Agent or a Tool.
     pub(super) fn learn_live(&mut self, owner: &Owner, object: Option<&Value>) {
         let Owner {
             kind,
@@ -83,21 +83,21 @@ impl KnownOwners {
         }
     }
 
-    /// The Agent that a pod is labelled with, if anything is known of it.
+    /// The Agent that a pod's label names, if it was added.
     pub(super) fn agent(&self, pod: &ScannedObject<'_>) -> Option<&KnownOwner<KnownAgent>> {
         self.agents
             .get(pod.namespace)?
             .get(pod.label(AGENT_LABEL)?)
     }
 
-    /// The Tool that a pod is labelled with, if anything is known of it.
+    /// The Tool that a pod's label names, if it was added.
     pub(super) fn tool(&self, pod: &ScannedObject<'_>) -> Option<&KnownOwner<KnownTool>> {
         self.tools
             .get(pod.namespace)?
             .get(pod.label(TOOL_LABEL)?)
     }
 
-    /// The Agents and Tools that a review asks for.
+    /// The Agents and Tools that a review needs.
     pub(super) fn owners(&self, namespace: &str, wants: Wants<'_>) -> Owners<'_> {
         Owners {
             agent: wants.agent.and_then(|wanted| {
@@ -117,7 +117,7 @@ impl KnownOwners {
         }
     }
 
-    /// The owners of a pod of which nothing is known, or nothing as new as the pod.
+    /// The owners of a pod that were not added, or that are older than the pod.
     pub(super) fn missing(&self, pod: &ScannedObject<'_>) -> Vec<Owner> {
         let owner = |kind, name: &str| Owner {
             kind,

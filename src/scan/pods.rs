@@ -19,7 +19,7 @@ use crate::{
     workload::{self, PlanRefusal},
 };
 
-/// Finds what is not as it should be with a pod that is looked at.
+/// Finds the problems of a pod.
 pub(super) fn findings(
     pod: &ScannedObject<'_>,
     known: &KnownOwners,
@@ -54,11 +54,11 @@ pub(super) fn findings(
     findings
 }
 
-/// A pod, and what is known around it.
+/// A pod, with its owners and its record.
 struct Pod<'a> {
     object: ScannedObject<'a>,
     slots: Vec<PodSlot<'a>>,
-    /// What admission decided, where it left a record that can be read.
+    /// The decision of admission, if it left a readable record.
     record: Option<Vec<ImageDecision>>,
     agent: Option<&'a KnownOwner<KnownAgent>>,
     tool: Option<&'a KnownOwner<KnownTool>>,
@@ -89,7 +89,7 @@ impl<'a> Pod<'a> {
             "it is a static pod, which admission cannot change: write an image into its manifest on the node"
                 .to_owned()
         } else if EXCLUDED_NAMESPACES.contains(&self.object.namespace) {
-            "admission leaves this namespace alone: write the image out".to_owned()
+            "admission excludes this namespace: write the image out".to_owned()
         } else {
             match placeholder {
                 Placeholder::Agent
@@ -99,7 +99,7 @@ impl<'a> Pod<'a> {
                         .is_none() =>
                 {
                     format!(
-                        "label the pod with {AGENT_LABEL} and the name of an Agent of its namespace, and create it anew"
+                        "label the pod with {AGENT_LABEL} and the name of an Agent of its namespace, and create it again"
                     )
                 }
                 Placeholder::Tool
@@ -109,7 +109,7 @@ impl<'a> Pod<'a> {
                         .is_none() =>
                 {
                     format!(
-                        "label the pod with {TOOL_LABEL} and the name of a Tool of its namespace, and create it anew"
+                        "label the pod with {TOOL_LABEL} and the name of a Tool of its namespace, and create it again"
                     )
                 }
                 Placeholder::Unknown(_) => {
@@ -141,7 +141,7 @@ impl<'a> Pod<'a> {
         ))
     }
 
-    /// What admission would refuse, but for the placeholders, which are found anyway.
+    /// The refusals by admission, except for placeholders, which have their own findings.
     fn refusals(
         &self,
         known: &'a KnownOwners,
@@ -154,17 +154,17 @@ impl<'a> Pod<'a> {
             .filter_map(|(severity, cause)| {
                 let category = match cause.reason {
                     Reason::UnresolvedPlaceholder => return None,
-                    // It exists, in a form that is not known here.
+                    // It exists, but cannot be read.
                     Reason::UnknownAgent if matches!(self.agent, Some(KnownOwner::Unreadable)) => {
                         return None;
                     }
                     Reason::UnknownTool if matches!(self.tool, Some(KnownOwner::Unreadable)) => {
                         return None;
                     }
-                    // The garbage collector is about to take it.
+                    // The garbage collector is about to delete it.
                     Reason::UnknownAgent if self.is_controlled_by("Agent", None) => return None,
                     Reason::UnknownTool if self.is_controlled_by("Tool", None) => return None,
-                    // The placeholder's own finding says it.
+                    // The placeholder has its own finding.
                     Reason::UnknownAgent | Reason::UnknownTool if has_placeholder => return None,
                     Reason::UnknownAgent | Reason::UnknownTool if self.record.is_none() => {
                         Category::EnteredUnjudged
@@ -181,7 +181,7 @@ impl<'a> Pod<'a> {
             .collect()
     }
 
-    /// Whether a container, or a volume, has what was decided for it.
+    /// The finding if a container or a volume does not have the image that was decided for it.
     fn difference(&self, decision: &ImageDecision) -> Option<ScanFinding> {
         let wanted = normalized(&decision.image);
         let mut slots = self
@@ -190,7 +190,7 @@ impl<'a> Pod<'a> {
             .filter(|slot| slot.name == decision.container)
             .peekable();
         let first = slots.peek().copied();
-        // A container and a volume may share a name.
+        // A container and a volume may have the same name.
         if slots.any(|slot| normalized(slot.image) == wanted) {
             return None;
         }
@@ -212,14 +212,14 @@ impl<'a> Pod<'a> {
             );
             return Some(finding("spec.containers".to_owned(), message));
         };
-        // The placeholder is found anyway.
+        // A placeholder has its own finding.
         if Placeholder::parse(slot.image).is_some() {
             return None;
         }
         Some(finding(
             slot.field(),
             format!(
-                "{} is set, but {} was recorded: another webhook or a change in place has replaced it since \
+                "{} is set, but {} was recorded: another webhook or a later change has replaced it \
                  (hint: see who wrote it: `kubectl get pod -n {} {} -o yaml --show-managed-fields`)",
                 shown(slot.image),
                 shown(&decision.image),
@@ -229,7 +229,7 @@ impl<'a> Pod<'a> {
         ))
     }
 
-    /// Where the rules answer otherwise now.
+    /// The finding if the current rules give other images.
     fn outdated(&self, record: &[ImageDecision], policy: &Policy) -> Option<ScanFinding> {
         let changes = match self.plan(policy) {
             Some(plan) => workload::changes(&plan.ok()?, record),
@@ -255,7 +255,7 @@ impl<'a> Pod<'a> {
         ))
     }
 
-    /// The plan of the Agent or the Tool whose own pod it is; `None` where it is somebody else's.
+    /// The plan of the Agent or the Tool whose own pod this is; `None` for other pods.
     fn plan(&self, policy: &Policy) -> Option<Result<Vec<ImageDecision>, PlanRefusal>> {
         if let Some(agent) = self.own_agent() {
             let facts = &agent.facts;
@@ -274,8 +274,9 @@ impl<'a> Pod<'a> {
         Some(workload::tool_images(tool.facts.image.as_deref(), policy))
     }
 
-    /// What the rules answer now in place of a decision, on a pod that is nobody's own: the image of the
-    /// Agent or the Tool that it is labelled with, where that had one; or else that of the same row.
+    /// The image by the current rules, on a pod that is not an Agent's or a Tool's own: that of the
+    /// Agent or the Tool that its label names, if the recorded image was theirs, or else that of
+    /// the same row.
     fn today(&self, decision: &ImageDecision, policy: &Policy) -> Option<ImageDecision> {
         let images = &policy.images;
         let resolution = match (decision.source, decision.component) {
@@ -294,7 +295,7 @@ impl<'a> Pod<'a> {
         Some(ImageDecision::new(&decision.container, resolution?))
     }
 
-    /// A pod that says whose it is, and whose images nobody chose.
+    /// The finding for a pod with an owner's label whose images nobody chose.
     fn unrecorded(&self) -> Option<ScanFinding> {
         let is_agent = self
             .agent
@@ -319,8 +320,8 @@ impl<'a> Pod<'a> {
             .label(label)
             .unwrap_or_default();
         let message = format!(
-            "no decision is recorded, although the label {label} names the {kind} {name:?}: the pod entered while \
-             the webhook was away, or names its images itself (hint: {})",
+            "no decision is recorded, although the label {label} names the {kind} {name:?}: the pod was created while \
+             the webhook was not in force, or names its images itself (hint: {})",
             self.replace()
         );
         let field = annotation_field();
@@ -333,21 +334,21 @@ impl<'a> Pod<'a> {
         ))
     }
 
-    /// The Agent whose one pod it is.
+    /// The Agent whose own pod this is.
     fn own_agent(&self) -> Option<&'a KnownAgent> {
         self.agent?
             .found()
             .filter(|agent| self.is_controlled_by("Agent", Some(&agent.uid)))
     }
 
-    /// The Tool whose one pod it is.
+    /// The Tool whose own pod this is.
     fn own_tool(&self) -> Option<&'a KnownTool> {
         self.tool?
             .found()
             .filter(|tool| self.is_controlled_by("Tool", Some(&tool.uid)))
     }
 
-    /// Whether its controller is an object of ours, of this kind: whichever, or the one with this uid.
+    /// True if its controller is an object of ours of this kind, and has this uid if one is given.
     fn is_controlled_by(&self, kind: &str, uid: Option<&str>) -> bool {
         let Some(controller) = self.object.controller() else {
             return false;
@@ -364,7 +365,7 @@ impl<'a> Pod<'a> {
         group == Some(GROUP) && text("kind") == kind && uid.is_none_or(|uid| text("uid") == uid)
     }
 
-    /// What to do about a pod that is better replaced, as a hint.
+    /// The hint for a pod that should be replaced.
     fn replace(&self) -> String {
         let ScannedObject {
             namespace, name, ..
@@ -374,18 +375,18 @@ impl<'a> Pod<'a> {
             .own_agent()
             .is_some_and(|agent| agent.paused)
         {
-            format!("delete it; its Agent is paused, so none comes after it: {command}")
+            format!("delete it; its Agent is paused, so no new one is created: {command}")
         } else if self.object.controller().is_some() {
             format!("delete it, and a new one is created: {command}")
         } else {
-            "delete it and create it anew: it has no controller that would".to_owned()
+            "delete it and create it again, since it has no controller that would".to_owned()
         }
     }
 }
 
-/// Where a default image that somebody wrote out, with a tag of its own, would be moved to now
-/// (`agentkube.io/rewrite-defaults`), if that is where it is. A record does not tell it from a
-/// placeholder that became a mirrored default.
+/// The current place of a default image that was written out with its own tag and moved
+/// (`agentkube.io/rewrite-defaults`), if the recorded image is such a one. The record does not tell
+/// it from a placeholder that became a mirrored default.
 fn moved(decision: &ImageDecision, policy: &Policy) -> Option<Resolution> {
     if decision.source != Source::Mirror {
         return None;
@@ -409,7 +410,7 @@ fn annotation_field() -> String {
     format!("metadata.annotations[{IMAGES_ANNOTATION}]")
 }
 
-/// An image as a message shows it: whole, since the end tells one digest from another.
+/// An image for a message: whole, since digests may only differ at the end.
 fn shown(image: &str) -> String {
     if looks_like_credential(image) {
         "(not shown: it looks like a credential)".to_owned()

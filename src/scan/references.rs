@@ -1,4 +1,4 @@
-//! Whether anybody asked about what an Agent or a Tool names, as far as a live object tells.
+//! Finds references whose rights were possibly never checked, as far as a live object shows.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -6,12 +6,12 @@ use serde_json::Value;
 use super::{Category, ScanFinding, ScannedKind, Severity, object::ScannedObject};
 use crate::admission::{Author, Cause, Creation, Reason, Reference, Review, credential};
 
-/// Since when the API server itself asks about what Agents and Tools name; `None` where it does not.
+/// The times since which the API server itself has checked references; `None` if it does not.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct AskedSince {
-    /// About what Agents name.
+    /// For references of Agents.
     pub agents: Option<Timestamp>,
-    /// About what Tools name.
+    /// For references of Tools.
     pub tools: Option<Timestamp>,
 }
 
@@ -29,14 +29,14 @@ pub(super) fn review<'v>(object: &ScannedObject<'v>) -> Option<Review<'v>> {
     .ok()
 }
 
-/// What was named before the API server asked by itself.
+/// The references from before the API server itself checked them.
 pub(super) fn unasked(object: &ScannedObject<'_>, since: AskedSince) -> Vec<ScanFinding> {
     let since = match object.kind {
         ScannedKind::Agent => since.agents,
         ScannedKind::Tool => since.tools,
         ScannedKind::Pod => return Vec::new(),
     };
-    // What was created since was asked about, and so is each change that steers what runs.
+    // Objects created later were checked, and so is each change that affects what runs.
     if since.is_some_and(|since| created(object.value) >= Some(since)) {
         return Vec::new();
     }
@@ -58,7 +58,7 @@ pub(super) fn unasked(object: &ScannedObject<'_>, since: AskedSince) -> Vec<Scan
         .collect()
 }
 
-/// What an author, if the object is theirs, may not name.
+/// The references that a possible author of the object may not use.
 pub(super) fn not_permitted(
     object: &ScannedObject<'_>,
     review: &Review<'_>,
@@ -76,7 +76,7 @@ pub(super) fn not_permitted(
                 reason: Reason::ReferenceNotPermitted,
                 field: reference.field.clone(),
                 message: format!(
-                    "Forbidden: names {}, which user {user} has no right to, nor may they create pods in namespace {namespace} (hint: find out who wrote it; if it was this user, take the reference out, or grant the right)",
+                    "Forbidden: names {}, which user {user} may not use, nor may they create pods in namespace {namespace} (hint: find out who wrote it; if it was this user, remove the reference or grant the right)",
                     named(reference)
                 ),
             };
@@ -95,8 +95,8 @@ fn finding(
         format!(", last written by {} at {at}", credential::quote(manager))
     });
     let why = match since {
-        Some(since) => format!("the API server itself asks about references since {since}"),
-        None => "the API server itself does not ask about references".to_owned(),
+        Some(since) => format!("the API server itself has only checked references since {since}"),
+        None => "the API server itself does not check references".to_owned(),
     };
     ScanFinding::new(
         object,
@@ -104,7 +104,7 @@ fn finding(
         Severity::Medium,
         reference.field.as_str(),
         format!(
-            "names {}{written}, and {why}: whether its author may use it was asked by the webhooks at most (hint: ask about users by --author, or have somebody who may use it create it anew)",
+            "names {}{written}, and {why}: at most the webhooks have checked that its author may use it (hint: check users with --author, or have a user who may use it create the object again)",
             named(reference)
         ),
     )
@@ -125,8 +125,8 @@ fn time(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
 }
 
-/// When, and by which program, a field was last written, as `metadata.managedFields` has it. The same
-/// program may have written something else at that time, and who may write the object can forge it.
+/// The last write to a field and its program, from `metadata.managedFields`. The same program may
+/// have written something else at that time, and anyone who may write the object can forge it.
 struct Written<'v> {
     at: Timestamp,
     manager: &'v str,
@@ -134,7 +134,7 @@ struct Written<'v> {
 
 impl<'v> Written<'v> {
     fn of(object: &'v Value, field: &str) -> Option<Self> {
-        // A list is written as a whole.
+        // A list is always written as a whole.
         let (field, _) = field
             .split_once('[')
             .unwrap_or((field, ""));
@@ -217,7 +217,7 @@ mod tests {
         for (created, written) in [
             (EARLY, LATE),
             (LATE, LATE),
-            // Nobody can forge when an object was created.
+            // The creation time of an object cannot be forged.
             (LATE, EARLY),
         ] {
             assert_eq!(fields(&bot(created, written), Some(SINCE)), [""; 0]);
@@ -241,6 +241,6 @@ mod tests {
         };
         let bot = bot(EARLY, EARLY);
         let found = unasked(&ScannedObject::new(ScannedKind::Agent, &bot), since);
-        insta::assert_snapshot!(found[0].message, @r#"names Secret "token", last written by "kubectl" at 2026-11-01T10:00:00Z, and the API server itself asks about references since 2026-11-02T10:00:00Z: whether its author may use it was asked by the webhooks at most (hint: ask about users by --author, or have somebody who may use it create it anew)"#);
+        insta::assert_snapshot!(found[0].message, @r#"names Secret "token", last written by "kubectl" at 2026-11-01T10:00:00Z, and the API server itself has only checked references since 2026-11-02T10:00:00Z: at most the webhooks have checked that its author may use it (hint: check users with --author, or have a user who may use it create the object again)"#);
     }
 }

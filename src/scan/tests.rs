@@ -62,7 +62,7 @@ fn pod(labels: Value, record: Option<Value>, containers: &[(&str, &str)]) -> Val
     pod
 }
 
-/// The one pod of [`codex`], as the reconciler and admission make it without any setting.
+/// The own pod of [`codex`], as the reconciler and admission make it without any setting.
 fn own_pod() -> Value {
     let record = json!([
         decision("agent", "Codex", CODEX, "default"),
@@ -81,7 +81,7 @@ fn own_pod() -> Value {
     pod
 }
 
-/// Scans these objects; whoever else is asked for does not exist.
+/// Scans these objects. No others exist.
 fn scan(policy: &Policy, objects: &[Value]) -> (Vec<ScanFinding>, Looked) {
     let mut scan = Scan::new(policy, Excluded::LeaveOut);
     for object in objects {
@@ -103,7 +103,7 @@ fn scan(policy: &Policy, objects: &[Value]) -> (Vec<ScanFinding>, Looked) {
     scan.finish()
 }
 
-/// What is found, as `category severity reason kind field`.
+/// The findings, as `category severity reason kind field`.
 fn found(policy: &Policy, objects: &[Value]) -> Vec<String> {
     let words = |finding: &ScanFinding| {
         format!(
@@ -160,7 +160,7 @@ fn what_policy_would_refuse_now_is_found_on_agents_tools_and_their_pods() {
                 ("b", "registry.example.com/b"),
             ],
         ),
-        // Ordinary pods never come to the webhook.
+        // Other pods are never sent to the webhook.
         pod(json!({}), None, &[("web", "quay.io/team/web:v1")]),
     ];
     assert_eq!(found(&Policy::default(), &objects), [""; 0]);
@@ -267,13 +267,13 @@ fn a_decision_that_the_rules_would_not_repeat_is_outdated() {
     let (findings, _) = scan(&Policy::default(), &[recording, own_pod()]);
     assert_eq!(
         findings[0].message,
-        "container `session-recorder` is missing from the pod (hint: delete it; its Agent is paused, so none \
-         comes after it: `kubectl delete pod -n adaptive job`)"
+        "container `session-recorder` is missing from the pod (hint: delete it; its Agent is paused, so no new one \
+         is created: `kubectl delete pod -n adaptive job`)"
     );
     // The same image by another rule is no change.
     let same = policy(&[("AGENTKUBE_IMAGE_CODEX", CODEX)]);
     assert_eq!(found(&same, &[codex(), own_pod()]), [""; 0]);
-    // A spec that cannot be served is the Agent's own finding.
+    // A spec that is not accepted is a finding of the Agent.
     let broken = agent(json!({"runtime": "Codex", "image": "A B"}));
     let (findings, _) = scan(&Policy::default(), &[broken, own_pod()]);
     assert_eq!(findings.len(), 1);
@@ -286,7 +286,7 @@ fn the_record_of_anybodys_pod_is_held_against_the_same_row() {
     let codex = || job(decision("c", "Codex", CODEX, "default"), CODEX);
     assert_eq!(found(&Policy::default(), &[codex()]), [""; 0]);
     assert_eq!(found(&policy(&[MIRROR]), &[codex()]).len(), 1);
-    // A default that somebody wrote out keeps its tag where it is moved to the mirror.
+    // A written-out default keeps its tag when it is moved to the mirror.
     let old = "registry.example.com/m/adaptivelive/codex:v0.2.0";
     let moved = || job(decision("c", "Codex", old, "mirror"), old);
     assert_eq!(found(&policy(&[MIRROR]), &[moved()]), [""; 0]);
@@ -355,7 +355,7 @@ fn a_placeholder_is_found_in_every_place_of_anybodys_pod() {
         "Placeholder medium - Pod spec.volumes[0].image.reference",
     ];
     assert_eq!(found(&Policy::default(), &[everywhere.clone()]), expected);
-    // The kubelet made it from a file: nothing else is asked of it.
+    // The kubelet made it from a file, so nothing else is checked.
     everywhere["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
     everywhere["metadata"]["labels"] = json!({"agentkube.io/agent": "nobody"});
     assert_eq!(found(&Policy::default(), &[everywhere]), expected);

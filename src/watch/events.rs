@@ -1,5 +1,5 @@
-//! The events of a watch, as `kube::runtime::watcher` has them, except that a list is read item by
-//! item: a page of the largest objects would take more memory than a replica has.
+//! The events of a watch, as in `kube::runtime::watcher`, except that lists are read item by item:
+//! a page of the largest objects would exceed a replica's memory.
 
 use std::{future::Future, time::Duration};
 
@@ -17,13 +17,13 @@ use super::{
     listing::{Listing, Step},
 };
 
-/// How long the API server keeps a watch open, in seconds.
+/// The time after which the API server ends a watch, in seconds.
 const WATCH_SECONDS: u32 = 290;
 
-/// How long a watch may say nothing: it is then broken, and nobody has noticed.
+/// The longest silence of a watch. After it the connection is considered broken.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 
-/// Where a watch is.
+/// The state of a watch.
 enum State<K> {
     Start,
     Listing(Box<Listing>),
@@ -33,10 +33,10 @@ enum State<K> {
 
 type Events<K> = BoxStream<'static, kube::Result<WatchEvent<K>>>;
 
-/// One step of a watch: what is to be told, if anything.
+/// The result of one step of a watch: at most one event or error.
 type Told<K> = Option<Result<Event<K>, Error>>;
 
-/// Every event, without an end. After an error the next poll tries again.
+/// All events, without end. After an error the next poll tries again.
 pub(super) fn events<K: Watched>(
     api: Api<K>,
     config: Config,
@@ -77,7 +77,7 @@ async fn step<K: Watched>(api: &Api<K>, config: &Config, state: State<K>) -> (To
             version,
             mut events,
         } => {
-            // Silence ends a watch as its end does.
+            // A silent watch is treated like one that has ended.
             let event = in_time(events.next()).await;
             watch(event, version, events)
         }

@@ -1,4 +1,4 @@
-//! A list that is read page by page, and of each page item by item.
+//! A list that is read page by page, and each page item by item.
 
 use std::{io, pin::Pin};
 
@@ -14,11 +14,11 @@ use super::{
     split::{Part, Splitter, TooLong},
 };
 
-/// A list as it goes on.
+/// A list in progress.
 pub(super) struct Listing {
     params: ListParams,
     page: Option<Page>,
-    /// The version of the list, once its last page was read.
+    /// The version of the list, known after its last page.
     version: Option<String>,
 }
 
@@ -29,13 +29,13 @@ struct Page {
     metadata: ListMeta,
 }
 
-/// What comes next of a list.
+/// The next step of a list.
 pub(super) enum Step<K> {
     /// One of its objects.
     Object(K),
-    /// There are no more; this is the version that a watch goes on from.
+    /// The end of the list, with the version for the watch to continue from.
     Done {
-        /// `metadata.resourceVersion`; empty where the API server gave none.
+        /// `metadata.resourceVersion`; empty if the API server gave none.
         version: String,
     },
 }
@@ -49,7 +49,7 @@ impl Listing {
         }
     }
 
-    /// The next object. No other object is held meanwhile, whatever they all take together.
+    /// The next object. Only one object is held at a time.
     pub(super) async fn next<K: Watched>(&mut self, api: &Api<K>) -> kube::Result<Step<K>> {
         loop {
             if let Some(version) = self.version.take() {
@@ -82,7 +82,7 @@ impl Listing {
     }
 }
 
-/// Asks for one page.
+/// Requests one page.
 async fn ask<K: Watched>(api: &Api<K>, params: &ListParams) -> kube::Result<Page> {
     let request = Request::new(api.resource_url())
         .list(params)

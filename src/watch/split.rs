@@ -1,16 +1,15 @@
-//! Cuts the answer to a list into its items while it arrives, so that no more than one of them is
-//! ever held.
+//! Splits the answer to a list into its items while it arrives, holding only one of them at a time.
 
 use std::mem;
 
-/// The most bytes of one item. An API server takes requests of 3 MiB, and etcd keeps values of 1.5 MiB
-/// by default; escapes can make JSON a few times longer.
+/// The most bytes of one item. An API server accepts requests of 3 MiB, and etcd stores values of
+/// 1.5 MiB by default. Escapes can make JSON a few times longer.
 pub(super) const LONGEST_ITEM_BYTES: usize = 16 * 1024 * 1024;
 
-/// How much of the name of a member is remembered; the names that count are shorter.
+/// The number of bytes kept of a member's name; the names that matter are shorter.
 const LONGEST_NAME: usize = 16;
 
-/// A part of a list that is whole.
+/// A complete part of a list.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Part {
     /// One of `items`.
@@ -23,29 +22,29 @@ pub(super) enum Part {
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct TooLong;
 
-/// Where in a list its reader is.
+/// The state of a reader in a list.
 ///
-/// What is not a list of objects yields no parts, or parts that are no JSON.
+/// Input that is not a list of objects yields no parts, or parts that are not JSON.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
-    /// How many objects and lists are open.
+    /// The number of open objects and lists.
     depth: usize,
     text: Text,
-    /// The member of the list that is being read.
+    /// The name of the current member of the list.
     member: Vec<u8>,
-    /// Whether the name of that member is over.
+    /// True after the name of that member.
     is_in_value: bool,
-    /// The part that is being read, as far as it has come.
+    /// The current part, as far as it has been read.
     part: Vec<u8>,
     is_in_part: bool,
-    /// Whether the list itself is over.
+    /// True after the end of the list.
     is_done: bool,
 }
 
-/// Whether a byte belongs to a text.
+/// The position relative to a JSON string.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Text {
-    /// It follows a backslash, and ends nothing.
+    /// After a backslash, where no byte ends the string.
     Escaped,
     Inside,
     #[default]
@@ -53,8 +52,8 @@ enum Text {
 }
 
 impl Splitter {
-    /// Reads on until a part is whole or `bytes` are used up. The number of bytes that were read comes
-    /// with the part.
+    /// Reads until a part is complete or `bytes` are used up. Returns the number of bytes read, and
+    /// the part.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(usize, Option<Part>), TooLong> {
         let mut start = 0;
         for (index, byte) in bytes.iter().enumerate() {
@@ -79,12 +78,12 @@ impl Splitter {
         Ok((bytes.len(), None))
     }
 
-    /// Whether everything has been read.
+    /// True if everything has been read.
     pub(super) fn is_done(&self) -> bool {
         self.is_done
     }
 
-    /// Takes one byte, and says whether it ends a part.
+    /// Reads one byte. Returns true if it ends a part.
     fn step(&mut self, byte: u8) -> bool {
         if self.text != Text::Outside {
             self.step_in_text(byte);
@@ -129,7 +128,7 @@ impl Splitter {
         }
     }
 
-    /// How deep the parts of this member lie, if it has any.
+    /// The depth at which the parts of this member lie, if it has any.
     fn part_depth(&self) -> Option<usize> {
         match self.member.as_slice() {
             b"items" => Some(3),
@@ -165,7 +164,7 @@ mod tests {
         "items":[{"metadata":{"name":"a"},"spec":{"tools":[{"name":"]}"}],"goal":"\"}\\"}},
                  {}, {"items":[{"metadata":{}}]}]}"#;
 
-    /// Reads a list that arrives in pieces of so many bytes.
+    /// Reads a list that arrives in pieces of this many bytes.
     fn split(list: &str, piece: usize) -> Vec<String> {
         let mut splitter = Splitter::default();
         let mut parts = Vec::new();

@@ -26,7 +26,7 @@ use super::*;
 
 type Answer = UnsyncBoxBody<Bytes, Infallible>;
 
-/// An API server that answers one request after the other, and says what it was asked.
+/// An API server that plays one answer after the other and records the requests.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Answer>>>,
@@ -95,7 +95,7 @@ fn lines(events: &[serde_json::Value]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// What happened, in a word and a name.
+/// An event in a word and a name.
 fn told(event: Result<Event<ConfigMap>, watcher::Error>) -> String {
     match event {
         Ok(Event::Init) => "init".to_owned(),
@@ -176,7 +176,7 @@ async fn a_list_that_breaks_off_begins_anew() {
     assert_eq!(told[3..], ["init", "listed a", "listed b", "done"]);
 }
 
-/// A page of many large objects, that counts what was taken of it.
+/// A page of many large objects that counts the bytes taken from it.
 fn large_page(objects: usize, bytes: usize, taken: Arc<AtomicUsize>) -> impl Stream<Item = Bytes> {
     let head = Bytes::from_static(br#"{"metadata":{"resourceVersion":"10"},"items":["#);
     let text = "x".repeat(bytes);

@@ -1,4 +1,4 @@
-//! Which objects of a watch cannot be read: told in a log line each, and counted.
+//! The objects of a watch that cannot be read: each is logged once, and all are counted.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::{admission::hide_credentials, api::Readable};
 
-/// How many objects of each kind cannot be read; clones count the same.
+/// The number of unreadable objects of each kind. Clones share their counts.
 #[derive(Clone, Debug)]
 pub struct UnreadableObjects(Family<KindLabels, Gauge>);
 
@@ -23,19 +23,19 @@ pub(crate) struct KindLabels {
 /// The kinds of objects that are counted.
 pub(crate) const COUNTED_KINDS: [&str; 5] = ["Agent", "Lease", "Pod", "Rejection", "Tool"];
 
-/// Those of one kind.
+/// The unreadable objects of one kind.
 pub(crate) struct Unreadable {
     kind: &'static str,
     count: Gauge,
-    /// The field that cannot be read, by namespace and name.
+    /// The unreadable field, by namespace and name.
     known: HashMap<(String, String), String>,
-    /// Those of a list that is under way.
+    /// The unreadable objects of the list in progress.
     listed: Vec<(String, String)>,
 }
 
-/// An object of a watch that may be one that cannot be read.
+/// An object of a watch that may be unreadable.
 pub(crate) trait MaybeUnreadable: Resource {
-    /// The field that cannot be read, if there is one.
+    /// The field that cannot be read, if any.
     fn unreadable(&self) -> Option<&str>;
 }
 
@@ -51,7 +51,7 @@ impl UnreadableObjects {
         self.0.clone()
     }
 
-    /// Those of one kind, of which none is known yet.
+    /// A count for one kind, starting empty.
     pub(crate) fn of(&self, kind: &'static str) -> Unreadable {
         Unreadable {
             kind,
@@ -68,7 +68,7 @@ impl Default for UnreadableObjects {
     fn default() -> Self {
         let family = Family::default();
         for kind in COUNTED_KINDS {
-            // A series that is there from the start can be told from one that is missing.
+            // A series that exists from the start can be told from a missing one.
             let _ = family.get_or_create_owned(&KindLabels { kind });
         }
         Self(family)
@@ -76,7 +76,7 @@ impl Default for UnreadableObjects {
 }
 
 impl Unreadable {
-    /// Takes note of what a watch says.
+    /// Handles an event of the watch.
     pub(crate) fn see<K: MaybeUnreadable>(&mut self, event: &Event<K>) {
         match event {
             Event::Init => self.listed.clear(),
@@ -102,7 +102,7 @@ impl Unreadable {
 
     fn look<K: MaybeUnreadable>(&mut self, object: &K) {
         let Some(field) = object.unreadable() else {
-            // Almost always there is nothing to look up.
+            // Usually there is nothing to look up.
             if !self.known.is_empty()
                 && let Some(_) = self.known.remove(&key(object))
             {
@@ -126,20 +126,20 @@ impl Unreadable {
                 name,
                 %field,
                 hint = "correct the field, or run the release that wrote it",
-                "an object cannot be read, and is left out"
+                "an object cannot be read and is ignored"
             );
         }
     }
 }
 
-/// So that a leader that is one no longer counts nothing.
+/// A replica that no longer leads counts nothing.
 impl Drop for Unreadable {
     fn drop(&mut self) {
         self.count.set(0);
     }
 }
 
-/// Why an object cannot be read, in words, with what to do about it.
+/// A sentence about an object that cannot be read, with a hint.
 pub(crate) fn why_unreadable(field: &str) -> String {
     format!(
         "this version of agentkube cannot read {} (hint: correct that field, or run the release that wrote it)",

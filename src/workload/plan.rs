@@ -1,5 +1,5 @@
-//! Which image each container of an Agent's or a Tool's pod runs by the rules as they are now, and
-//! where a record that admission left on a pod differs from that.
+//! The images that the containers of an Agent's or a Tool's pod should run by the current rules,
+//! compared with those that admission recorded on the pod.
 
 use super::pod::{AGENT_CONTAINER, AGENTLET_CONTAINER, RECORDER_CONTAINER, TOOL_CONTAINER};
 use crate::{
@@ -8,15 +8,16 @@ use crate::{
     images::{Component, Runtime, Source, own_image, resolve},
 };
 
-/// Why the rules cannot serve a spec. Admission refuses such a spec; one that is there entered
-/// while admission was away.
+/// The reason why the rules cannot serve a spec. Admission refuses such a spec, so it was stored
+/// while admission was not in force.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct PlanRefusal {
     pub(crate) reason: Reason,
     pub(crate) message: String,
 }
 
-/// The images of an Agent's pod. `own` is its `spec.image`, `records` whether the session is recorded.
+/// The images of an Agent's pod. `own` is its `spec.image`; `records` is true if the session is
+/// recorded.
 pub(crate) fn agent_images(
     runtime: Runtime,
     own: Option<&str>,
@@ -42,7 +43,8 @@ pub(crate) fn tool_images(
     Ok(vec![decide(TOOL_CONTAINER, Component::Tool, own, policy)?])
 }
 
-/// Where the plan differs from the record, in words. The same image by another rule is no change.
+/// The differences between the plan and the record, in words. The same image by another rule is not
+/// a difference.
 pub(crate) fn changes(plan: &[ImageDecision], recorded: &[ImageDecision]) -> Vec<String> {
     let find = |list: &[ImageDecision], container: &str| {
         list.iter()
@@ -66,7 +68,7 @@ pub(crate) fn changes(plan: &[ImageDecision], recorded: &[ImageDecision]) -> Vec
             .filter(|known| find(plan, &known.container).is_none())
             .map(|known| {
                 format!(
-                    "container `{}` is in the pod, but no longer wanted",
+                    "container `{}` is in the pod, but no longer needed",
                     known.container
                 )
             }),
@@ -74,7 +76,7 @@ pub(crate) fn changes(plan: &[ImageDecision], recorded: &[ImageDecision]) -> Vec
     changes
 }
 
-/// Says that a container was given one image, and that the rules choose another now.
+/// Words for a container that was given one image where the rules now choose another.
 pub(crate) fn change(known: &ImageDecision, wanted: &ImageDecision) -> String {
     format!(
         "container `{}` was given {}, but {} {}",
@@ -85,7 +87,7 @@ pub(crate) fn change(known: &ImageDecision, wanted: &ImageDecision) -> String {
     )
 }
 
-/// Says which rule chose an image, as the end of a sentence about it.
+/// Words for the rule that chose an image, as the end of a sentence about it.
 pub(crate) fn rule(decision: &ImageDecision) -> String {
     match (decision.source, decision.variable.as_deref()) {
         (Source::Resource, _) => "was chosen by spec.image".to_owned(),
@@ -101,7 +103,7 @@ fn decide(
     own: Option<&str>,
     policy: &Policy,
 ) -> Result<ImageDecision, PlanRefusal> {
-    // The manager's own settings were parsed at start; only a spec can be wrong here.
+    // The manager's settings were parsed at start, so only a spec can be wrong here.
     let own = own_image(own).map_err(|error| PlanRefusal {
         reason: Reason::InvalidImage,
         message: match error.hint() {

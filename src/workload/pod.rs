@@ -1,5 +1,5 @@
-//! The pods of Agents and Tools, before admission has seen them: every image is a placeholder, and
-//! nothing here knows what it will become.
+//! The pods of Agents and Tools before admission. Every image is a placeholder; this module does
+//! not know the images.
 
 use std::collections::BTreeMap;
 
@@ -35,27 +35,27 @@ pub(crate) const RECORDER_CONTAINER: &str = "session-recorder";
 /// The container of a custom Tool.
 pub(crate) const TOOL_CONTAINER: &str = "tool";
 
-/// Where agent and agentlet work on the same files.
+/// The directory that agent and agentlet share.
 const WORKSPACE: Share = Share {
     volume: "workspace",
     path: "/workspace",
 };
-/// Where the sockets between the containers are.
+/// The directory of the sockets between the containers.
 const CONTROL: Share = Share {
     volume: "control",
     path: "/run/agentkube",
 };
-/// Where the recorder keeps its asciicasts.
+/// The directory of the recorder's asciicasts.
 const CASTS: Share = Share {
     volume: "casts",
     path: "/var/lib/agentkube/casts",
 };
 
-/// The pod of an Agent, in its namespace and under its name.
+/// The pod of an Agent, with its namespace and name.
 ///
-/// Both sidecars are native ones (init containers that restart): they are up before the agent's
-/// first output and go after its last, so no recording lacks its beginning or end. The recorder
-/// comes first and therefore also outlives the agentlet.
+/// Both sidecars are native ones (init containers that restart): they start before the agent's
+/// first output and stop after its last, so recordings are complete. The recorder comes first and
+/// therefore outlives the agentlet.
 #[must_use]
 pub fn agent_pod(agent: &Agent) -> Pod {
     let spec = &agent.spec;
@@ -140,7 +140,8 @@ pub fn tool_pod(tool: &Tool) -> Pod {
     }
 }
 
-/// A probe that asks its own pod, whatever it says: one with a host entered while nobody judged it.
+/// A probe without a host, so it only asks its own pod. A host is only there if the Tool was stored
+/// while admission was not in force.
 fn of_own_pod(mut probe: Probe) -> Probe {
     if let Some(http_get) = &mut probe.http_get {
         http_get.host = None;
@@ -151,12 +152,12 @@ fn of_own_pod(mut probe: Probe) -> Probe {
     probe
 }
 
-/// The name of an Agent's pod: its own.
+/// The name of an Agent's pod, which is that of the Agent.
 pub(crate) fn agent_pod_name(agent: &Agent) -> String {
     agent.name_any()
 }
 
-/// The name of a Tool's pod. An Agent may be called as the Tool is, hence the prefix.
+/// The name of a Tool's pod. The prefix keeps it apart from an Agent of the same name.
 pub(crate) fn tool_pod_name(tool: &Tool) -> String {
     format!("tool-{}", tool.name_any())
 }
@@ -189,7 +190,7 @@ fn metadata<K: Resource<DynamicType = ()>>(
     }
 }
 
-/// A directory that containers of the pod have in common.
+/// A directory that containers of the pod share.
 struct Share {
     volume: &'static str,
     path: &'static str,
@@ -213,7 +214,7 @@ impl Share {
     }
 }
 
-/// A container is called as its placeholder is.
+/// A container with the name of its placeholder.
 fn container(name: &str) -> Container {
     Container {
         name: name.to_owned(),
@@ -332,7 +333,7 @@ fn tool_env(tool: &Tool) -> Vec<EnvVar> {
     env
 }
 
-/// A variable whose value arrives as it was written: Kubernetes would expand `$(NAME)` in it, and
+/// A variable whose value is passed on literally. Kubernetes would expand `$(NAME)` in it, and
 /// reads `$$` as a plain `$`.
 fn literal(name: &str, value: &str) -> EnvVar {
     EnvVar {

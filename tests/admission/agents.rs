@@ -221,7 +221,7 @@ fn a_spec_that_is_too_large_is_refused_and_may_stay_what_it_was() {
     };
     let small = of(1024, true);
     let large = of(128 * 1024, true);
-    assert_snapshot!(causes("agents", &large), @"SpecTooLarge spec: Too long: may not be more than 131072 bytes (hint: put what is long where the agent can read it, such as a ConfigMap or the image)");
+    assert_snapshot!(causes("agents", &large), @"SpecTooLarge spec: Too long: may not be more than 131072 bytes (hint: move long values to a place that the agent can read, such as a ConfigMap or the image)");
     let world = World::default();
     let is_admitted = |new: &Value, old: &Value| {
         let response = world.ask(Webhook::Mutate, &review("agents", "UPDATE", new, Some(old)));

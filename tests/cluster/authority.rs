@@ -363,8 +363,8 @@ async fn a_refusal_is_told_in_kubernetes_words_and_recorded(
         .await?;
     let expected = format!(
         "Agent.agentkube.io \"bot\" is forbidden: {TOKEN_FIELD}: Forbidden: user {:?} may neither get Secret \
-         \"token\" nor create pods in namespace {:?} (hint: name one that you may get, or ask who runs this \
-         namespace for the right to it)",
+         \"token\" nor create pods in namespace {:?} (hint: name one that you may get, or ask an \
+         administrator of this namespace for access to it)",
         author.name, ns.name
     );
     ensure!(

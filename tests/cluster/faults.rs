@@ -310,7 +310,7 @@ async fn a_manager_without_crds_says_so_and_goes_on_once_they_are_there(
     until("the manager to say what is missing", LIMIT, async || {
         let log = manager.log();
         Ok(
-            (log.contains("kubectl apply -k manifests/") && log.contains("the watch fails"))
+            (log.contains("kubectl apply -k manifests/") && log.contains("the watch failed"))
                 .then_some(()),
         )
     })
@@ -339,7 +339,7 @@ async fn a_manager_without_crds_says_so_and_goes_on_once_they_are_there(
     ns.wait_running("bot").await?;
     let complaints = manager
         .log()
-        .matches("the watch fails")
+        .matches("the watch failed")
         .count();
     ensure!(
         complaints <= 5,
@@ -416,7 +416,7 @@ async fn a_stale_cache_never_decides(cluster: &Cluster) -> anyhow::Result<()> {
     let said = until("the manager to say what it waits for", LIMIT, async || {
         let log = manager.log();
         Ok(log
-            .contains("could not be read from the API server within the deadline")
+            .contains("the API server did not return")
             .then(|| proxy.thaw()))
     });
     let (status, said) = tokio::join!(ns.refused(&late), said);

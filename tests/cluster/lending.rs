@@ -136,7 +136,7 @@ async fn without_the_webhooks_an_author_without_rights_names_nothing(
         ensure!(
             status
                 .message
-                .ends_with("(hint: name one that you may get, or ask who runs this namespace for the right to it)")
+                .ends_with("(hint: name one that you may get, or ask an administrator of this namespace for access to it)")
                 || field == "spec.serviceAccountName",
             "{status:?}"
         );

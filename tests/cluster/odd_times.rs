@@ -175,7 +175,7 @@ async fn serve(
     odd.wait("the Agent to be told that it is paused", |agent| {
         condition(agent, "Ready")["message"]
             .as_str()
-            .is_some_and(|message| message.contains("which keeps the pod"))
+            .is_some_and(|message| message.contains("but the existing pod is kept"))
     })
     .await?;
     validating

@@ -476,7 +476,7 @@ async fn nobodys_pod_becomes_an_agents_by_way_of_its_status(
         ensure!(
             status
                 .message
-                .contains("cannot be put on a pod by way of its status"),
+                .contains("cannot be added to a pod through its status"),
             "{status:?}"
         );
     }

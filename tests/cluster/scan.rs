@@ -558,7 +558,7 @@ async fn what_was_named_while_nobody_asked_is_found(cluster: &Cluster) -> anyhow
             && found[0]["severity"] == "medium"
             && found[0]["message"]
                 .as_str()
-                .is_some_and(|message| message.contains("does not ask about references")),
+                .is_some_and(|message| message.contains("does not check references")),
         "{found:?}"
     );
     // ... and once somebody does, what is older. Times are in seconds.
@@ -578,7 +578,7 @@ async fn what_was_named_while_nobody_asked_is_found(cluster: &Cluster) -> anyhow
         found.len() == 1
             && found[0]["message"]
                 .as_str()
-                .is_some_and(|message| message.contains("asks about references since")),
+                .is_some_and(|message| message.contains("has only checked references since")),
         "{found:?}"
     );
     Ok(())

@@ -9,8 +9,9 @@ use crate::{
     images::{ImageReference, Resolution, Source},
 };
 
-/// Whether a pod is admitted without a look: a mirror pod, or an update that leaves alone what is
-/// judged. A pod that is being deleted is no exception: what it runs can still be changed.
+/// True if a pod is admitted without being judged: a mirror pod, or an update that changes nothing
+/// that is judged. A pod that is being deleted is no exception, since its images can still be
+/// changed.
 pub(in crate::admission) fn is_settled(pod: &Change<PodView<'_>>, scope: PodScope) -> bool {
     if pod.new.is_mirror_pod() {
         return true;
@@ -29,13 +30,13 @@ pub(in crate::admission) fn is_settled(pod: &Change<PodView<'_>>, scope: PodScop
             .eq(pod.new.slots(scope).map(judged))
 }
 
-/// What of a slot is judged.
+/// The parts of a slot that are judged.
 fn judged(slot: Slot<'_>) -> (PodSlotKind, &str, Option<&str>) {
     (slot.kind, slot.name, slot.image)
 }
 
-/// Finds what is wrong with a pod. After mutation no placeholder may be left; before it, each
-/// must be one that can be replaced.
+/// Finds the problems of a pod. After mutation no placeholder may be left; before it, every
+/// placeholder must be replaceable.
 pub(in crate::admission) fn judge(
     webhook: Webhook,
     pod: &Change<PodView<'_>>,
@@ -71,11 +72,11 @@ pub(in crate::admission) fn judge(
                 Some(Err(Unfilled::Refused(cause))) => Some(cause.clone()),
                 Some(Ok(_) | Err(Unfilled::Outdated(_))) | None => None,
             },
-            // It does not look at placeholders.
+            // This webhook ignores placeholders.
             Webhook::RewriteDefaults => None,
             Webhook::Validate => left_over(slot),
         };
-        // A placeholder whose owner does not exist is one problem and not two.
+        // A placeholder without an existing owner is reported once, not twice.
         causes.extend(unresolved.filter(|_| !waits_for_missing_owner(slot, pod, owners)));
         causes.extend(plaintext_token(slot, pod, owners));
         causes.extend(registry_not_allowed(place, policy));
@@ -83,7 +84,8 @@ pub(in crate::admission) fn judge(
     causes
 }
 
-/// An image that would run, whether a placeholder becomes it or it is written out.
+/// The refusal of an image outside the allowed registries, whether written out or replacing a
+/// placeholder.
 fn registry_not_allowed(place: &ImageSlot<'_>, policy: &Policy) -> Option<Cause> {
     if policy.allowed_registries.allow_all() {
         return None;
@@ -109,9 +111,9 @@ fn registry_not_allowed(place: &ImageSlot<'_>, policy: &Policy) -> Option<Cause>
             };
             check(image, rule)
         }
-        // It is refused as a placeholder.
+        // An unresolved placeholder is refused as such.
         Some(Err(_)) => None,
-        // What is no reference is the API server's to refuse.
+        // An image that is not a reference is refused by the API server.
         None => check(&slot.image?.parse().ok()?, "the pod itself"),
     }
 }
@@ -145,8 +147,8 @@ fn waits_for_missing_owner(slot: &Slot<'_>, pod: &Change<PodView<'_>>, owners: O
     }
 }
 
-/// The token variable of the pod's Agent as a literal, in whichever container: everybody who may
-/// read the pod could read the token.
+/// The token variable of the pod's Agent as a literal in any container. Anyone who may read the pod
+/// could read the token.
 fn plaintext_token(
     slot: &Slot<'_>,
     pod: &Change<PodView<'_>>,
@@ -167,7 +169,9 @@ fn plaintext_token(
                 slot.kind.list(),
                 slot.index
             ),
-            &format!("{token} is set to a literal, which everybody who may read the pod can read"),
+            &format!(
+                "{token} is set to a literal, so anyone who may read the pod can read the token"
+            ),
         )
         .hint("remove it, and name the Secret in spec.agentToken.secretRef of the Agent"),
     )

@@ -1,5 +1,5 @@
-//! Pods: placeholders become images, the agent's container gets its token, and what was decided
-//! is written down.
+//! Pods: placeholders become images, the agent's container gets its token, and the decision is
+//! recorded.
 //!
 //! `[ Pod ] -> [ its Agent, its Tool ] -> [ a row of the matrix ] -> [ patch ]`
 

@@ -11,14 +11,15 @@ use crate::{
     api::{IMAGES_ANNOTATION, ImageDecision, PullPolicy},
 };
 
-/// What mutation does to a pod that has nothing wrong.
+/// The mutation of a pod without problems.
 #[derive(Debug, Default)]
 pub(in crate::admission) struct Mutation {
     pub(in crate::admission) patch: Patch,
     pub(in crate::admission) images: Vec<ImageDecision>,
 }
 
-/// Replaces every placeholder of a pod that was judged; a pod without one is left as it is.
+/// Replaces every placeholder of a pod that was judged. A pod without placeholders is left
+/// unchanged.
 pub(in crate::admission) fn mutate(
     pod: &PodView<'_>,
     scope: PodScope,
@@ -27,7 +28,7 @@ pub(in crate::admission) fn mutate(
     policy: &Policy,
 ) -> Mutation {
     let mut mutation = Mutation::default();
-    // An Agent has a say in a pod that gets its image, and in no other that only says its name.
+    // An Agent only affects a pod that gets its image, not one that merely carries its label.
     let is_agents = places
         .iter()
         .any(|place| matches!(&place.answer, Some(Ok(answer)) if answer.is_agent));
@@ -43,7 +44,7 @@ pub(in crate::admission) fn mutate(
     if mutation.images.is_empty() {
         return mutation;
     }
-    // What a request of another scope says of these the API server drops without a word.
+    // In requests of other scopes the API server silently drops changes to these fields.
     if scope == PodScope::Create {
         add_pull_secrets(pod, agent, policy, &mut mutation.patch);
     }
@@ -53,7 +54,7 @@ pub(in crate::admission) fn mutate(
     mutation
 }
 
-/// Writes one container's, or one volume's, image and what goes with it.
+/// Sets the image of one container or volume, and what depends on it.
 fn fill(
     slot: &Slot<'_>,
     answer: &Answer,
@@ -80,8 +81,8 @@ fn fill(
     }
 }
 
-/// The API server defaults the policy of a placeholder to `Always`, because it has no tag. Any
-/// other word was written by a person, and stays unless the Agent has its own.
+/// The pull policy to set. The API server defaults the policy of a placeholder to `Always`, because
+/// it has no tag. Any other value was set on purpose, and stays unless the Agent has its own.
 fn pull_policy(slot: &Slot<'_>, answer: &Answer, agent: Option<&AgentFacts>) -> PullPolicy {
     if let Some(policy) = agent.and_then(|agent| agent.pull_policy) {
         return policy;
@@ -94,7 +95,7 @@ fn pull_policy(slot: &Slot<'_>, answer: &Answer, agent: Option<&AgentFacts>) -> 
     }
 }
 
-/// The environment entry that wires the Agent's token, unless the container has one of that name.
+/// The environment variable with the Agent's token, unless the container has one of that name.
 fn token_variable(slot: &Slot<'_>, agent: &AgentFacts) -> Option<serde_json::Value> {
     let name = agent.runtime.token()?;
     let secret = agent.token.as_deref()?;
@@ -111,7 +112,7 @@ fn token_variable(slot: &Slot<'_>, agent: &AgentFacts) -> Option<serde_json::Val
     })
 }
 
-/// Adds the Agent's pull secrets, or else the manager's, that the pod does not name already.
+/// Adds the Agent's pull secrets, or else the manager's, except those that the pod already names.
 fn add_pull_secrets(
     pod: &PodView<'_>,
     agent: Option<&AgentFacts>,
@@ -137,7 +138,7 @@ fn add_pull_secrets(
             .into_iter()
             .flatten()
             .any(|secret| secret.name.as_str() == name);
-        // A name that no Secret can have was never asked about.
+        // An illegal name was never checked.
         if names::is_subdomain(name) && !is_present && !missing.contains(&name) {
             missing.push(name);
         }
@@ -157,7 +158,7 @@ fn add_pull_secrets(
     }
 }
 
-/// Writes down what was decided, beside what an earlier pass over the same pod wrote.
+/// Records the decision, added to that of an earlier pass over the same pod.
 pub(super) fn record(pod: &PodView<'_>, images: &[ImageDecision], patch: &mut Patch) {
     let mut recorded: Vec<ImageDecision> = pod
         .annotation(IMAGES_ANNOTATION)

@@ -1,7 +1,7 @@
-//! Whose a pod is: told by its labels and by its controller, before and after a request.
+//! The owner of a pod, read from its labels and its controller before and after a request.
 //!
-//! A label can be written by whoever may change the pod, and a controller reference can be taken
-//! off. So a pod is an Agent's if any of the four says so, and a label that is there stays.
+//! Anyone who may change the pod can write a label, and a controller reference can be removed. So a
+//! pod belongs to an Agent if any of the four says so, and a label cannot be removed.
 
 use super::view::PodView;
 use crate::{
@@ -22,8 +22,8 @@ pub(in crate::admission) enum OwnerKind {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::admission) struct PodOwner<'p> {
     pub(in crate::admission) name: &'p str,
-    /// The state that the pod was built from; `None` where it is not the controller of the pod, or
-    /// where the pod does not say.
+    /// The state that the pod was built from; `None` if the object does not control the pod, or if
+    /// the pod does not record it.
     pub(in crate::admission) built_from: Option<ObjectState<'p>>,
 }
 
@@ -46,7 +46,7 @@ impl OwnerKind {
         }
     }
 
-    /// The annotation that names the generation that the pod was built from.
+    /// The annotation with the generation that the pod was built from.
     fn generation(self) -> &'static str {
         match self {
             Self::Agent => AGENT_GENERATION_ANNOTATION,
@@ -76,8 +76,8 @@ impl Change<PodView<'_>> {
         Some(PodOwner { name, built_from })
     }
 
-    /// Finds what is wrong with what the pod says of its owners: a label that is changed or taken
-    /// off, or one that is set to another object than the controller.
+    /// The problems of a pod's ownership: a label that is changed or removed, or one that names
+    /// another object than the controller.
     pub(super) fn owner_mismatches(&self) -> impl Iterator<Item = Cause> {
         OwnerKind::ALL
             .into_iter()
@@ -134,7 +134,7 @@ impl PodView<'_> {
             .or_else(|| Some(self.controller(kind)?.0))
     }
 
-    /// Name and UID of the object of this kind that controls the pod.
+    /// The name and UID of the object of this kind that controls the pod.
     pub(super) fn controller(&self, kind: OwnerKind) -> Option<(&str, &str)> {
         self.metadata
             .owner_references

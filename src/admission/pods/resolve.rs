@@ -9,25 +9,25 @@ use crate::{
     images::{Component, MATRIX, Resolution, own_image, resolve},
 };
 
-/// A place of a pod that holds an image, and what becomes of it.
+/// A place of a pod that holds an image, and the image that replaces it.
 pub(in crate::admission) struct ImageSlot<'p> {
     pub(super) slot: Slot<'p>,
-    /// `None` where it holds no placeholder.
+    /// `None` if the image is not a placeholder.
     pub(super) answer: Option<Result<Answer, Unfilled>>,
 }
 
-/// Why a placeholder does not become an image.
+/// The reason why a placeholder is not replaced.
 #[derive(Clone, Debug)]
 pub(super) enum Unfilled {
-    /// The pod was built from a state of its owner that is no longer the one that is known: it has
-    /// to be built anew. What changed, in words.
+    /// The pod was built from an outdated state of its owner and has to be built again. Holds the
+    /// change, in words.
     Outdated(String),
-    /// Something is wrong with the pod or its owner.
+    /// The pod or its owner has a problem.
     Refused(Cause),
 }
 
 impl ImageSlot<'_> {
-    /// What changed since the pod was built, where that keeps the placeholder from being replaced.
+    /// The change since the pod was built, if it keeps the placeholder from being replaced.
     pub(in crate::admission) fn outdated(&self) -> Option<&str> {
         match &self.answer {
             Some(Err(Unfilled::Outdated(change))) => Some(change),
@@ -39,11 +39,11 @@ impl ImageSlot<'_> {
 /// The image that a placeholder becomes.
 pub(super) struct Answer {
     pub(super) resolution: Resolution,
-    /// Whether the container is the agent's own, which reads the token.
+    /// True for the agent's own container, which reads the token.
     pub(super) is_agent: bool,
 }
 
-/// Answers each placeholder of what a request may change.
+/// Resolves each placeholder in the part that a request may change.
 pub(in crate::admission) fn places<'p>(
     pod: &'p Change<PodView<'_>>,
     scope: PodScope,
@@ -59,7 +59,7 @@ pub(in crate::admission) fn places<'p>(
         .collect()
 }
 
-/// Whether a request of this scope asks for the image of an owner of this kind.
+/// True if a pod asks for the image of an owner of this kind.
 pub(in crate::admission) fn asks_for(pod: &PodView<'_>, scope: PodScope, kind: OwnerKind) -> bool {
     pod.slots(scope)
         .filter_map(|slot| Placeholder::parse(slot.image?))
@@ -99,9 +99,9 @@ fn answer(
     }))
 }
 
-/// Checks that a pod gets the image of its owner: the owner controls it, is there to stay, and is in
-/// exactly the state that the pod was built from. Rights were asked for each state by itself, so that a
-/// pod that is put together from two of them would have what nobody was permitted.
+/// Checks that a pod gets the image of its owner: the owner controls it, is not being deleted, and
+/// is in exactly the state that the pod was built from. Rights are checked for each state
+/// separately, so a pod combined from two states could use what nobody was permitted.
 fn check_owner(
     pod: &Change<PodView<'_>>,
     slot: &Slot<'_>,
@@ -145,7 +145,7 @@ fn check_owner(
             "it was built from generation {} of {word} {name}, which has changed since",
             built_from.generation
         ))),
-        // That there is none is said once, of the label or the controller reference.
+        // A missing owner is reported once, at the label or the controller reference.
         Some(_) | None => Ok(()),
     }
 }
@@ -160,7 +160,7 @@ fn replace(
     let unresolved = |detail: &str, hint: &str| {
         Err(Cause::invalid(Reason::UnresolvedPlaceholder, slot.field(), image, detail).hint(hint))
     };
-    // Where it does not exist, that is said of the label or the controller reference.
+    // A missing owner is reported at the label or the controller reference, too.
     let missing = |kind: OwnerKind| {
         unresolved(
             &format!("the {} of the pod does not exist", kind.as_str()),
@@ -197,7 +197,7 @@ fn replace(
     } else {
         "Agent"
     };
-    // A second pass would take it for another image than this one.
+    // A second pass would take the result for a new placeholder.
     let placeholder_itself = |chosen: &str| {
         unresolved(
             &format!(
@@ -214,7 +214,7 @@ fn replace(
             if Placeholder::parse(own).is_some() {
                 return placeholder_itself(own);
             }
-            // Only the image of an Agent or Tool that entered while admission was away.
+            // Only possible if the Agent or Tool was stored while admission was not in force.
             return Err(Cause::invalid(
                 Reason::InvalidImage,
                 slot.field(),

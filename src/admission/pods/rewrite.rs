@@ -11,9 +11,9 @@ use crate::{
     images::rewrite_default,
 };
 
-/// Moves the default images that somebody wrote out to where the levers say, and touches nothing
-/// else. The pod of an Agent or Tool is not concerned: there the placeholder decides, and the image
-/// of its owner stays verbatim even when it equals a default.
+/// Rewrites default images that are written out, following the settings, and changes nothing else.
+/// Pods of Agents and Tools are left alone: there the placeholder decides, and the image of the
+/// owner stays verbatim even if it equals a default.
 pub(in crate::admission) fn rewrite_defaults(
     pod: &Change<PodView<'_>>,
     scope: PodScope,

@@ -12,14 +12,14 @@ use crate::{
     api::{MIRROR_POD_ANNOTATION, PodSlotKind},
 };
 
-/// Which part of a pod a request may change.
+/// The part of a pod that a request may change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::admission) enum PodScope {
-    /// Everything: the pod is created.
+    /// Everything, since the pod is created.
     Create,
     /// Only its ephemeral containers (`kubectl debug`).
     Ephemeral,
-    /// Of what is looked at, only labels, annotations and the images of its containers.
+    /// Labels, annotations and the images of its containers, among the fields that are read.
     Update,
 }
 
@@ -28,7 +28,7 @@ impl PodScope {
         if update { Self::Update } else { Self::Create }
     }
 
-    /// Whether a request of this scope may change images of this kind.
+    /// True if a request of this scope may change images of this kind.
     fn covers(self, kind: PodSlotKind) -> bool {
         match self {
             Self::Create => true,
@@ -38,7 +38,7 @@ impl PodScope {
     }
 }
 
-/// The fields of a pod that are looked at.
+/// The fields of a pod that the rules read.
 #[derive(Debug, Deserialize)]
 pub(in crate::admission) struct PodView<'a> {
     #[serde(borrow, default)]
@@ -50,7 +50,7 @@ pub(in crate::admission) struct PodView<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodMetadata<'a> {
-    /// Whether the pod has metadata at all, or these are made up.
+    /// True if the pod has metadata, false if these are defaults.
     #[serde(skip, default = "is_read")]
     pub(super) is_present: bool,
     #[serde(borrow)]
@@ -128,19 +128,19 @@ pub(super) struct SecretName<'a> {
     pub(super) name: Text<'a>,
 }
 
-/// One place of a pod that holds an image.
+/// A place of a pod that holds an image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot<'p> {
     pub(super) kind: PodSlotKind,
-    /// Its index in the list.
+    /// The index in the list.
     pub(super) index: usize,
-    /// Name of the container or volume.
+    /// The name of the container or volume.
     pub(super) name: &'p str,
-    /// The image; absent where a higher-level controller is to fill it in.
+    /// The image; absent if a higher-level controller is to set it.
     pub(super) image: Option<&'p str>,
     /// The pull policy, as the API server defaulted it.
     pub(super) pull_policy: Option<&'p str>,
-    /// The tokens in the container's environment, `None` where it has no environment.
+    /// The token variables in the container's environment; `None` if it has no environment.
     pub(super) env: Option<&'p [TokenVariable<'p>]>,
 }
 
@@ -176,7 +176,7 @@ impl Slot<'_> {
 }
 
 impl PodView<'_> {
-    /// The number in an annotation.
+    /// The value of an annotation, as a number.
     pub(super) fn number(&self, annotation: &str) -> Option<i64> {
         self.annotation(annotation)?
             .parse()
@@ -190,7 +190,7 @@ impl PodView<'_> {
             .value(name)
     }
 
-    /// The value of a label; blank is none.
+    /// The value of a label; `None` if it is blank.
     pub(super) fn label(&self, name: &str) -> Option<&str> {
         self.metadata
             .labels
@@ -204,7 +204,7 @@ impl PodView<'_> {
             .is_some()
     }
 
-    /// The places that a request of this scope may change.
+    /// The places whose image a request of this scope may change.
     pub(super) fn slots(&self, scope: PodScope) -> impl Iterator<Item = Slot<'_>> {
         PodSlotKind::ALL
             .iter()

@@ -5,19 +5,19 @@ pub(in crate::admission) mod variables;
 use self::registries::AllowedRegistries;
 use crate::images::ImageSettings;
 
-/// Everything that decisions depend on besides the objects: read once at start, never changed.
+/// The configuration of all decisions: read once at start, never changed.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The matrix as configured: overrides, mirror.
+    /// The image settings: overrides and mirror.
     pub images: ImageSettings,
-    /// `AGENTKUBE_PULL_SECRETS`: names of Secrets, for pods whose Agent names none of its own.
+    /// `AGENTKUBE_PULL_SECRETS`: pull secrets for pods whose Agent names none.
     pub pull_secrets: Vec<String>,
-    /// `AGENTKUBE_ALLOWED_REGISTRIES`: where images may come from.
+    /// `AGENTKUBE_ALLOWED_REGISTRIES`: the registries that images may come from.
     pub allowed_registries: AllowedRegistries,
-    /// `AGENTKUBE_ENFORCEMENT`: what happens to an object that breaks a policy.
+    /// `AGENTKUBE_ENFORCEMENT`: deny or only warn of breaches of policy.
     pub enforcement: Enforcement,
-    /// `AGENTKUBE_AUTHORIZE_REFERENCES`: whether who writes an Agent or a Tool needs a right of their
-    /// own to what it names.
+    /// `AGENTKUBE_AUTHORIZE_REFERENCES`: whether the author of an Agent or a Tool needs the right
+    /// to use the objects it names.
     pub authorize_references: bool,
 }
 
@@ -33,7 +33,7 @@ impl Default for Policy {
     }
 }
 
-/// What happens to an object that breaks a policy of the admin.
+/// The treatment of an object that breaks an administrator's policy.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Enforcement {
     /// It is refused.

@@ -3,7 +3,7 @@ use std::fmt;
 use crate::admission::credential;
 use crate::images::{ImageReference, MirrorPrefix, WrongValue};
 
-/// The registries, or parts of registries, that images may come from; an empty list allows all.
+/// The registries, or paths on registries, that images may come from. An empty list allows all.
 ///
 /// References are compared in normalized form and by whole components: `registry.example.com` allows
 /// neither `registry.example.com.evil.org/app` nor `registry.example.com:5000/app`, and `nginx` is
@@ -12,11 +12,11 @@ use crate::images::{ImageReference, MirrorPrefix, WrongValue};
 pub struct AllowedRegistries(Vec<MirrorPrefix>);
 
 impl AllowedRegistries {
-    /// Reads a comma list of prefixes: a host, or a host and a path.
+    /// Reads a comma-separated list of prefixes: a host, or a host and a path.
     ///
     /// # Errors
     ///
-    /// The first entry that is no prefix.
+    /// The first entry that is not a prefix.
     pub(in crate::admission) fn parse(list: &str) -> Result<Self, WrongValue> {
         let mut prefixes = Vec::new();
         if list.trim().is_empty() {
@@ -34,17 +34,17 @@ impl AllowedRegistries {
         Ok(Self(prefixes))
     }
 
-    /// Whether every image is allowed.
+    /// True if every image is allowed.
     pub(in crate::admission) fn allow_all(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The prefixes; none where every image is allowed.
+    /// The prefixes. Empty if every image is allowed.
     pub(in crate::admission) fn iter(&self) -> impl Iterator<Item = &MirrorPrefix> {
         self.0.iter()
     }
 
-    /// Whether an image may come from where it does.
+    /// True if an image of this reference is allowed.
     #[must_use]
     pub fn allow(&self, reference: &ImageReference) -> bool {
         self.allow_all()
@@ -61,7 +61,7 @@ impl fmt::Display for AllowedRegistries {
             if index > 0 {
                 formatter.write_str(", ")?;
             }
-            // Somebody may have pasted a token into the path.
+            // The path may hold a token that was pasted by mistake.
             formatter.write_str(credential::shown(prefix.as_str()))?;
         }
         Ok(())

@@ -1,19 +1,19 @@
-//! The settings of a manager: one table, and everything else is made or checked from it.
+//! The table of a manager's settings.
 //!
-//! The reading of the environment, `--help`, the README's table, the Helm chart's values, their
-//! schema and its template of the environment, and the dictionary for fuzzing come from
+//! The parser of the environment, `--help`, the README's table, the Helm chart's values, their
+//! schema and its template of the environment, and the dictionary for fuzzing all come from
 //! [`SETTINGS`]. A new setting is a new row here and a new field of [`Policy`]; `.ci/generate` then
-//! writes those of them that are files. The images of single components have a variable each, which
-//! the rows of [`MATRIX`](crate::images::MATRIX) name.
+//! writes the files. The variables for images of single components are in the rows of
+//! [`MATRIX`](crate::images::MATRIX).
 
 use super::{Enforcement, Policy, registries::AllowedRegistries};
 use crate::admission::{credential, names};
 use crate::images::{OVERRIDE_PREFIX, REGISTRY_VARIABLE, WrongValue, nearest};
 
-/// The variable that lists where images may come from.
+/// The variable for the registries that images may come from.
 pub(in crate::admission) const ALLOWED_REGISTRIES: &str = "AGENTKUBE_ALLOWED_REGISTRIES";
 
-/// Every setting that is not an image of one component, in the order in which people see them.
+/// Every setting except the images of single components, in the order of the documentation.
 pub static SETTINGS: &[Setting] = &[
     Setting {
         name: REGISTRY_VARIABLE,
@@ -76,9 +76,9 @@ pub static SETTINGS: &[Setting] = &[
         example: "false",
         helm: "authorizeReferences",
         help: "whether authors need rights to what they name",
-        docs: "whether who writes an Agent or a Tool needs a right of their own to the Secret, ConfigMap or \
-               ServiceAccount that it names (to `get` it, to be that ServiceAccount, or to create pods there). \
-               `false` makes the right to write Agents the right to use all of them; take out the policies, too, \
+        docs: "whether the author of an Agent or a Tool needs a right to each Secret, ConfigMap and \
+               ServiceAccount that it names (to `get` it, to act as that ServiceAccount, or to create pods there). \
+               With `false`, anyone who may write Agents can use all of them; then remove the policies, too, \
                with the component `unasked-references`, or `authorizeReferences: false` in Helm",
         hint: None,
         read: |policy, value| {
@@ -107,39 +107,40 @@ pub static SETTINGS: &[Setting] = &[
 pub struct Setting {
     /// The variable's name.
     pub name: &'static str,
-    /// What its value looks like.
+    /// The kind of its value.
     pub value: SettingValue,
-    /// The value that counts where none is set; empty where that is none.
+    /// The default value; empty if there is none.
     pub default: &'static str,
-    /// A value that is not the default.
+    /// An example, different from the default.
     pub example: &'static str,
-    /// The name of its value in the Helm chart.
+    /// The name of the value in the Helm chart.
     pub helm: &'static str,
-    /// What it does, in a few words that go behind its name.
+    /// A short description that follows the name.
     pub help: &'static str,
-    /// What it does, in full, as Markdown.
+    /// The full description, as Markdown.
     pub docs: &'static str,
-    /// What to do about a wrong value, where the problem does not say so itself. The example is added.
+    /// A hint for a wrong value, if the problem itself does not say what to do. The example is
+    /// appended.
     pub hint: Option<&'static str>,
-    /// Reads a value that is not blank. In whatever order settings are read, they mean the same.
+    /// Reads a value that is not blank. The order in which settings are read does not matter.
     read: fn(&mut Policy, &str) -> Result<(), WrongValue>,
 }
 
-/// What the value of a setting looks like.
+/// The kind of a setting's value.
 #[derive(Clone, Copy, Debug)]
 pub enum SettingValue {
-    /// A comma list.
+    /// A comma-separated list.
     List,
     /// `true` or `false`.
     Switch,
-    /// A text with rules of its own.
+    /// A text with its own rules.
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
 }
 
 impl SettingValue {
-    /// The words that the value has to be one of; none where it may be something else.
+    /// The words that the value must be one of. Empty if any text is possible.
     #[must_use]
     pub fn words(self) -> &'static [&'static str] {
         match self {
@@ -150,7 +151,7 @@ impl SettingValue {
     }
 }
 
-/// Sets what a variable says.
+/// Applies a variable to the policy.
 pub(in crate::admission) fn set(
     policy: &mut Policy,
     name: &str,
@@ -189,7 +190,7 @@ fn unknown(name: &str) -> WrongValue {
     }
 }
 
-/// What the word stands for.
+/// The value that a word stands for.
 fn one_of<T, const N: usize>(value: &str, words: [(&str, T); N]) -> Result<T, WrongValue> {
     let known = words
         .each_ref()
@@ -205,7 +206,7 @@ fn one_of<T, const N: usize>(value: &str, words: [(&str, T); N]) -> Result<T, Wr
         })
 }
 
-/// A comma list of names of Secrets: trimmed, each once, none blank.
+/// A comma-separated list of Secret names: trimmed, without blanks and duplicates.
 fn secret_names(list: &str) -> Result<Vec<String>, WrongValue> {
     let mut secrets: Vec<String> = Vec::new();
     for name in list.split(',').map(str::trim) {
@@ -236,7 +237,7 @@ mod tests {
     use super::*;
     use crate::images::rows;
 
-    /// Everything that a policy is.
+    /// Debug output of a whole policy.
     fn read(name: &str, value: &str) -> String {
         format!("{:?}", Policy::parse([(name, value)]).unwrap())
     }

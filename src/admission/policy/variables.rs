@@ -1,4 +1,4 @@
-//! The settings, read from the variables of a process.
+//! The settings, read from the environment of a process.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::admission::{Placeholder, credential};
 use crate::images::{ImageReference, SettingProblem, WrongValue, resolve, rows};
 
 impl Policy {
-    /// Reads the settings from `AGENTKUBE_*` variables; others are not looked at. A blank value is as
-    /// good as none, since Helm renders empty strings; of a variable that is given twice the last counts.
+    /// Reads the settings from `AGENTKUBE_*` variables and ignores all others. A blank value counts
+    /// as unset, since Helm renders empty strings. If a variable is given twice, the last one
+    /// counts.
     ///
     /// # Errors
     ///
-    /// Every problem at once, ordered by variable: a value that is not what the variable takes, and any
-    /// name that agentkube does not know, because a setting that is ignored in silence fails open. What
-    /// contradicts each other comes last.
+    /// All problems, ordered by variable: wrong values, and unknown names, since ignoring a
+    /// misspelt setting would fail open. Contradictions between settings come last.
     pub fn parse<'a, I>(variables: I) -> Result<Self, Vec<SettingProblem>>
     where
         I: IntoIterator<Item = (&'a str, &'a str)>,
@@ -45,7 +45,7 @@ impl Policy {
     }
 }
 
-/// A lever that points at a placeholder: what it serves would have to be replaced again.
+/// Settings that point at a placeholder, which would have to be replaced again.
 fn unresolvable(policy: &Policy) -> Vec<SettingProblem> {
     levers(policy, |image| {
         let image = image.as_str();
@@ -60,7 +60,7 @@ fn unresolvable(policy: &Policy) -> Vec<SettingProblem> {
     })
 }
 
-/// A lever that points outside the allowed registries: nothing that it serves could ever run.
+/// Settings that point outside the allowed registries, so that nothing they serve could run.
 fn contradictions(policy: &Policy) -> Vec<SettingProblem> {
     let allowed = &policy.allowed_registries;
     levers(policy, |image| {
@@ -76,7 +76,7 @@ fn contradictions(policy: &Policy) -> Vec<SettingProblem> {
     })
 }
 
-/// What is wrong with the images that levers choose: of each lever the first.
+/// The problems of images that settings choose, the first one for each setting.
 fn levers(
     policy: &Policy,
     problem: impl Fn(&ImageReference) -> Option<WrongValue>,
@@ -99,8 +99,8 @@ fn levers(
     problems
 }
 
-/// Kubernetes puts variables for every Service of the namespace into containers, in the form
-/// of Docker links (`AGENTKUBE_MANAGER_SERVICE_HOST`): those are nobody's settings.
+/// True for the variables in the form of Docker links (`AGENTKUBE_MANAGER_SERVICE_HOST`) that
+/// Kubernetes sets for every Service of the namespace. They are not settings.
 fn is_service_link(name: &str) -> bool {
     name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")

@@ -47,8 +47,8 @@ impl Row {
         }
     }
 
-    /// What is named at the end of a path. No object can be called by an illegal name, so there is
-    /// nothing to lend then.
+    /// The name at the end of a path. `None` if it is not a legal object name, since nothing can
+    /// exist under it.
     fn reference<'r>(
         self,
         value: &'r Value,

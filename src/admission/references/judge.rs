@@ -9,11 +9,11 @@ use crate::admission::{
 };
 
 impl Review<'_> {
-    /// What the object names that its author needs a right to: none where the object is neither an
-    /// Agent nor a Tool, or was like that already.
+    /// The objects that the Agent or Tool names and that its author needs a right to use. Empty for
+    /// other kinds, and if an update changes nothing that affects what runs.
     ///
-    /// On UPDATE every reference counts once anything has changed that steers what runs with it: who
-    /// gives somebody's Agent another image, goal or node decides what becomes of its token.
+    /// On UPDATE every reference counts once such a field changes: anyone who gives another
+    /// author's Agent a new image, goal or node decides what becomes of its token.
     #[must_use]
     pub fn references(&self) -> Vec<Reference<'_>> {
         match &self.target {

@@ -1,7 +1,7 @@
-//! What an Agent or a Tool names of others, and so lends to its pod.
+//! The objects that an Agent or a Tool names and so gives to its pod.
 //!
-//! An Agent is written by one user and run by the manager: whatever it names, its pod gets. So who
-//! writes it needs a right of their own to each of those.
+//! An Agent is written by one user and run by the manager, and its pod gets everything it names.
+//! Its author therefore needs the right to use each of these objects.
 
 mod find;
 mod judge;
@@ -16,17 +16,17 @@ pub(super) use self::{
     table::{Keep, ReferenceSubject, is_kept, keep},
 };
 
-/// Something of the object's own namespace that its pod would get.
+/// An object of the same namespace that the pod would get.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reference<'r> {
-    /// What kind of object it is.
+    /// The kind of the object.
     pub kind: ReferenceKind,
-    /// Its name, a legal one; empty with [`Reference::most`].
+    /// The name of the object, a legal one. Empty if [`Reference::most`] is set.
     pub name: &'r str,
     /// The field that names it: `spec.agentToken.secretRef`.
     pub field: String,
-    /// Set for all that a list names beyond this number, which nobody is asked about one by one: only
-    /// who may name everything may name them.
+    /// Set for the entries of a list beyond this number. They are not checked one by one: only an
+    /// author who may use everything may name them.
     pub most: Option<usize>,
 }
 
@@ -44,17 +44,17 @@ pub enum ReferenceKind {
 /// A right in the namespace of an object, as an authorizer knows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AuthorRight {
-    /// What may be done.
+    /// The verb.
     pub verb: &'static str,
-    /// To which resource of the core group.
+    /// The resource, of the core group.
     pub resource: &'static str,
-    /// To which part of it, if not to all of it.
+    /// The subresource, if the right is to a part of the resource only.
     pub subresource: Option<&'static str>,
 }
 
 impl AuthorRight {
-    /// Who creates pods can have any Secret, ConfigMap and ServiceAccount of the namespace in one:
-    /// Kubernetes asks for no further right.
+    /// A user who can create pods can mount any Secret and ConfigMap of the namespace, and run a
+    /// pod as any ServiceAccount in it. Kubernetes asks for no further right.
     pub(crate) const TO_EVERYTHING: Self = Self::new("create", "pods", None);
 
     const fn new(
@@ -71,9 +71,10 @@ impl AuthorRight {
 }
 
 impl ReferenceKind {
-    /// The rights to an object of this kind, any of which will do.
+    /// The rights to an object of this kind; any one of them is enough.
     ///
-    /// Who gets a token of a ServiceAccount, or impersonates it, has what a pod that runs as it has.
+    /// A user who may create a token of a ServiceAccount, or impersonate it, can do all that its
+    /// pods can do.
     #[must_use]
     pub fn rights(self) -> &'static [AuthorRight] {
         const CONFIG_MAP: [AuthorRight; 1] = [AuthorRight::new("get", "configmaps", None)];
@@ -89,7 +90,7 @@ impl ReferenceKind {
         }
     }
 
-    /// The word for what an author may not do.
+    /// The word for the missing right in a denial.
     pub(super) fn verb(self) -> &'static str {
         match self {
             Self::ConfigMap | Self::Secret => "get",
@@ -98,18 +99,21 @@ impl ReferenceKind {
     }
 }
 
-/// What is known of the rights of who writes an object.
+/// The known rights of an object's author.
 #[derive(Clone, Copy, Debug)]
 pub enum AuthorRights<'a> {
-    /// They may use these of the references that [`Review::references`](super::Review::references) names, and no others.
+    /// The author may use these of the references that
+    /// [`Review::references`](super::Review::references) names, and no others.
     Holds(&'a [Reference<'a>]),
-    /// There is nobody to ask, so references are not judged.
+    /// References are not checked.
     Unasked,
 }
 
 fn hint_to_use(kind: ReferenceKind) -> String {
     let verb = kind.verb();
-    format!("name one that you may {verb}, or ask who runs this namespace for the right to it")
+    format!(
+        "name one that you may {verb}, or ask an administrator of this namespace for access to it"
+    )
 }
 
 fn hint_to_shorten(most: usize) -> String {

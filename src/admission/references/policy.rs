@@ -1,9 +1,10 @@
-//! The questions of the webhooks about references, for the API server to ask by itself: validating
-//! admission policies, which hold while no registration leads to a manager.
+//! Validating admission policies that check references as the webhooks do. The API server evaluates
+//! them even if no manager answers.
 //!
 //! `[ Row ] -> a variable with the name, a validation, a message`
 //!
-//! Invariant: a policy permits nothing that the webhooks refuse, and refuses nothing that they permit.
+//! Invariant: a policy permits nothing that the webhooks refuse, and refuses nothing that they
+//! permit.
 
 use std::fmt::Write as _;
 
@@ -28,7 +29,7 @@ pub const AGENT_POLICY: &str = "agentkube-agent-references";
 /// The name of the policy for Tools, and of its binding.
 pub const TOOL_POLICY: &str = "agentkube-tool-references";
 
-/// The policies that ask about references: that of Agents, and that of Tools.
+/// The policies that check references: one for Agents, one for Tools.
 #[must_use]
 pub fn reference_policies() -> [AdmissionPolicy; 2] {
     [ReferenceSubject::Agent, ReferenceSubject::Tool].map(|subject| {
@@ -38,7 +39,7 @@ pub fn reference_policies() -> [AdmissionPolicy; 2] {
         };
         AdmissionPolicy::new(
             name,
-            "so that nobody asks about references while the webhooks are away",
+            "so that references are not checked while the webhooks are away",
             policy(subject, resource),
         )
     })
@@ -86,7 +87,7 @@ const MAY_CREATE_PODS: &str = "mayCreatePods";
 const USER: &str = "user";
 const NAMESPACE: &str = "place";
 
-/// Whether anything changes but what steers nothing that runs.
+/// CEL: a field changes that affects what runs.
 fn steers() -> String {
     let harmless = HARMLESS
         .map(|field| format!("'{field}'"))
@@ -100,7 +101,7 @@ fn steers() -> String {
     )
 }
 
-/// The name of the variable that holds what a row names: `agentTokenSecretRef`.
+/// The name of the variable that holds a row's name: `agentTokenSecretRef`.
 fn named(row: Row) -> String {
     let field = row.field();
     let mut words = field.split('.').skip(1);
@@ -116,8 +117,8 @@ fn named(row: Row) -> String {
     })
 }
 
-/// The name that a row holds, or a list of as many as are asked about; empty where there is none, or
-/// none that an object can have.
+/// CEL: the name that a row holds, or the checked names of a list. Empty if a name is absent or
+/// illegal.
 fn names_of(row: Row) -> String {
     match row.place {
         FieldPath::Each { list, most, name } => {
@@ -143,12 +144,12 @@ fn names_of(row: Row) -> String {
     }
 }
 
-/// The name of the variable that holds how the messages show it.
+/// The name of the variable that holds the name as messages show it.
 fn shown(name: &str) -> String {
     format!("{name}Shown")
 }
 
-/// The name in quotes, or each of a list; never a credential.
+/// CEL: the name in quotes, or each name of a list. Credentials are hidden.
 fn shown_of(row: Row, name: &str) -> String {
     let is_credential = credential::looks_like_credential_in_cel("n");
     let (names, first) = match row.place {
@@ -162,7 +163,7 @@ fn shown_of(row: Row, name: &str) -> String {
     )
 }
 
-/// The text at the end of a path, or an empty one.
+/// CEL: the text at the end of a path, or an empty one.
 fn optional(from: &str, path: &[&str]) -> String {
     let steps = [&[from], path].concat();
     format!("{}.orValue('')", steps.join(".?"))
@@ -179,7 +180,7 @@ fn validations_of(row: Row) -> Vec<Validation> {
     }
 }
 
-/// That the author has a right to what is named, where something is.
+/// The validation that the author has a right to the named object, if one is named.
 fn permits(row: Row, field: &str, variable: &str, index: &str) -> Validation {
     let name = format!("variables.{variable}{index}");
     let rights = row
@@ -192,7 +193,7 @@ fn permits(row: Row, field: &str, variable: &str, index: &str) -> Validation {
     let (kind, verb) = (row.kind, row.kind.verb());
     refuses(
         format!("{name} == '' || variables.{MAY_CREATE_PODS}\n|| {rights}"),
-        // What stands in for the other where a user's name cannot be shown in one line.
+        // The fallback message, for a user name that cannot be shown in one line.
         format!(
             "{field}: Forbidden: you may neither {verb} this {kind} nor create pods in this namespace"
         ),
@@ -206,7 +207,7 @@ fn permits(row: Row, field: &str, variable: &str, index: &str) -> Validation {
     )
 }
 
-/// That a list is no longer than what is asked about.
+/// The validation that a list has no more entries than are checked.
 fn no_more(row: Row, list: &str, most: usize) -> Validation {
     let field = row.field();
     let rest = format!(", and may not name more than {most}");
@@ -230,7 +231,7 @@ fn refuses(expression: String, message: String, message_expression: String) -> V
     }
 }
 
-/// Whether the author has a right, to the object of this name where there is one.
+/// CEL: the author has this right, to the object of this name if one is given.
 fn asks(right: AuthorRight, name: Option<&str>) -> String {
     let AuthorRight {
         verb,
@@ -260,7 +261,7 @@ fn variable(name: &str, expression: String) -> Variable {
 mod tests {
     use super::*;
 
-    /// What one check costs, one expression may cost, and all of a policy may cost together
+    /// The cost of one check, and the limits for one expression and for a whole policy
     /// (`k8s.io/apiserver/pkg/cel/library/cost.go`, `pkg/apis/cel/config.go`).
     const CHECK: usize = 350_000;
     const EXPRESSION: usize = 1_000_000;

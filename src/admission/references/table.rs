@@ -1,5 +1,5 @@
-//! The one list of what Agents and Tools can name. The webhooks ask about its rows, and so does the
-//! policy that the API server keeps by itself.
+//! The table of all fields in which Agents and Tools name other objects. Both the webhooks and the
+//! API server's policies check its rows.
 
 use super::ReferenceKind;
 use crate::api::MOST_PULL_SECRETS;
@@ -11,7 +11,7 @@ pub(in crate::admission) enum ReferenceSubject {
     Tool,
 }
 
-/// A field that names something of the object's own namespace.
+/// A field that names an object of the same namespace.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::admission) struct Row {
     pub(super) subject: ReferenceSubject,
@@ -19,22 +19,22 @@ pub(in crate::admission) struct Row {
     pub(super) place: FieldPath,
 }
 
-/// Where the name stands.
+/// The place of the name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum FieldPath {
     /// In the entries of a list of the spec.
     Each {
         list: &'static str,
-        /// The most entries that are asked about.
+        /// The most entries that are checked.
         most: usize,
-        /// The members from an entry to the name.
+        /// The path from an entry to the name.
         name: &'static [&'static str],
     },
-    /// At the end of these members of the spec.
+    /// At the end of this path in the spec.
     One(&'static [&'static str]),
 }
 
-/// Every reference field. Whatever is added here is judged, and asked about by the policy.
+/// All reference fields. Every row is judged by the webhooks and checked by the policy.
 pub(super) const ROWS: [Row; 5] = [
     Row {
         subject: ReferenceSubject::Agent,
@@ -73,18 +73,18 @@ pub(super) fn rows(subject: ReferenceSubject) -> impl Iterator<Item = Row> {
         .filter(move |row| row.subject == subject)
 }
 
-/// How much of a field of the spec has to be kept, so that what it names can be read.
+/// The part of a spec field that must be kept to read the names in it.
 pub(in crate::admission) enum Keep {
-    /// All of it.
+    /// The whole field.
     All,
-    /// All of it, a list.
+    /// The whole field, a list.
     List,
-    /// Its members that [`is_kept`].
+    /// The members for which [`is_kept`] is true.
     Members,
     Nothing,
 }
 
-/// How much has to be kept of the field of this name.
+/// The part to keep of the field of this name.
 pub(in crate::admission) fn keep(field: &str) -> Keep {
     let of_field = |row: &Row| match row.place {
         FieldPath::Each { list, .. } if list == field => Some(Keep::List),
@@ -97,14 +97,14 @@ pub(in crate::admission) fn keep(field: &str) -> Keep {
         .unwrap_or(Keep::Nothing)
 }
 
-/// Whether a member of a field leads to a name.
+/// True if a member of a field leads to a name.
 pub(in crate::admission) fn is_kept(field: &str, member: &str) -> bool {
     ROWS.iter()
         .any(|row| matches!(row.place, FieldPath::One([first, second, ..]) if *first == field && *second == member))
 }
 
 impl Row {
-    /// The field that a person has to change: what holds the name, and not the name itself.
+    /// The field that a person has to change: the one that holds the name, not the name itself.
     pub(super) fn field(self) -> String {
         match self.place {
             FieldPath::Each { list, .. } => format!("spec.{list}"),
@@ -112,7 +112,7 @@ impl Row {
         }
     }
 
-    /// The field of an entry, where there is a list.
+    /// The field of one entry of a list.
     pub(super) fn entry(self, index: usize) -> String {
         let entry = format!("{}[{index}]", self.field());
         match self.place {
@@ -122,7 +122,7 @@ impl Row {
     }
 }
 
-/// A field, and a path behind it without the `name` at its end.
+/// A field and a path below it, without the final `name`.
 fn field(from: &str, path: &[&str]) -> String {
     let path = path
         .strip_suffix(&["name"])
@@ -151,7 +151,7 @@ mod tests {
         crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
     }
 
-    /// Every field of a schema that ends in something that names an object.
+    /// Collects the fields of a schema whose names end like those of references.
     fn naming(schema: &Value, path: &str, found: &mut Vec<String>) {
         for (name, field) in schema["properties"]
             .as_object()

@@ -1,4 +1,4 @@
-//! Policies that the API server follows by itself, in the shape that all of ours have.
+//! The common shape of our validating admission policies, which the API server evaluates itself.
 
 use k8s_openapi::{
     api::admissionregistration::v1::{
@@ -11,14 +11,14 @@ use k8s_openapi::{
 
 use crate::api::EXCLUDED_NAMESPACES;
 
-/// A policy with what puts it into force.
+/// A policy and its binding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdmissionPolicy {
-    /// The questions.
+    /// The policy.
     pub policy: ValidatingAdmissionPolicy,
-    /// Makes a no a refusal. It has the name of the policy.
+    /// The binding, which makes a failed validation a denial. It has the name of the policy.
     pub binding: ValidatingAdmissionPolicyBinding,
-    /// The consequence of its absence: `so that …`.
+    /// The consequence of a missing policy: `so that …`.
     pub without: &'static str,
 }
 
@@ -54,7 +54,7 @@ impl AdmissionPolicy {
     }
 }
 
-/// The requests of the namespaces that the registrations match, too.
+/// The requests that a policy applies to, in the same namespaces as the registrations.
 pub(in crate::admission) fn matches(
     (group, version): (&str, &str),
     resources: &[&str],
@@ -78,7 +78,7 @@ pub(in crate::admission) fn matches(
     }
 }
 
-/// A namespace that is not left out.
+/// Selects the namespaces that are not excluded.
 pub(in crate::admission) fn is_served() -> LabelSelectorRequirement {
     LabelSelectorRequirement {
         key: "kubernetes.io/metadata.name".to_owned(),
@@ -87,7 +87,7 @@ pub(in crate::admission) fn is_served() -> LabelSelectorRequirement {
     }
 }
 
-/// Words as the types of Kubernetes take them.
+/// Converts words to the strings that Kubernetes types take.
 pub(in crate::admission) fn texts(words: &[&str]) -> Vec<String> {
     words
         .iter()

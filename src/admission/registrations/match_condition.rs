@@ -1,4 +1,4 @@
-//! Which pods the validating webhook has to see, in the API server's own words.
+//! The match condition that selects the pods for the validating webhook, in CEL.
 
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -9,23 +9,25 @@ use crate::{
     images::{MirrorPrefix, Runtime, runtimes},
 };
 
-/// Longer lists are not looked through by the API server, which allows an expression only so much
-/// work: such a pod comes to the webhook.
+/// The longest list that the condition searches, since the API server limits the cost of an
+/// expression. A pod with a longer list always goes to the webhook.
 const MOST_CONTAINERS: usize = 16;
 const MOST_VARIABLES: usize = 128;
 const MOST_VOLUMES: usize = 64;
-/// With more allowed registries than this, only images below the first ones are told at sight.
+/// The most allowed registries in the condition. Images from later ones always go to the
+/// webhook.
 const MOST_PREFIXES: usize = 64;
 
 impl Policy {
-    /// A CEL expression over `object` and `oldObject`, a pod, as `matchConditions` take it: true for every pod that
-    /// [`Webhook::Validate`](super::Webhook::Validate) could refuse, and for some more.
+    /// A CEL expression over `object` and `oldObject`, a pod, for `matchConditions`. It is true for
+    /// every pod that [`Webhook::Validate`](super::Webhook::Validate) could refuse, and for some
+    /// more.
     ///
-    /// A pod for which it is false went through [`Webhook::Mutate`](super::Webhook::Mutate), which
-    /// wrote down what it did; no placeholder is left in it, each of its images lies below an allowed
-    /// registry, no token stands in it as a literal, and it belongs to whom it belonged. Only whether the Agent or Tool that its
-    /// labels name exists is taken on trust: mutation has refused it where not, and whoever forges
-    /// the record gains nothing but the label.
+    /// If it is false, the pod went through [`Webhook::Mutate`](super::Webhook::Mutate), which
+    /// recorded the images. It has no placeholder left and no literal token, all its images are
+    /// below an allowed registry, and its owner is unchanged. The existence of the Agent or Tool
+    /// that its labels name is not checked again: mutation has checked it, and forging the record
+    /// gains nothing but the label.
     #[must_use]
     pub fn validation_match_condition(&self) -> String {
         let mut expression = format!(
@@ -60,7 +62,7 @@ impl Policy {
         expression
     }
 
-    /// Whether an image is a placeholder, or not at sight below an allowed registry.
+    /// CEL: the image is a placeholder, or not obviously below an allowed registry.
     fn is_suspect(&self, image: &str) -> String {
         let host = Placeholder::image("");
         let is_placeholder = format!("{image}.startsWith('{host}')");
@@ -71,7 +73,7 @@ impl Policy {
             .allowed_registries
             .iter()
             .map(MirrorPrefix::as_str)
-            // Whoever reads the registration would read it.
+            // A token in a prefix would be readable in the registration.
             .filter(|prefix| credential::shown(prefix) == *prefix)
             .take(MOST_PREFIXES)
             .map(|prefix| format!("{image}.startsWith('{prefix}/')"))
@@ -84,7 +86,7 @@ impl Policy {
     }
 }
 
-/// Every token variable of the matrix, once, as a CEL list has them.
+/// The token variables of the matrix, without duplicates, as the items of a CEL list.
 fn tokens() -> String {
     runtimes()
         .filter_map(Runtime::token)

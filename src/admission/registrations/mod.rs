@@ -1,10 +1,10 @@
-//! The registrations of the webhooks: what the API server calls them for.
+//! The webhook registrations, which tell the API server when to call.
 //!
-//! Pods come only where one of their images is a placeholder, or where they say that they belong to
-//! an Agent or a Tool: ordinary pods never depend on a webhook. Neither does kube-system, nor the
-//! manager's own namespace. Of what is being deleted only what changes comes: its finalizers go, and a
-//! foreground deletion ends, while no replica answers. Whose a pod is, is told by what it was and what
-//! it becomes, and by its controller: a label can be taken off.
+//! A pod is only sent if one of its images is a placeholder, or if it says that it belongs to an
+//! Agent or a Tool. Other pods, kube-system and the manager's own namespace never depend on a
+//! webhook. An object that is being deleted is only sent if its spec changes, so finalizers can be
+//! removed and a foreground deletion can end while no replica answers. A pod's owner is read from
+//! its labels before and after the request and from its controller, since a label can be removed.
 
 pub(in crate::admission) mod admission_policy;
 pub(in crate::admission) mod match_condition;
@@ -35,11 +35,11 @@ use crate::{
 /// The name of both registrations.
 pub const REGISTRATION: &str = MANAGER;
 
-/// How long the API server waits for an answer, in seconds.
+/// The time that the API server waits for an answer, in seconds.
 const TIMEOUT_SECONDS: i32 = 5;
 
-/// One entry of a registration. No two share a name, because the API server's audit log tells them
-/// apart by it.
+/// One entry of a registration. Names are unique, because the API server's audit log identifies
+/// entries by name.
 struct Entry {
     name: &'static str,
     webhook: Webhook,
@@ -47,29 +47,30 @@ struct Entry {
     conditions: &'static [Condition],
 }
 
-/// What an entry is called for.
+/// The objects that an entry is called for.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Objects {
     AgentsAndTools,
     Pods,
-    /// Those of namespaces that carry [`REWRITE_DEFAULTS_LABEL`].
+    /// Pods in namespaces that carry [`REWRITE_DEFAULTS_LABEL`].
     PodsThatFollowDefaults,
 }
 
-/// A condition under which an entry is called; all of an entry have to hold.
+/// A condition of an entry. The entry is called if all of its conditions hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Condition {
-    /// An image is one of ours by default, wherever it comes from.
+    /// An image is one of our default images, on any registry.
     HasDefaultImage,
-    /// The pod belongs to no Agent and no Tool, before and after.
+    /// The pod belongs to no Agent and no Tool, before and after the request.
     HasNoOwner,
-    /// An image is a placeholder, or the pod belongs to an Agent or a Tool, before or after.
+    /// An image is a placeholder, or the pod belongs to an Agent or a Tool before or after the
+    /// request.
     HasPlaceholderOrOwner,
-    /// An Agent or Tool that is being deleted has another spec.
+    /// The object is not being deleted, or its spec changes.
     IsMoreThanADeletion,
-    /// A pod that is being deleted has another spec, or belongs to somebody else.
+    /// The pod is not being deleted, or its spec or its owner changes.
     IsMoreThanADeletionOfAPod,
-    /// The pod is not one that a kubelet runs from a file and only shows.
+    /// The pod is not a mirror pod, which a kubelet runs from a file.
     IsNoMirrorPod,
 }
 
@@ -119,7 +120,7 @@ const ENTRIES: [Entry; 5] = [
     },
 ];
 
-/// The registrations as they are shipped, without `caBundle`, which the manager puts in.
+/// The shipped registrations, without `caBundle`, which the manager sets.
 #[must_use]
 pub fn registrations() -> (MutatingWebhookConfiguration, ValidatingWebhookConfiguration) {
     let metadata = ObjectMeta {
@@ -297,7 +298,7 @@ impl Condition {
     }
 }
 
-/// The organisations that default images are of.
+/// The organisations of the default images.
 fn default_organisations() -> BTreeSet<&'static str> {
     rows()
         .filter_map(|row| row.repository?.split_once('/'))
@@ -305,7 +306,7 @@ fn default_organisations() -> BTreeSet<&'static str> {
         .collect()
 }
 
-/// CEL: the old pod has a label of ours that the new one has not, or has another value of.
+/// CEL: a label of ours on the old pod is missing on the new one, or has another value.
 pub(super) fn loses_label() -> String {
     format!(
         "has(oldObject.metadata.labels) && ['{AGENT_LABEL}', '{TOOL_LABEL}'].exists(l, l in oldObject.metadata.labels\n\
@@ -313,7 +314,7 @@ pub(super) fn loses_label() -> String {
     )
 }
 
-/// CEL: the pod belongs to an Agent or a Tool, before or after.
+/// CEL: the pod belongs to an Agent or a Tool, before or after the request.
 fn has_owner() -> String {
     format!(
         "[object, oldObject].exists(o, o != null\n\
@@ -322,13 +323,13 @@ fn has_owner() -> String {
     )
 }
 
-/// CEL: an image of the pod, as text, answers true to `call`.
+/// CEL: `call` is true for an image of the pod, as text.
 fn has_image(call: &str) -> String {
     PodSlotKind::ALL
         .iter()
         .map(|kind| {
             let list = format!("object.spec.{}", kind.list());
-            // A pod without containers comes with null, and is refused later.
+            // A pod without containers has null here, and is refused later.
             let is_there = match kind {
                 PodSlotKind::Container => format!("{list} != null"),
                 _ => format!("has({list})"),

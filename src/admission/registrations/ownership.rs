@@ -1,8 +1,9 @@
-//! The policy that keeps whose a pod is.
+//! The policy that keeps a pod's owner from being changed.
 //!
-//! The webhooks see pods that are created and updated. What goes by way of a pod's status does not come
-//! to them, because each heartbeat of a kubelet would, and labels can be changed with it. So the API
-//! server itself holds that a label of ours stays as it is once it is there, and that it is put on only
+//! The webhooks see pods that are created and updated. Updates of a pod's status are not sent to
+//! them, because each heartbeat of a kubelet would be one, and such an update can change labels. So
+//! the API server itself ensures that our labels are immutable, and that they are only added by
+//! requests that the webhooks see. This holds while no replica answers, too.
 //! where the webhooks see it. It holds while they are away, too.
 
 use k8s_openapi::api::admissionregistration::v1::{
@@ -24,7 +25,7 @@ const RESOURCES: [&str; 4] = [
     "pods/status",
 ];
 
-/// The policy that keeps whose a pod is.
+/// The policy that keeps a pod's owner from being changed.
 #[must_use]
 pub fn ownership_policy() -> AdmissionPolicy {
     let labels = format!("['{AGENT_LABEL}', '{TOOL_LABEL}']");
@@ -50,13 +51,13 @@ pub fn ownership_policy() -> AdmissionPolicy {
              || {labels}.all(l, !{has} || {had})"
         ),
         format!(
-            "metadata.labels: Invalid value: {AGENT_LABEL} and {TOOL_LABEL} cannot be put on a pod by way of \
+            "metadata.labels: Invalid value: {AGENT_LABEL} and {TOOL_LABEL} cannot be added to a pod through \
              its status (hint: create the pod with them)"
         ),
     );
     AdmissionPolicy::new(
         OWNERSHIP_POLICY,
-        "so that the labels that say whose a pod is can be changed by way of its status",
+        "so that the labels that name a pod's owner can be changed through its status",
         ValidatingAdmissionPolicySpec {
             match_conditions: Some(vec![MatchCondition {
                 name: "belongs-to-somebody".to_owned(),

@@ -1,14 +1,14 @@
-//! The webhooks: the one table of what the API server calls.
+//! The webhooks: the table of the API server's calls.
 
 /// The calls that an API server makes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Webhook {
-    /// Before defaulting is final and the schema is validated; may patch.
+    /// Called before the schema is validated; may patch.
     Mutate,
-    /// Beside [`Webhook::Mutate`], for the pods of namespaces that ask for it: default images that
-    /// somebody wrote out follow the levers.
+    /// Beside [`Webhook::Mutate`], for pods of namespaces that opt in: default images that are
+    /// written out follow the settings.
     RewriteDefaults,
-    /// After every mutation; only judges.
+    /// Called after every mutation; only judges.
     Validate,
 }
 
@@ -25,7 +25,7 @@ impl Webhook {
     /// Every webhook.
     pub const ALL: [Self; 3] = [Self::Mutate, Self::RewriteDefaults, Self::Validate];
 
-    /// The word in labels and logs, the path that is called, and the phase.
+    /// The word for labels and logs, the path of the URL, and the phase.
     const fn row(self) -> (&'static str, &'static str, AdmissionPhase) {
         use AdmissionPhase::{Mutating, Validating};
         match self {
@@ -35,7 +35,7 @@ impl Webhook {
         }
     }
 
-    /// The word in labels and logs.
+    /// The word for labels and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.row().0
@@ -47,7 +47,7 @@ impl Webhook {
         self.row().1
     }
 
-    /// When the API server calls. Only in [`AdmissionPhase::Mutating`] an answer has a patch.
+    /// The phase of the call. Only answers in [`AdmissionPhase::Mutating`] have a patch.
     #[must_use]
     pub const fn phase(self) -> AdmissionPhase {
         self.row().2

@@ -21,7 +21,7 @@ pub(in crate::admission) struct AgentView {
 }
 
 impl AgentView {
-    /// Whether all that steers what runs is the same in both.
+    /// True if no field that affects what runs differs.
     pub(in crate::admission) fn steers_the_same_as(&self, other: &Self) -> bool {
         self.spec
             .steers_the_same_as(&other.spec)
@@ -44,7 +44,8 @@ pub(in crate::admission) fn judge(agent: &Change<AgentView>, policy: &Policy) ->
     findings
 }
 
-/// The objects that its pod would use. Empty if an update changes nothing that steers what runs.
+/// The references to objects that its pod would use. Empty if an update changes nothing that
+/// affects what runs.
 pub(in crate::admission) fn references(agent: &Change<AgentView>) -> Vec<Reference<'_>> {
     if agent.is_settled(AgentView::steers_the_same_as) {
         return Vec::new();
@@ -62,12 +63,8 @@ fn judge_runtime(spec: &Spec, findings: &mut Findings) -> Option<Runtime> {
                 .collect::<Vec<_>>()
                 .join(", ");
             findings.refuse(
-                Cause::required(
-                    Reason::UnknownRuntime,
-                    FIELD,
-                    "an Agent runs one of the runtimes",
-                )
-                .hint(&format!("set spec.runtime to one of {supported}")),
+                Cause::required(Reason::UnknownRuntime, FIELD, "an Agent needs a runtime")
+                    .hint(&format!("set spec.runtime to one of {supported}")),
             );
             return None;
         }

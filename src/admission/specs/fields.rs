@@ -1,4 +1,4 @@
-//! What the judges of Agents and of Tools share: single fields, of whatever type they come.
+//! Rules for single fields that Agents and Tools have in common.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::spec::Spec;
 use crate::admission::{Placeholder, Policy, Reason, credential, denial::Cause, names};
 use crate::{api::LONGEST_SPEC_BYTES, images::ImageReference};
 
-/// What judging an object has found.
+/// The problems and warnings found in an object.
 #[derive(Debug, Default)]
 pub(in crate::admission) struct Findings {
     pub(in crate::admission) causes: Vec<Cause>,
@@ -28,7 +28,7 @@ pub(in crate::admission) fn text(value: &Value) -> Option<&str> {
     value.as_str()
 }
 
-/// A value as a message shows it.
+/// A value, as messages show it.
 pub(in crate::admission) fn quote(value: &Value) -> String {
     match value {
         Value::String(text) => credential::quote(text),
@@ -38,8 +38,8 @@ pub(in crate::admission) fn quote(value: &Value) -> String {
     }
 }
 
-/// Judges how large the spec is. One that was too large already may stay so, or labels and finalizers
-/// could not be changed.
+/// Judges the size of the spec. A spec that was too large before the update may stay, so that
+/// labels and finalizers can still be changed.
 pub(in crate::admission) fn judge_size(spec: &Spec, old: Option<&Spec>, findings: &mut Findings) {
     let most = old
         .map_or(0, Spec::bytes)
@@ -47,13 +47,13 @@ pub(in crate::admission) fn judge_size(spec: &Spec, old: Option<&Spec>, findings
     if spec.bytes() > most {
         findings.refuse(
             Cause::too_long(Reason::SpecTooLarge, "spec", LONGEST_SPEC_BYTES).hint(
-                "put what is long where the agent can read it, such as a ConfigMap or the image",
+                "move long values to a place that the agent can read, such as a ConfigMap or the image",
             ),
         );
     }
 }
 
-/// Judges `spec.image`: absent, or an image reference.
+/// Judges `spec.image`, which may be absent or an image reference.
 pub(in crate::admission) fn judge_image(value: &Value, policy: &Policy, findings: &mut Findings) {
     const FIELD: &str = "spec.image";
     if value.is_null() {
@@ -70,7 +70,7 @@ pub(in crate::admission) fn judge_image(value: &Value, policy: &Policy, findings
         );
         return;
     };
-    // A blank image of runtime or type Custom is already reported as missing.
+    // A missing image of runtime or type Custom is reported elsewhere.
     if image.trim().is_empty()
         && findings
             .causes
@@ -142,9 +142,9 @@ pub(in crate::admission) fn judge_key_ref(
             Cause::required(
                 Reason::InvalidSecretRef,
                 field,
-                "the Secret and the key are named here",
+                "a reference needs the name of a Secret and a key",
             )
-            .hint("set name and key; the token itself belongs into the Secret"),
+            .hint("set name and key; the token itself belongs in the Secret"),
         );
         return;
     };
@@ -157,7 +157,7 @@ pub(in crate::admission) fn judge_key_ref(
 
     let field = format!("{field}.key");
     match text(member("key")) {
-        // Unlike a name, a key may hold upper case letters: a whole token would be legal.
+        // A key may hold upper case letters, unlike a name, so a whole token would be a legal key.
         Some(key) if credential::looks_like_credential(key) => {
             findings.refuse(pasted_credential(field));
         }
@@ -175,7 +175,8 @@ pub(in crate::admission) fn judge_key_ref(
     }
 }
 
-/// Judges `spec.imagePullSecrets`: a blank name passes the API server and ends in anonymous pulls.
+/// Judges `spec.imagePullSecrets`. The API server accepts a blank name, and the kubelet would then
+/// pull anonymously.
 pub(in crate::admission) fn judge_pull_secrets(value: &Value, findings: &mut Findings) {
     for (index, secret) in value
         .as_array()
@@ -216,5 +217,5 @@ fn judge_secret_name(field: &str, value: &Value, findings: &mut Findings) {
 
 fn pasted_credential(field: impl Into<String>) -> Cause {
     Cause::forbidden(Reason::InvalidSecretRef, field, "the value looks like a credential, not a name")
-        .hint("put the token into a Secret, name that Secret here, and revoke the token: it was written in plain sight")
+        .hint("put the token into a Secret, name that Secret here, and revoke the token, since it was exposed")
 }

@@ -1,4 +1,4 @@
-//! The rules for Agents and Tools, and the one table of the fields that these rules can read.
+//! The rules for Agents and Tools, and the table of the fields that these rules can read.
 
 pub(in crate::admission) mod agents;
 pub(in crate::admission) mod fields;

@@ -1,5 +1,5 @@
-//! The spec of an Agent or Tool as it is read: the fields that are judged, and of all others only
-//! whether they are the same as before.
+//! The parsed spec of an Agent or Tool. Fields that rules read are kept; all others are only
+//! compared with their previous values.
 
 use std::{
     fmt,
@@ -21,13 +21,13 @@ use crate::admission::{
     },
 };
 
-/// Makes the enum of the fields that rules read, and what is kept of each.
+/// Makes the enum of the fields that rules read, with the part kept of each.
 macro_rules! judged_fields {
     ($($(#[$doc:meta])* $field:ident = $name:literal $keep:ident,)+) => {
         /// A field that a rule reads.
         ///
-        /// A rule can read no other: [`Spec::judged`] takes nothing else. An update that leaves all of
-        /// them as they were is not judged.
+        /// [`Spec::judged`] takes no other, so a rule can read no other. An update that changes
+        /// none of these fields is not judged.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub(in crate::admission) enum Judged {
             $($(#[$doc])* $field,)+
@@ -36,14 +36,14 @@ macro_rules! judged_fields {
         impl Judged {
             const ALL: &'static [Self] = &[$(Self::$field),+];
 
-            /// The name in the spec.
+            /// The name of the field in the spec.
             const fn name(self) -> &'static str {
                 match self {
                     $(Self::$field => $name,)+
                 }
             }
 
-            /// What is kept of the field of this name; nothing, where no rule reads it.
+            /// The part to keep of the field of this name; `None` if no rule reads it.
             fn keep(name: &str) -> Option<Keep> {
                 match name {
                     $($name => Some(Keep::$keep),)+
@@ -56,66 +56,67 @@ macro_rules! judged_fields {
 
 judged_fields! {
     AgentToken = "agentToken" All,
-    /// Its `credentialsRef` alone.
+    /// Only its `credentialsRef` is kept.
     Config = "config" Members,
     Image = "image" All,
     ImagePullSecrets = "imagePullSecrets" List,
-    /// The hosts alone, whatever else a probe holds.
+    /// Only its hosts are kept.
     Probe = "probe" Members,
     Runtime = "runtime" All,
     Type = "type" All,
 }
 
-/// The field of which the hosts are kept.
+/// The field whose hosts are kept.
 const PROBE: &str = Judged::Probe.name();
 /// The members of a probe that may name a host.
 pub(in crate::admission) const PROBE_ACTIONS: [&str; 2] = ["httpGet", "tcpSocket"];
-/// What an action of a probe is called where its members are kept.
+/// The name for an action of a probe while its members are read.
 const ACTION: &str = "probe.action";
-/// What steers nothing that runs. Everybody who may update an Agent can stop it, and does not become
-/// the author of what runs by it.
+/// Fields that do not affect the pod. Anyone who may update an Agent can stop it without becoming
+/// the author of what it runs.
 pub(in crate::admission) const HARMLESS: [&str; 3] = ["description", "paused", "tags"];
 
-/// Secret to this process, so that nobody can look for two specs with one fingerprint.
+/// Random keys of this process, so that nobody can construct two specs with the same fingerprint.
 static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// The `spec` of an Agent or Tool, whatever the types of its fields: the API server calls before it
-/// validates the schema.
+/// The `spec` of an Agent or Tool. Its fields may be of any type, since the API server calls before
+/// it validates the schema.
 #[derive(Debug, Default)]
 pub(in crate::admission) struct Spec {
     kept: Map<String, Value>,
-    /// A fingerprint of everything else, but for what steers nothing that runs.
+    /// A fingerprint of all other fields, except the harmless ones.
     rest: u64,
-    /// The length of all of it, as JSON without spaces.
+    /// The size of the whole spec, as JSON without spaces.
     bytes: usize,
 }
 
 impl Spec {
-    /// A field that rules read; null where it is not set.
+    /// The value of a field that rules read; null if it is not set.
     pub(in crate::admission) fn judged(&self, field: Judged) -> &Value {
         self.kept(field.name())
     }
 
-    /// What was kept of a field; null where it is not set.
+    /// The kept part of a field; null if it is not set.
     pub(in crate::admission) fn kept(&self, name: &str) -> &Value {
         self.kept
             .get(name)
             .unwrap_or(&Value::Null)
     }
 
-    /// How many bytes the spec has as JSON without spaces. A number counts as the longest one.
+    /// The size of the spec in bytes, as JSON without spaces. Every number counts as the longest
+    /// one.
     pub(in crate::admission) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether every field that rules read is the same in both.
+    /// True if every field that rules read is the same in both.
     pub(in crate::admission) fn is_judged_as(&self, other: &Self) -> bool {
         Judged::ALL
             .iter()
             .all(|&field| self.judged(field) == other.judged(field))
     }
 
-    /// Whether all that steers what runs is the same in both.
+    /// True if no field that affects what runs differs.
     pub(in crate::admission) fn steers_the_same_as(&self, other: &Self) -> bool {
         self.kept == other.kept && self.rest == other.rest
     }
@@ -189,7 +190,7 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-/// A value of any type that is short.
+/// A short value of any type.
 struct Short;
 
 impl<'de> DeserializeSeed<'de> for Short {
@@ -200,7 +201,7 @@ impl<'de> DeserializeSeed<'de> for Short {
     }
 }
 
-/// A list that is short.
+/// A short list.
 struct ShortList;
 
 impl<'de> DeserializeSeed<'de> for ShortList {
@@ -211,11 +212,11 @@ impl<'de> DeserializeSeed<'de> for ShortList {
     }
 }
 
-/// Goes through a value and keeps nothing of it but, of a map, the members that lead to names.
+/// Computes the fingerprint of a value and keeps only the members of a map that lead to names.
 struct Fingerprint<'h> {
     hasher: &'h mut DefaultHasher,
     size: &'h mut Size,
-    /// What the map is called, and where to put its members.
+    /// The name of the map, and the place for the kept members.
     keep: Option<(&'h str, &'h mut Map<String, Value>)>,
 }
 
@@ -340,18 +341,18 @@ impl<'de> Visitor<'de> for Fingerprint<'_> {
 
 /// `{}` or `[]`.
 const BRACKETS: usize = 2;
-/// What follows a member or an item.
+/// The byte after a member or an item.
 const COMMA: usize = 1;
 /// `null`, `true` or `false`.
 const WORD: usize = 5;
 /// The longest number.
 const NUMBER: usize = 20;
 
-/// The bytes that a value has as JSON without spaces: at most by a few too many.
+/// The size of a value in bytes, as JSON without spaces, or slightly more.
 struct Size(usize);
 
 impl Size {
-    /// A name, with what stands around it.
+    /// Adds a name with its quotes and colon.
     fn member(&mut self, name: &str) {
         const COLON: usize = 1;
         self.text(name);

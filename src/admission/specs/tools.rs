@@ -23,7 +23,7 @@ pub(in crate::admission) struct ToolView {
 }
 
 impl ToolView {
-    /// Whether all that steers what runs is the same in both.
+    /// True if no field that affects what runs differs.
     pub(in crate::admission) fn steers_the_same_as(&self, other: &Self) -> bool {
         self.spec
             .steers_the_same_as(&other.spec)
@@ -52,8 +52,8 @@ pub(in crate::admission) fn judge(tool: &Change<ToolView>, policy: &Policy) -> F
     findings
 }
 
-/// The kubelet probes from the network of its node, so that a host in a probe would lend that network
-/// to the author.
+/// Judges the host of a probe. The kubelet probes from the network of its node, which a host in a
+/// probe would open to the author.
 fn judge_probe(probe: &Value, findings: &mut Findings) {
     for action in PROBE_ACTIONS {
         let host = probe
@@ -71,7 +71,7 @@ fn judge_probe(probe: &Value, findings: &mut Findings) {
     }
 }
 
-/// The Secret that its pod would use. Empty if an update changes nothing that steers what runs.
+/// The Secret that its pod would use. Empty if an update changes nothing that affects what runs.
 pub(in crate::admission) fn references(tool: &Change<ToolView>) -> Vec<Reference<'_>> {
     if tool.is_settled(ToolView::steers_the_same_as) {
         return Vec::new();
@@ -93,12 +93,8 @@ fn judge_type(spec: &Spec, findings: &mut Findings) {
             .collect::<Vec<_>>()
             .join(", ");
         findings.refuse(
-            Cause::required(
-                Reason::UnknownToolType,
-                FIELD,
-                "a Tool is of one of the types",
-            )
-            .hint(&format!("set spec.type to one of {supported}")),
+            Cause::required(Reason::UnknownToolType, FIELD, "a Tool needs a type")
+                .hint(&format!("set spec.type to one of {supported}")),
         );
     } else if word == Some(ToolType::Custom.as_str()) {
         if text(spec.judged(Judged::Image)).is_none_or(|image| image.trim().is_empty()) {

@@ -6,8 +6,8 @@ use crate::admission::{Decision, Denial, Outcome, Subject, credential, review::A
 /// Writes the `AdmissionReview` that answers a request.
 ///
 /// Patch and patch type come together or not at all, and a denial has a whole `Status`: an API
-/// server turns anything less into an error of its own. The audit annotations say the same to the
-/// API server's audit log, which puts the name of the webhook before them.
+/// server turns anything less into an error of its own. The audit annotations repeat the decision
+/// for the API server's audit log, which prefixes them with the name of the webhook.
 #[must_use]
 pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
     let warnings = decision.warnings.as_slice();
@@ -65,7 +65,7 @@ pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
     }
 }
 
-/// Writes the answer to a request that could not be decided now: the caller may try again.
+/// Writes the answer to a request that cannot be decided now. The caller may try again.
 #[must_use]
 pub fn unavailable(uid: &str, message: &str) -> Vec<u8> {
     let status = Status {
@@ -85,7 +85,8 @@ pub fn unavailable(uid: &str, message: &str) -> Vec<u8> {
     })
 }
 
-/// Clients' own helpers know a 422 with reason `Invalid` and a 403 with reason `Forbidden`.
+/// The `Status` of a denial. Client libraries recognize 422 with reason `Invalid` and 403 with
+/// reason `Forbidden`.
 fn refusal<'a>(message: &'a str, denial: &'a Denial) -> Status<'a> {
     let causes = denial
         .causes
@@ -152,15 +153,15 @@ struct Response<'a> {
     warnings: &'a [String],
 }
 
-/// What the API server's audit log is told.
+/// The annotations for the API server's audit log.
 #[derive(Serialize)]
 struct AuditAnnotations {
     /// `allow`, `conflict`, `warn` or `deny`.
     decision: &'static str,
-    /// The first cause's reason, where something broke a rule.
+    /// The reason of the first cause, if a rule was broken.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    /// The images that were set and the rules that chose them, as on the pod.
+    /// The images that were set and the rules that chose them, as recorded on the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     images: Option<String>,
 }

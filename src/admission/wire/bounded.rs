@@ -1,7 +1,7 @@
-//! Parts of objects that are read without letting their author choose how much memory that takes.
+//! Bounded deserialization: the author of an object cannot choose how much memory its parts take.
 //!
-//! JSON is dense, and what it is read into is not: 3 bytes of `{},` would become a container's
-//! 200. A body has a limit, and what is made of it needs one too.
+//! JSON is denser than what it is read into: the 3 bytes of `{},` would become a container of 200
+//! bytes. So the limit on the body is not enough.
 
 use std::{fmt, marker::PhantomData, ops::Deref};
 
@@ -20,16 +20,16 @@ use crate::{
     images::runtimes,
 };
 
-/// The most entries that a list may have: containers, volumes, pull secrets of a pod.
+/// The most entries of a list: containers, volumes and pull secrets of a pod.
 pub const MOST_ENTRIES: usize = 1024;
 
-/// The longest that a judged field of an Agent or Tool may be, in bytes of its JSON.
+/// The size limit of a judged field of an Agent or Tool, in bytes of JSON.
 pub const LONGEST_FIELD_BYTES: usize = 4 * 1024;
 
-/// The same for a list: room for all the names that the schema allows, each as long as a name can be.
+/// The size limit of a list, with room for as many names as the schema allows, each of the longest.
 pub const LONGEST_LIST_BYTES: usize = 32 * 1024;
 
-/// How the errors begin that say so.
+/// The prefix of errors about exceeded limits.
 pub(in crate::admission) const TOO_MUCH: &str = "too much";
 
 /// A list of at most [`MOST_ENTRIES`].
@@ -80,12 +80,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
     }
 }
 
-/// Of labels or annotations, those that are looked at.
+/// The labels or annotations that are read.
 #[derive(Debug)]
 pub(in crate::admission) struct Known<'a>(Vec<(Text<'a>, Text<'a>)>);
 
 impl Known<'_> {
-    /// The value of this name; the last one, if it was there more than once.
+    /// The value of this name; the last one if there are several.
     pub(in crate::admission) fn value(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
@@ -133,18 +133,18 @@ fn is_known(name: &str) -> bool {
     .contains(&name)
 }
 
-/// Of a container's environment, the variables that hold a runtime's token: of each the first that
-/// is written out, and the first that is not.
+/// The token variables of a container's environment: for each name the first one with a literal
+/// value, and the first one without.
 #[derive(Debug)]
 pub(in crate::admission) struct Tokens<'a>(Vec<TokenVariable<'a>>);
 
-/// A variable that holds a token.
+/// An environment variable that holds a token.
 #[derive(Debug)]
 pub(in crate::admission) struct TokenVariable<'a> {
-    /// Its index in the environment.
+    /// The index in the environment.
     pub(in crate::admission) index: usize,
     pub(in crate::admission) name: Text<'a>,
-    /// Whether its value comes from elsewhere and is not written out.
+    /// True if the value comes from another source and is not a literal.
     pub(in crate::admission) has_source: bool,
 }
 
@@ -204,14 +204,14 @@ fn is_token(name: &str) -> bool {
     runtimes().any(|runtime| runtime.token() == Some(name))
 }
 
-/// Reads a field of any type that is at most [`LONGEST_FIELD_BYTES`] long.
+/// Reads a field of any type of at most [`LONGEST_FIELD_BYTES`].
 pub(in crate::admission) fn short<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Value, D::Error> {
     up_to(LONGEST_FIELD_BYTES, deserializer)
 }
 
-/// Reads a field of any type that is at most [`LONGEST_LIST_BYTES`] long.
+/// Reads a field of any type of at most [`LONGEST_LIST_BYTES`].
 pub(in crate::admission) fn short_list<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Value, D::Error> {
@@ -223,7 +223,7 @@ fn up_to<'de, D: Deserializer<'de>>(longest: usize, deserializer: D) -> Result<V
     UpTo { left: &mut left }.deserialize(deserializer)
 }
 
-/// A value of any type, of at most so many bytes of JSON. A number counts as one.
+/// A value of any type with a limited number of bytes of JSON. A number counts as one byte.
 struct UpTo<'l> {
     left: &'l mut usize,
 }

@@ -48,21 +48,21 @@ pub(in crate::admission) struct Request<'a> {
     pub(in crate::admission) dry_run: Option<bool>,
 }
 
-/// An object that is yet to be read into the fields that decisions look at.
+/// An object that has yet to be read into the fields that rules use.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::admission) enum RequestObject<'a> {
-    /// As it is in the memory of whoever asks.
+    /// A parsed value in the caller's memory.
     Held(&'a Value),
-    /// As it stands in a body.
+    /// Raw JSON of a body.
     Written(&'a RawValue),
 }
 
 impl RequestObject<'_> {
-    /// The first field that keeps the object from being read as a `T`.
+    /// The path of the first field that cannot be read as part of a `T`.
     pub(in crate::admission) fn unreadable_field<T: DeserializeOwned>(self) -> Option<String> {
         match self {
             Self::Held(object) => unreadable_field::<T, _>(object),
-            // Almost all can be read, and finding the field takes longer.
+            // Almost all objects can be read, and finding the field is slower.
             Self::Written(object) if serde_json::from_str::<T>(object.get()).is_ok() => None,
             Self::Written(object) => {
                 unreadable_field::<T, _>(&mut serde_json::Deserializer::from_str(object.get()))
@@ -93,7 +93,7 @@ pub(in crate::admission) struct Resource<'a> {
     pub(in crate::admission) resource: Text<'a>,
 }
 
-/// Groups and extra are read only where somebody asks for them.
+/// The requesting user. Groups and extra are only read where they are needed.
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::admission) struct UserInfo<'a> {
     #[serde(borrow, default)]
@@ -148,15 +148,15 @@ pub(in crate::admission) fn malformed(field: &str, detail: &str) -> Cause {
     Cause::forbidden(Reason::MalformedReview, field, detail)
 }
 
-/// Where JSON could not be read, in words that repeat nothing of the body: serde's own message
-/// quotes values, and a value may be a credential.
+/// The position of a JSON error, in words that quote nothing of the body. The messages of serde
+/// quote values, and a value may be a credential.
 pub(in crate::admission) fn position(error: &serde_json::Error) -> String {
     let problem = match error.classify() {
         serde_json::error::Category::Data => "a field is missing or of the wrong type",
         serde_json::error::Category::Eof => "it ends too early",
         serde_json::error::Category::Io | serde_json::error::Category::Syntax => "it is not JSON",
     };
-    // These are words of our own; serde's begin otherwise.
+    // The limits have their own errors, with a prefix that serde does not use.
     if error.to_string().starts_with(TOO_MUCH) {
         return format!(
             "a list has more than {MOST_ENTRIES} entries, or a field is too long, at line {} column {}",

@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[serde(transparent)]
 pub(in crate::admission) struct Text<'a>(#[serde(borrow)] pub(in crate::admission) Cow<'a, str>);
 
-/// A map keyed by texts is looked up by `&str`.
+/// Lets a map with such keys be searched by `&str`.
 impl Borrow<str> for Text<'_> {
     fn borrow(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! One document of a file, and what is wrong with one that is none.
+//! One document of a file, and the errors of text that is not one.
 
 use std::{fmt, sync::Arc};
 
@@ -6,28 +6,28 @@ use serde_json::Value;
 
 use super::printable::printable;
 
-/// The longest document that is read, in bytes: the API server takes no longer request.
+/// The longest document in bytes, which is the API server's limit for a request.
 pub const LONGEST_DOCUMENT: usize = 3 * 1024 * 1024;
 
-/// An object of a manifest, and where it stands.
+/// An object of a manifest, with its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// The file, as it was named.
+    /// The file, by the name that the user gave.
     pub file: Arc<str>,
     /// The line of its first member, from 1.
     pub line: u64,
-    /// The object as it was written.
+    /// The unchanged object.
     pub object: Value,
 }
 
-/// Something that cannot be read, and where.
+/// A problem with text that cannot be read, with its position.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DocumentProblem {
-    /// The file, as it was named.
+    /// The file, by the name that the user gave.
     pub file: Arc<str>,
-    /// Line and column, from 1; `None` where the file as a whole is meant.
+    /// Line and column, from 1; `None` for a problem of the whole file.
     pub at: Option<(u64, u64)>,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
 }
 
@@ -57,7 +57,8 @@ pub(in crate::offline) fn no_list(document: Document) -> Result<Document, Docume
         return Err(DocumentProblem {
             file: document.file,
             at: Some((document.line, 1)),
-            message: "a List inside a List (hint: put its items into the outer one)".to_owned(),
+            message: "a List must not contain a List (hint: put its items into the outer one)"
+                .to_owned(),
         });
     }
     Ok(document)
@@ -87,9 +88,9 @@ pub(in crate::offline) fn document(
             file: file.clone(),
             at: Some((line, 1)),
             message: if object.is_object() {
-                format!("no manifest: `{member}` is not set")
+                format!("not a manifest: `{member}` is not set")
             } else {
-                "no manifest: an object with `apiVersion` and `kind` is expected".to_owned()
+                "not a manifest: an object with `apiVersion` and `kind` is expected".to_owned()
             },
         }),
     }
@@ -100,27 +101,27 @@ pub(in crate::offline) fn too_long(file: &Arc<str>, line: u64) -> DocumentProble
         file: file.clone(),
         at: Some((line, 1)),
         message: format!(
-            "the document is longer than {} MiB, which no API server takes",
+            "the document is longer than {} MiB, which is the limit of the API server",
             LONGEST_DOCUMENT / 1024 / 1024
         ),
     }
 }
 
-/// The message of a parser, without its own note of the place, and in our words where its limits were met.
+/// The message of a parser, without its own position, and reworded for the parser's limits.
 pub(in crate::offline) fn parser_message(says: &str, line: u64, column: u64) -> String {
     for limit in ["alias", "budget breached"] {
         if says.starts_with(limit) && (says.contains("exceeded") || says.contains("breached")) {
-            return "the document grows too large when its aliases are followed".to_owned();
+            return "the document grows too large when its aliases are expanded".to_owned();
         }
     }
     if says.starts_with("recursion limit exceeded") {
-        return "the document is nested too deep".to_owned();
+        return "the document is nested too deeply".to_owned();
     }
     let mut text = says.to_owned();
     for comma in [",", ""] {
         text = text.replace(&format!(" at line {line}{comma} column {column}"), "");
     }
-    // What it says of its own options is of no use to an author.
+    // The parser's options are of no use to an author.
     text = text.replace(", set DuplicateKeyPolicy in Options if acceptable", "");
     if text.contains("tabs ") {
         text.push_str(" (hint: YAML is indented with spaces)");

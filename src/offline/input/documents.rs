@@ -1,7 +1,7 @@
-//! The documents of a file: where each begins, and what of it cannot be read.
+//! The documents of a file, with their positions and errors.
 //!
-//! A file is cut at its `---` lines before anything is parsed, so that a broken document costs only
-//! itself: in YAML such a line ends even a block of text.
+//! A file is split at its `---` lines before anything is parsed, so a broken document does not
+//! affect the others. In YAML such a line ends even a block of text.
 
 use std::sync::Arc;
 
@@ -18,26 +18,26 @@ use super::{
 };
 use crate::offline::parallel::parallel;
 
-/// The most documents of one file that are read.
+/// The most documents that are read from one file.
 const MOST_DOCUMENTS: usize = 100_000;
 
-/// How many documents of a file are read before problems are counted.
+/// The number of documents that are read between two counts of the problems.
 const BATCH: usize = 4096;
 
-/// How many problems of one file are told.
+/// The most problems of one file that are reported.
 const MOST_PROBLEMS: usize = 100;
 
-/// How a text is written.
+/// The format of a text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DocumentFormat {
-    /// One JSON value after the other.
+    /// JSON values one after the other.
     Json,
-    /// Documents of YAML, and of JSON, which YAML contains.
+    /// YAML documents. JSON is also valid YAML.
     Yaml,
 }
 
-/// Reads the documents of a text, and hands each to `take` on the thread that has read it. A `List`
-/// stands for its items; empty documents are skipped.
+/// Reads the documents of a text, and passes each to `take` on the thread that has read it. A
+/// `List` is replaced by its items; empty documents are skipped.
 #[must_use]
 pub fn parse<T: Send>(
     file: &Arc<str>,
@@ -83,7 +83,7 @@ fn yaml_documents<T: Send>(
             problems += usize::from(document.is_err());
             if problems > MOST_PROBLEMS {
                 documents.push(whole(format!(
-                    "more than {MOST_PROBLEMS} documents cannot be read, so the rest is not looked at"
+                    "more than {MOST_PROBLEMS} documents cannot be read, so the rest is not checked"
                 )));
                 return documents;
             }
@@ -96,7 +96,7 @@ fn yaml_documents<T: Send>(
 /// One document of a file.
 #[derive(Debug, Eq, PartialEq)]
 struct Chunk<'a> {
-    /// The line of the file that it begins with.
+    /// The first line of the chunk in the file.
     line: u64,
     text: &'a str,
 }
@@ -104,7 +104,7 @@ struct Chunk<'a> {
 fn split(text: &str) -> Vec<Chunk<'_>> {
     let mut chunks = Vec::new();
     let (mut start, mut start_line, mut position) = (0, 1, 0);
-    // Directives (`%YAML 1.2`) belong to the document that they stand before.
+    // Directives (`%YAML 1.2`) belong to the next document.
     let mut only_directives = false;
     for (line, content) in (1..).zip(text.split_inclusive('\n')) {
         let is_marker = content
@@ -141,7 +141,7 @@ fn push<'a>(chunks: &mut Vec<Chunk<'a>>, text: &'a str, range: std::ops::Range<u
     }
 }
 
-/// The line of a chunk that its content begins with, from 0.
+/// The first line of a chunk with content, from 0.
 fn first_line(text: &str) -> Option<u64> {
     (0..)
         .zip(text.lines())
@@ -181,7 +181,7 @@ fn yaml(file: &Arc<str>, chunk: &Chunk<'_>) -> Vec<Result<Document, DocumentProb
             documents.push(document(file, begins, object));
             continue;
         }
-        // Read once more, for the lines of its items.
+        // Parsed again, for the lines of its items.
         match serde_saphyr::from_str_with_options::<YamlList>(chunk.text, options()) {
             Ok(list) => documents.extend(list.items.into_iter().map(|item| {
                 let line = chunk.line + item.referenced.line().max(1) - 1;
@@ -200,7 +200,7 @@ struct YamlList {
 
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
-        // Modes of files are written `0400`, and kubectl reads that as an octal number.
+        // File modes are written as `0400`, which kubectl reads as an octal number.
         legacy_octal_numbers: true,
         with_snippet: false,
         emit_comments: false,
@@ -256,7 +256,7 @@ mod tests {
             [
                 r#"4 "A""#,
                 r#"6 "B""#,
-                "f:8:1: a List inside a List (hint: put its items into the outer one)"
+                "f:8:1: a List must not contain a List (hint: put its items into the outer one)"
             ]
         );
         let text = "{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [\n{\"apiVersion\": \"v1\", \"kind\": \"A\"},\n{\"apiVersion\": \"v1\", \"kind\": \"B\"}]}\n{\"apiVersion\": \"v1\", \"kind\": \"C\"}";
@@ -282,12 +282,12 @@ mod tests {
             (
                 DocumentFormat::Yaml,
                 "just words",
-                "f:1:1: no manifest: an object with `apiVersion` and `kind` is expected",
+                "f:1:1: not a manifest: an object with `apiVersion` and `kind` is expected",
             ),
             (
                 DocumentFormat::Yaml,
                 "\nkind: A",
-                "f:2:1: no manifest: `apiVersion` is not set",
+                "f:2:1: not a manifest: `apiVersion` is not set",
             ),
         ] {
             assert_eq!(seen(text, format), [expected]);
@@ -314,7 +314,7 @@ mod tests {
         }
         let seen_bomb = seen(&bomb, DocumentFormat::Yaml);
         assert!(
-            seen_bomb[0].ends_with("grows too large when its aliases are followed"),
+            seen_bomb[0].ends_with("grows too large when its aliases are expanded"),
             "{seen_bomb:?}"
         );
 
@@ -341,7 +341,7 @@ mod tests {
         );
         assert_eq!(
             seen(&longer, DocumentFormat::Yaml),
-            ["f:1:1: the document is longer than 3 MiB, which no API server takes"]
+            ["f:1:1: the document is longer than 3 MiB, which is the limit of the API server"]
         );
     }
 }

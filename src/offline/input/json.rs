@@ -14,7 +14,7 @@ use super::document::{
 };
 use crate::offline::parallel::parallel;
 
-/// Reads each value, and hands it to `take` on the thread that has read it.
+/// Reads each value, and passes it to `take` on the thread that has read it.
 pub(in crate::offline) fn json<T: Send>(
     file: &Arc<str>,
     text: &str,
@@ -23,7 +23,7 @@ pub(in crate::offline) fn json<T: Send>(
     let mut place = Place::start_of(text);
     let mut values = Vec::new();
     let mut broken = None;
-    // A broken value has no end that could be told, so nothing behind it is read.
+    // The end of a broken value is unknown, so nothing after it is read.
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         match value {
             Ok(raw) => values.push((place.of(raw.get()), raw)),
@@ -60,7 +60,7 @@ fn json_value(
     if !is_list(&object) {
         return vec![document(file, at.0, object)];
     }
-    // Read once more, for the lines of its items.
+    // Parsed again, for the lines of its items.
     match serde_json::from_str::<JsonList<'_>>(raw.get()) {
         Ok(list) => {
             let mut place = Place {
@@ -92,7 +92,7 @@ fn json_problem(
     error: &serde_json::Error,
 ) -> DocumentProblem {
     let (at_line, at_column) = (error.line() as u64, error.column() as u64);
-    // Positions count from where the value begins.
+    // Positions are relative to the beginning of the value.
     let column = if at_line <= 1 {
         column + at_column.max(1) - 1
     } else {
@@ -105,11 +105,11 @@ fn json_problem(
     }
 }
 
-/// A place in a text that only moves on, so that no part of it is counted twice.
+/// A position in a text that only moves forward, so no part is counted twice.
 struct Place<'a> {
-    /// What of the text is still to come.
+    /// The rest of the text.
     rest: &'a str,
-    /// Line and column of its beginning, from 1.
+    /// The line and column of its beginning, from 1.
     at: (u64, u64),
 }
 
@@ -121,7 +121,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Moves on to a part of the text, and says where it begins.
+    /// Moves to a part of the text, and returns its position.
     fn of(&mut self, part: &str) -> (u64, u64) {
         let offset = (part.as_ptr() as usize).saturating_sub(self.rest.as_ptr() as usize);
         if let Some((passed, rest)) = self.rest.split_at_checked(offset) {
@@ -139,7 +139,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// JSON whose objects hold each member once: the API server refuses repeated ones.
+/// JSON without duplicate members, which the API server refuses.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {

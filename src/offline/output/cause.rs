@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use crate::admission::{self, looks_like_credential};
 
-/// One problem with one field, as a `Status` of the API server carries it.
+/// One problem with one field, as in a `Status` of the API server.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct ReviewCause {
-    /// Path of the field: `spec.runtime`.
+    /// The path of the field: `spec.runtime`.
     pub field: String,
-    /// The word for the kind of problem: one of the webhooks' reasons, or of the API server's.
+    /// The kind of problem: a reason of the webhooks or of the API server.
     pub reason: &'static str,
-    /// What is wrong.
+    /// The problem, in words.
     pub message: String,
 }
 
@@ -112,7 +112,7 @@ impl ReviewCause {
         Self::invalid(field, Some(value), &format!("{}{rule}", in_body(field)))
     }
 
-    /// A value that is wrong; without one where it is too large to be shown.
+    /// A wrong value; `None` if it is too large to be shown.
     pub(in crate::offline) fn invalid(
         field: &(impl fmt::Display + ?Sized),
         value: Option<&Value>,
@@ -136,7 +136,7 @@ impl ReviewCause {
         }
     }
 
-    /// Whether the API server leaves rules in CEL unchecked where there is such a problem.
+    /// True if the API server skips CEL rules because of such a problem.
     pub(in crate::offline) fn blocks_rules(&self) -> bool {
         matches!(
             self.reason,
@@ -149,7 +149,7 @@ impl ReviewCause {
     }
 }
 
-/// A value as a message shows it; never a credential.
+/// A value for a message, with credentials hidden.
 fn shown(value: &Value) -> String {
     let text = value.to_string();
     if looks_like_credential(&text) {

@@ -1,11 +1,11 @@
-//! A report for CI systems, in the XML of `JUnit` that they read.
+//! A report for CI systems, as `JUnit` XML.
 
 use std::fmt::Write as _;
 
 use crate::offline::{DocumentProblem, Verdict};
 
-/// Writes verdicts and what could not be read as one suite: a case an object, a failure a refusal,
-/// an error a document that could not be read.
+/// Writes verdicts and unreadable documents as one suite: a case per object, a failure per refusal,
+/// an error per unreadable document.
 #[must_use]
 pub fn junit(verdicts: &[Verdict], problems: &[DocumentProblem]) -> String {
     let denied = verdicts
@@ -86,7 +86,7 @@ fn case(xml: &mut String, verdict: &Verdict) {
     });
 }
 
-/// Text as XML takes it. What XML has no way to write is replaced.
+/// Escapes a text for XML. Characters that XML cannot represent are replaced.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

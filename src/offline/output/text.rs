@@ -6,9 +6,9 @@ use super::verdict::Verdict;
 use crate::images::Source;
 use crate::offline::input::{document::DocumentProblem, printable::printable};
 
-/// Writes verdicts as text: one block an object, and a last line that counts.
+/// Writes verdicts as text: one block per object, and a last line with counts.
 ///
-/// `colour` adds the escapes of a terminal; without them the text says the same.
+/// `colour` adds escape sequences for terminals; the text is the same without.
 #[must_use]
 pub fn text(verdicts: &[Verdict], problems: &[DocumentProblem], colour: bool) -> String {
     let paint = Paint { colour };
@@ -75,7 +75,7 @@ fn block(text: &mut String, verdict: &Verdict, paint: Paint) {
     text.push('\n');
 }
 
-/// The rule that chose an image, as it is written behind it.
+/// The rule that chose an image, as written after it.
 fn rule(source: Source, variable: Option<&str>) -> String {
     match (source, variable) {
         (Source::Resource, _) => "resource: spec.image".to_owned(),

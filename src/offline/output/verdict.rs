@@ -5,46 +5,46 @@ use super::cause::ReviewCause;
 use crate::offline::{input::document::Document, metadata, packed::PackedObject};
 use crate::{api::ImageDecision, images::Resolution};
 
-/// Where objects go that name no namespace.
+/// The namespace of objects that name none.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// What the cluster would say to one object.
+/// The cluster's verdict on one object.
 ///
-/// Serialized it is what `agentkube review -o json` prints for the object.
+/// Its serialized form is the output of `agentkube review -o json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
-    /// The file that the object stands in.
+    /// The file with the object.
     pub file: String,
     /// The line of its first member, from 1.
     pub line: u64,
     /// Its kind.
     pub kind: String,
-    /// Its namespace, `default` where it names none.
+    /// Its namespace, or `default` if it names none.
     pub namespace: String,
     /// Its name, or `metadata.generateName`.
     pub name: String,
-    /// What was decided, and why.
+    /// The decision, and the reasons for it.
     #[serde(flatten)]
     pub decided: Decided,
-    /// What the author should know, whether it goes on or not.
+    /// Warnings for the author, whatever the decision.
     pub warnings: Vec<String>,
-    /// The image of each container that admission sets, and the rule that chose it; for an Agent or
-    /// a Tool those of the pod that it would get.
+    /// The image of each container that admission sets, and the rule that chose it. For an Agent or
+    /// a Tool these are the images of its pod.
     pub images: Vec<ImageDecision>,
-    /// What admission changes in the object, or in the pods of its template.
+    /// The changes by admission to the object, or to the pods of its template.
     pub patch: json_patch::Patch,
-    /// For each of [`Verdict::images`], what the lower rules would have given.
+    /// For each of [`Verdict::images`], the images that the lower rules would have given.
     #[serde(skip)]
     pub alternatives: Vec<Vec<Resolution>>,
-    /// The pod that would run, after admission, where pods were asked for.
+    /// The pod that would run, after admission, if pods were asked for.
     #[serde(skip)]
     pub pod: Option<PackedObject>,
 }
 
-/// A decision and, where it is a refusal, what the API server would answer.
+/// A decision and, for a refusal, the answer of the API server.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Decided {
-    /// Whether the object goes on.
+    /// The decision for the object.
     pub decision: VerdictDecision,
     /// The HTTP status of a refusal.
     pub code: Option<u16>,
@@ -56,19 +56,19 @@ pub struct Decided {
     pub causes: Vec<ReviewCause>,
 }
 
-/// Whether an object goes on.
+/// The decision for an object.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VerdictDecision {
-    /// It does.
+    /// The object is admitted.
     #[default]
     Allow,
-    /// It does not.
+    /// The object is refused.
     Deny,
 }
 
 impl Verdict {
-    /// The verdict that a document gets unless something speaks against it.
+    /// The verdict for a document without problems.
     pub(in crate::offline) fn on(document: &Document) -> Self {
         let object = &document.object;
         Self {
@@ -92,7 +92,7 @@ impl Verdict {
         }
     }
 
-    /// Whether the object is refused.
+    /// True if the object is refused.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         self.decided.decision == VerdictDecision::Deny
@@ -116,7 +116,7 @@ impl Decided {
         }
     }
 
-    /// A refusal of the API server's own, of an object that breaks its schema.
+    /// The API server's refusal of an object that breaks its schema.
     pub(in crate::offline) fn invalid(kind: &str, name: &str, causes: Vec<ReviewCause>) -> Self {
         let mut said: Vec<String> = causes
             .iter()
@@ -131,7 +131,7 @@ impl Decided {
         Self::deny(422, "Invalid", message, causes)
     }
 
-    /// A refusal of what cannot even be decoded.
+    /// A refusal of an object that cannot be decoded.
     pub(in crate::offline) fn undecodable(
         kind: &str,
         version: &str,

@@ -1,5 +1,5 @@
-//! The schemas of the CRDs, as the API server reads them: unknown fields, nulls and defaults, then
-//! types and limits, in the words of its own validator (`k8s.io/kube-openapi/pkg/validation`).
+//! The schemas of the CRDs, applied like the API server does: unknown fields, nulls and defaults,
+//! then types and limits, in the words of its validator (`k8s.io/kube-openapi/pkg/validation`).
 
 pub(in crate::offline) mod path;
 pub(in crate::offline) mod rules;
@@ -60,12 +60,12 @@ static SCHEMAS: LazyLock<BTreeMap<String, Schema>> = LazyLock::new(|| {
 });
 
 impl Schema {
-    /// The schema of a kind, if a CRD of ours has it.
+    /// The schema of a kind, if it is one of our CRDs.
     pub(super) fn of(kind: &str) -> Option<&'static Self> {
         SCHEMAS.get(kind)
     }
 
-    /// The fields that no schema knows, sorted as the API server does.
+    /// The fields that the schema does not know, sorted like the API server does.
     pub(super) fn unknown_fields(&self, object: &Value) -> Vec<String> {
         let mut unknown = BTreeSet::new();
         for (name, value) in object.as_object().into_iter().flatten() {
@@ -87,12 +87,12 @@ impl Schema {
             .collect()
     }
 
-    /// Sets defaults, and drops nulls, as the API server does before anybody sees an object.
+    /// Sets defaults and drops nulls, as the API server does before anything else sees an object.
     pub(super) fn fill(&self, object: &mut Value) {
         self.root.fill(object);
     }
 
-    /// Finds what is wrong with an object: by the schema, and then by its rules.
+    /// Finds the problems of an object: by the schema, and then by its CEL rules.
     pub(super) fn judge(&self, object: &Value) -> Vec<ReviewCause> {
         let mut causes = metadata::judge(object);
         self.root
@@ -161,7 +161,7 @@ impl Node {
             most_members: schema.max_properties,
             maximum: schema.maximum,
             minimum: schema.minimum,
-            // Every pattern of the CRDs compiles, which a test holds.
+            // A test ensures that every pattern of the CRDs compiles.
             pattern: schema
                 .pattern
                 .as_deref()
@@ -212,7 +212,7 @@ impl Node {
 
     fn fill(&self, value: &mut Value) {
         match value {
-            // As Go writes it: 5.0 becomes 5.
+            // Like Go, which writes 5.0 as 5.
             Value::Number(number) => {
                 if let Some(whole) = number
                     .as_f64()
@@ -305,7 +305,7 @@ impl Node {
             return;
         }
         match &self.format {
-            // Numbers and booleans are told apart by their format, where one is asked for.
+            // The types of numbers and booleans are named by their format, if one is required.
             Some(format) if matches!(value, Value::Number(_) | Value::Bool(_)) => {
                 let found = match found {
                     "number" => "float64",
@@ -319,7 +319,7 @@ impl Node {
     }
 
     fn judge_text(&self, text: &str, value: &Value, path: &Path<'_>) -> Option<ReviewCause> {
-        // A text has no more characters than bytes, so most need not be counted.
+        // A text has at most as many characters as bytes, so most need not be counted.
         let length = || i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
         if let Some(most) = self.most_characters
             && text.len() as u64 > most.unsigned_abs()
@@ -405,7 +405,7 @@ impl Node {
     }
 }
 
-/// A number without a fraction, as far as a float is exact.
+/// A number without a fraction, within the range in which a float is exact.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the range is checked, and there is no fraction"
@@ -415,7 +415,7 @@ fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }
 
-/// Whether the API server takes a number for a whole one (`IsFloat64AJSONInteger` in
+/// True if the API server takes a number for an integer (`IsFloat64AJSONInteger` in
 /// `github.com/go-openapi/swag`).
 fn is_nearly_whole(number: f64) -> bool {
     const LARGEST: f64 = 9_007_199_254_740_991.0;
@@ -497,7 +497,7 @@ mod tests {
                 .map(understood)
                 .fold(own, |sum, one| (sum.0 + one.0, sum.1 + one.1))
         }
-        // Nobody writes Rejections but the manager, and their schema has neither.
+        // Only the manager writes Rejections, and their schema has neither.
         let authored = api::crds()
             .into_iter()
             .filter(|crd| crd.spec.names.kind != "Rejection");
@@ -522,7 +522,7 @@ mod tests {
     #[test]
     fn the_schemas_use_nothing_that_is_not_judged_here() {
         fn check(schema: &JSONSchemaProps) {
-            // A new limit in the CRDs has to be judged here first.
+            // A new limit in the CRDs has to be implemented here first.
             let unjudged = [
                 schema.min_items.is_some(),
                 schema.unique_items.is_some(),
@@ -561,7 +561,7 @@ mod tests {
                 .unwrap()
                 .open_api_v3_schema
                 .unwrap();
-            // The status is never judged: an object that is created has none.
+            // A new object has no status, so its schema is never used.
             if let Some(properties) = &mut schema.properties {
                 properties.remove("status");
             }

@@ -1,18 +1,18 @@
 use std::fmt;
 
-/// Where a field stands in an object: `spec.tools[0].name`.
+/// The path of a field in an object: `spec.tools[0].name`.
 ///
-/// Each step points to the one before, so that nothing is written down before there is something to
-/// say of the field.
+/// Each step points to the previous one, so the text is only written if there is a problem to
+/// report.
 #[derive(Clone, Copy)]
 pub(in crate::offline) enum Path<'a> {
-    /// The object itself, which is written as nothing.
+    /// The object itself, written as an empty text.
     Root,
     /// A member of an object.
     Member(&'a Self, &'a str),
-    /// A member of a map, whose names are anybody's.
+    /// A member of a map with free names.
     Key(&'a Self, &'a str),
-    /// An item of a list, from 0.
+    /// An item of a list, counted from 0.
     Item(&'a Self, usize),
 }
 

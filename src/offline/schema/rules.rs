@@ -1,5 +1,4 @@
-//! The rules that the CRDs carry in CEL. Only those are ever compiled: nothing that an author sends
-//! is.
+//! The CEL rules of the CRDs. Only these are ever compiled, never the input of an author.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -18,13 +17,13 @@ use serde_json::Value;
 use super::path::Path;
 use crate::offline::output::cause::ReviewCause;
 
-/// The functions of CEL, which take far longer to set up than any rule takes to run.
+/// The functions of CEL, which take far longer to set up than a rule takes to run.
 static CONTEXT: LazyLock<Context<'static, 'static>> = LazyLock::new(Context::default);
 
-/// What the API server says of a number with a fraction, however small, where a rule is to look at it.
+/// The API server's error for a number with any fraction in a field that a rule reads.
 const NEITHER: &str = "invalid data, expected XIntOrString value to be either a string or integer";
 
-/// A rule, and what is said where it does not hold.
+/// A rule, and the message if it fails.
 pub(in crate::offline) struct Rule {
     program: Program,
     message: String,
@@ -33,7 +32,7 @@ pub(in crate::offline) struct Rule {
 }
 
 impl Rule {
-    /// Compiles a rule; every rule of the CRDs compiles, which a test holds.
+    /// Compiles a rule. A test ensures that every rule of the CRDs compiles.
     pub(in crate::offline) fn compile(rule: &ValidationRule) -> Option<Self> {
         let message = rule
             .message
@@ -50,7 +49,7 @@ impl Rule {
         })
     }
 
-    /// Says what is wrong, where the rule does not hold for `value`.
+    /// The problem, if the rule does not hold for `value`.
     pub(in crate::offline) fn judge(&self, value: &Value, path: &Path<'_>) -> Option<ReviewCause> {
         let broken = match self.holds(value) {
             Ok(true) => return None,
@@ -62,7 +61,7 @@ impl Rule {
         let field = if field.is_empty() { "<nil>" } else { field };
         Some(match broken {
             Ok(()) => self.cause(field, value),
-            // The API server shows the type in the place of the value, and such a field has none.
+            // The API server shows the type in place of the value, and such a field has none.
             Err(error) => ReviewCause::invalid(
                 field,
                 Some(&Value::from("")),
@@ -72,7 +71,7 @@ impl Rule {
     }
 
     fn holds(&self, value: &Value) -> Result<bool, String> {
-        // Rules are about objects, texts, and numbers that may be texts.
+        // Rules apply to objects, texts, and numbers that may be texts.
         if value.is_f64() {
             return Err(NEITHER.to_owned());
         }
@@ -97,7 +96,7 @@ impl Rule {
     }
 }
 
-/// A value as CEL takes it; what it holds is borrowed.
+/// A value as CEL takes it, with borrowed content.
 fn borrowed(value: &Value) -> Box<dyn Val + '_> {
     match value {
         Value::Null => Box::new(CelNull),

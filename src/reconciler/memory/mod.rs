@@ -1,5 +1,5 @@
-//! What the leader keeps of Agents, Tools and pods, how it is kept up to date, and which of them are to
-//! be looked at next.
+//! The leader's memory of Agents, Tools and pods, with the watches that update it and the queue of
+//! objects to reconcile.
 //!
 //! `[ watch ] -> [ Packed + Summary ] -> [ queue ] -> reconcile`
 

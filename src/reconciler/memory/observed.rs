@@ -1,4 +1,4 @@
-//! A pod as the leader sees it: the few fields that status is made of.
+//! The few fields of a pod that status depends on.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, api::ObjectMeta};
@@ -49,7 +49,7 @@ pub(in crate::reconciler) struct PodCondition {
 pub(in crate::reconciler) struct ContainerStatus {
     pub(in crate::reconciler) name: Box<str>,
     pub(in crate::reconciler) state: ContainerState,
-    /// Only where it says what [`ObservedPod::container_with_long_environment`] looks for.
+    /// Only kept if it matters to [`ObservedPod::container_with_long_environment`].
     #[serde(rename = "lastState", skip_serializing_if = "LastState::is_empty")]
     last_state: LastState,
 }
@@ -61,7 +61,7 @@ pub(in crate::reconciler) struct ContainerState {
     pub(in crate::reconciler) waiting: Option<WaitingContainer>,
 }
 
-/// How a container ended before it was started again.
+/// The end of a container before its last restart.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct LastState {
@@ -86,23 +86,23 @@ pub(in crate::reconciler) struct WaitingContainer {
     pub(in crate::reconciler) message: Option<Box<str>>,
 }
 
-/// What the kernel calls it when a process is to be started with a longer variable, or with more of them,
-/// than it takes.
+/// The kernel's message when a process is started with variables that are too long, or too many.
 const TOO_LONG: &str = "argument list too long";
 
-/// Why a container ended that was never started: the words of containerd and of Docker.
+/// The reasons for the end of a container that was never started, in containerd and in Docker.
 const NEVER_STARTED: [&str; 2] = ["StartError", "ContainerCannotRun"];
 
-/// The longest record of admission that is kept of a pod: whoever may write the pod can write that, too.
+/// The longest record of admission that is read from a pod. Anyone who may write the pod can write
+/// it, too.
 const LONGEST_RECORD_BYTES: usize = 16 * 1024;
 
-/// Whose a pod is.
+/// The ownership of a pod.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::reconciler) enum Ownership {
-    /// Its controller is another object, or nothing at all.
+    /// Its controller is another object, or it has none.
     Foreign,
-    /// Its controller was an object of the same kind and name that has been deleted: the garbage
-    /// collector will take the pod.
+    /// Its controller was a deleted object of the same kind and name. The garbage collector will
+    /// delete the pod.
     Leftover,
     /// Its controller is the object.
     Ours,
@@ -153,7 +153,7 @@ impl LastState {
         self.terminated.is_none()
     }
 
-    /// Whether the container was never started because its environment is too long.
+    /// True if the container was never started because its environment is too long.
     fn was_too_long(&self) -> bool {
         self.terminated
             .as_ref()
@@ -164,7 +164,7 @@ impl LastState {
             })
     }
 
-    /// Drops what a container said for itself, which it chooses how long to make.
+    /// Drops the container's own messages, which can be of any length.
     fn trim(&mut self) {
         let was_too_long = self.was_too_long();
         match &mut self.terminated {
@@ -174,7 +174,7 @@ impl LastState {
     }
 }
 
-/// Runtimes have it in words of Go or of C.
+/// Runtimes quote the message in the words of Go or of C.
 fn says_too_long(message: Option<&str>) -> bool {
     message.is_some_and(|message| {
         message
@@ -184,8 +184,8 @@ fn says_too_long(message: Option<&str>) -> bool {
 }
 
 impl ObservedPod {
-    /// What admission recorded; `None` where it never saw the pod. What another version recorded, or
-    /// somebody else wrote there, counts as far as it is what admission records.
+    /// The images that admission recorded; `None` if it never saw the pod. A record of another
+    /// version or author counts if it has the same form.
     pub(in crate::reconciler) fn images(&self) -> Option<Vec<ImageDecision>> {
         let annotations = self.metadata.annotations.as_ref()?;
         let recorded: Vec<serde_json::Value> =
@@ -199,19 +199,19 @@ impl ObservedPod {
         Some(images)
     }
 
-    /// Whether Kubernetes calls the pod ready.
+    /// True if Kubernetes reports the pod as ready.
     pub(in crate::reconciler) fn is_ready(&self) -> bool {
         self.condition(READY_CONDITION)
             .is_some_and(|condition| &*condition.status == "True")
     }
 
-    /// Why no node takes the pod.
+    /// The condition with the reason why the pod cannot be scheduled.
     pub(in crate::reconciler) fn unschedulable(&self) -> Option<&PodCondition> {
         self.condition(SCHEDULED_CONDITION)
             .filter(|condition| &*condition.status == "False")
     }
 
-    /// The first container that waits for something that may never come.
+    /// The first container that may wait forever.
     pub(in crate::reconciler) fn stuck(&self) -> Option<(&str, &WaitingContainer)> {
         let status = &self.status;
         status
@@ -227,8 +227,8 @@ impl ObservedPod {
             })
     }
 
-    /// The first container that waits because its environment is longer than the kernel takes. While its
-    /// next start is put off, only its last one says so.
+    /// The first container that waits because its environment is too long for the kernel. During
+    /// its back-off, only its last state says so.
     pub(in crate::reconciler) fn container_with_long_environment(&self) -> Option<&str> {
         let status = &self.status;
         status
@@ -257,7 +257,7 @@ impl ObservedPod {
 }
 
 impl Ownership {
-    /// Whose the pod with this metadata is, seen from `owner`.
+    /// The ownership of the pod with this metadata, relative to `owner`.
     pub(in crate::reconciler) fn of<K: Resource<DynamicType = ()>>(
         pod: &ObjectMeta,
         owner: &K,
@@ -363,7 +363,7 @@ mod tests {
                     < 300
             );
         }
-        // A container that ran says what it likes.
+        // A container that did run can say anything.
         for (reason, said) in [("StartError", &*long), ("Error", TOO_LONG)] {
             let pod = packed(reason, said);
             assert_eq!(pod.container_with_long_environment(), None);

@@ -1,4 +1,4 @@
-//! Objects as the leader remembers them, so that tens of thousands of them fit in little memory.
+//! Compact objects, so that the leader can hold tens of thousands of them.
 
 use std::{borrow::Cow, fmt::Debug};
 
@@ -10,40 +10,39 @@ use crate::{
     watch::MaybeUnreadable,
 };
 
-/// The longest JSON of an object that is kept. An author chooses how large an object is, and all of them
-/// together must not take the memory of the one that leads: a larger one is read again when it is looked
-/// at.
+/// The longest JSON of an object in memory. Authors choose the size of their objects, which must
+/// not exhaust the leader's memory. A larger object is read again when it is reconciled.
 pub(in crate::reconciler) const LONGEST_KEPT_BYTES: usize = 4 * 1024;
 
-/// What is kept packed.
+/// An object that can be packed.
 pub(in crate::reconciler) trait Pack:
     Resource<DynamicType = ()> + DeserializeOwned + Serialize
 {
-    /// Whether it is kept however long it is, because its author cannot choose that.
+    /// True if it is kept at any length, because its author cannot choose the length.
     const IS_ALWAYS_KEPT: bool;
 
-    /// What is wanted of it without unpacking it.
+    /// The part that is needed without unpacking.
     type Summary: Clone + Debug + Default;
 
     fn summary(&self) -> Self::Summary;
 
-    /// What is known in brief of an object that cannot be read.
+    /// The summary of an object that cannot be read.
     fn summary_of_unreadable(unread: &UnreadableObject) -> Self::Summary;
 
-    /// Drops what is not read; a brief has been taken before.
+    /// Drops the fields that are not needed. The summary is taken before.
     fn trim(&mut self);
 }
 
-/// An object that is unpacked to be looked at.
+/// A packed object.
 #[derive(Clone, Debug)]
 pub(in crate::reconciler) struct Packed<T: Pack> {
-    /// Without its maps.
+    /// The metadata without its maps.
     metadata: ObjectMeta,
-    /// The rest as JSON: maps, lists and strings of their own would take three times as much. Empty where
-    /// it would be longer than [`LONGEST_KEPT_BYTES`].
+    /// The rest as JSON, a third of the size of maps, lists and strings. Empty if it would be
+    /// longer than [`LONGEST_KEPT_BYTES`].
     json: Box<[u8]>,
     pub(in crate::reconciler) summary: T::Summary,
-    /// The field that keeps it from being read; there is no JSON then.
+    /// The field that cannot be read. Then there is no JSON.
     unreadable: Option<Box<str>>,
 }
 
@@ -52,10 +51,10 @@ impl<T: Pack> Packed<T> {
     ///
     /// # Errors
     ///
-    /// Where the object could not be read when it arrived. Otherwise none that is known of: what is read
-    /// here was written by [`Self::from`].
+    /// Fails if the object could not be read when it arrived. No other error is known, since the
+    /// JSON was written by [`Self::from`].
     ///
-    /// Not to be called where [`Self::is_kept`] says no.
+    /// Must not be called if [`Self::is_kept`] is false.
     pub(in crate::reconciler) fn unpack(&self) -> serde_json::Result<T> {
         let mut object: T = serde_json::from_slice(&self.json)?;
         let metadata = object.meta_mut();
@@ -68,7 +67,7 @@ impl<T: Pack> Packed<T> {
         Ok(object)
     }
 
-    /// Whether the object itself is here, and not only what is known of it in brief.
+    /// True if the object itself is here, and not only its summary.
     pub(in crate::reconciler) fn is_kept(&self) -> bool {
         !self.json.is_empty()
     }
@@ -82,7 +81,7 @@ impl<T: Pack> From<T> for Packed<T> {
         let mut all = std::mem::take(metadata);
         metadata.labels = all.labels.take();
         metadata.annotations = all.annotations.take();
-        // What came as JSON always goes as JSON.
+        // An object that came as JSON always serializes to JSON.
         let json = serde_json::to_vec(&object)
             .ok()
             .filter(|json| json.len() <= LONGEST_KEPT_BYTES || T::IS_ALWAYS_KEPT);
@@ -95,7 +94,7 @@ impl<T: Pack> From<T> for Packed<T> {
     }
 }
 
-/// At once as it arrives, so that a list is never held unpacked.
+/// Packs an object while it is deserialized, so that a list is never held unpacked.
 impl<'de, T: Pack> Deserialize<'de> for Packed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Readable::<T>::deserialize(deserializer).map(|object| match object.read() {

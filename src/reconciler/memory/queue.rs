@@ -1,8 +1,8 @@
-//! The objects of a kind that are to be looked at.
+//! The queue of objects of a kind to reconcile.
 //!
-//! However many there are, they are named one by one as the applier takes them: after a list all are
-//! to be looked at, and tens of thousands of names would take as much memory as what is kept of the
-//! objects themselves. Between two of them everything else has its turn.
+//! Names are produced one by one as the applier takes them. After a list all objects have to be
+//! reconciled, and tens of thousands of names would take as much memory as the packed objects.
+//! Other tasks can run between two of them.
 
 use futures::{
     Stream, StreamExt,
@@ -16,7 +16,7 @@ use kube::{
 };
 use tokio::task::yield_now;
 
-/// Where objects are put that are to be looked at.
+/// The sender for objects to reconcile.
 pub(in crate::reconciler) struct Queue<K: Resource<DynamicType = ()>>(UnboundedSender<Requeue<K>>);
 
 enum Requeue<K: Resource<DynamicType = ()>> {
@@ -24,7 +24,7 @@ enum Requeue<K: Resource<DynamicType = ()>> {
     One(ObjectRef<K>),
 }
 
-/// A queue, and the names that come out of it.
+/// Creates a queue, and the stream of names that come out of it.
 pub(in crate::reconciler) fn queue<K>(
     store: Store<K>,
 ) -> (Queue<K>, impl Stream<Item = ObjectRef<K>>)
@@ -52,18 +52,18 @@ impl<K: Resource<DynamicType = ()>> Queue<K> {
         self.send(Requeue::One(name));
     }
 
-    /// Every object that is in the store by the time that it is its turn.
+    /// Queues every object that is in the store when its turn comes.
     pub(in crate::reconciler) fn push_all(&self) {
         self.send(Requeue::All);
     }
 
     fn send(&self, entry: Requeue<K>) {
-        // The receiver goes only together with the watches.
+        // The receiver is only dropped together with the watches.
         let _ = self.0.unbounded_send(entry);
     }
 }
 
-/// Namespace and name, and nothing else.
+/// A reference with only the namespace and name.
 pub(in crate::reconciler) fn name_of<K: ResourceExt<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
     ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default())
 }

@@ -1,21 +1,21 @@
-//! What the leader has at hand of an Agent or a Tool without unpacking it.
+//! The part of an Agent or a Tool that the leader holds unpacked.
 
 use super::{packed::Pack, written_status::WrittenStatus};
 use crate::api::UnreadableObject;
 use crate::reconciler::owner::Owner;
 
-/// What others depend on, and what the next status does.
+/// The fields that other objects and the next status depend on.
 #[derive(Clone, Debug, Default)]
 pub(in crate::reconciler) struct Summary {
     /// The Tools that an Agent lists.
     pub(in crate::reconciler) tools: Box<[Box<str>]>,
-    /// Whether an Agent brings those up.
+    /// True if the Agent brings up the Tools that it lists.
     pub(in crate::reconciler) is_armed: bool,
-    /// What its status says.
+    /// The status as last written.
     pub(in crate::reconciler) written: Option<WrittenStatus>,
 }
 
-/// Without its status, of which the summary keeps what counts.
+/// Drops the status, since the summary keeps the part that matters.
 impl<K: Owner> Pack for K {
     const IS_ALWAYS_KEPT: bool = false;
 

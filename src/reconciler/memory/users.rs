@@ -1,4 +1,5 @@
-//! Which Agents list a Tool, so that not all of them are asked each time that one changes.
+//! The Agents that list each Tool, so that a changed Tool does not require a search through all
+//! Agents.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -13,15 +14,16 @@ use kube::{
 use super::packed::Packed;
 use crate::api::Agent;
 
-/// By namespace and Tool the Agents that list it. Which of them are armed, only their store can say.
+/// The Agents that list a Tool, by namespace and Tool. The store of Agents knows which of them are
+/// armed.
 #[derive(Debug, Default)]
 pub(in crate::reconciler) struct Users(Mutex<ByTool>);
 
 type ByTool = HashMap<(Box<str>, Box<str>), HashSet<Box<str>>>;
 
 impl Users {
-    /// To be called for each Agent that comes, changes or goes, with what the store had of it and
-    /// what it has now. What the Agent no longer lists is forgotten.
+    /// Updates the Tools of an Agent that is added, changed or deleted, from its previous and its
+    /// current state in the store.
     pub(in crate::reconciler) fn replace(
         &self,
         former: Option<&Packed<Agent>>,
@@ -45,7 +47,7 @@ impl Users {
         });
     }
 
-    /// To be called after a list: there is nothing but these Agents.
+    /// Replaces all Agents after a list.
     pub(in crate::reconciler) fn replace_all<'a>(
         &self,
         agents: impl Iterator<Item = &'a Packed<Agent>>,
@@ -57,7 +59,7 @@ impl Users {
         self.with(|users| *users = all);
     }
 
-    /// Whether an armed Agent of the Tool's namespace lists it.
+    /// True if an armed Agent of the Tool's namespace lists it.
     pub(in crate::reconciler) fn has<K>(&self, tool: &K, agents: &Store<Packed<Agent>>) -> bool
     where
         K: Resource,
@@ -72,7 +74,7 @@ impl Users {
                 .get(&key)
                 .is_some_and(|listed_by| {
                     listed_by.iter().any(|name| {
-                        // The store may be ahead of us.
+                        // The store may be ahead of this map.
                         let agent = agents.get(&ObjectRef::new(name).within(namespace));
                         agent.is_some_and(|agent| {
                             agent.summary.tools.contains(&key.1)
@@ -88,7 +90,7 @@ impl Users {
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut ByTool) -> R) -> R {
-        // A panic while it was held cannot have left anything half done.
+        // A panic while the lock was held cannot have left the state inconsistent.
         look(
             &mut self
                 .0
@@ -124,7 +126,7 @@ fn remove(users: &mut ByTool, tool: (Box<str>, Box<str>), agent: &str) {
     }
 }
 
-/// A map keeps the room of what was taken out of it.
+/// Frees memory, since a map keeps the capacity of removed entries.
 fn give_back(users: &mut ByTool) {
     if users.len() < users.capacity() / 4 {
         users.shrink_to(2 * users.len());

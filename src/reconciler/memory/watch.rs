@@ -1,4 +1,4 @@
-//! What the leader watches, and which objects it looks at again when something changes.
+//! The leader's watches, and the objects that are reconciled when something changes.
 
 use std::{fmt::Debug, future::Future, sync::Arc};
 
@@ -27,7 +27,7 @@ use crate::{
     workload::{MANAGED_BY, MANAGED_BY_LABEL},
 };
 
-/// Everything that the leader knows of the cluster.
+/// The leader's view of the cluster.
 #[derive(Clone, Debug)]
 pub(in crate::reconciler) struct Stores {
     pub(in crate::reconciler) agents: Store<Packed<Agent>>,
@@ -36,12 +36,12 @@ pub(in crate::reconciler) struct Stores {
     pub(in crate::reconciler) users: Arc<Users>,
 }
 
-/// The stores, what keeps them up to date, and the objects to look at, as they come up.
+/// The stores, the watches that update them, and the queues of objects to reconcile.
 pub(in crate::reconciler) struct LeaderWatches<W> {
     pub(in crate::reconciler) stores: Stores,
     pub(in crate::reconciler) agents: BoxStream<'static, ObjectRef<Packed<Agent>>>,
     pub(in crate::reconciler) tools: BoxStream<'static, ObjectRef<Packed<Tool>>>,
-    /// Runs until it is dropped.
+    /// Runs the watches until it is dropped.
     pub(in crate::reconciler) watches: W,
 }
 
@@ -96,16 +96,16 @@ pub(in crate::reconciler) fn watch(
 }
 
 impl Stores {
-    /// Waits until the first lists have arrived: before that, a missing pod means nothing.
+    /// Waits until the first lists have arrived. Before that, a pod may only seem to be missing.
     pub(in crate::reconciler) async fn ready(&self) {
-        // An error says that the watch was dropped, and with it whoever waits here.
+        // An error means that the watch was dropped, and with it every waiting task.
         let _ = self.agents.wait_until_ready().await;
         let _ = self.tools.wait_until_ready().await;
         let _ = self.pods.wait_until_ready().await;
     }
 }
 
-/// Says which Agents and Tools are to be looked at again.
+/// Queues Agents and Tools that have to be reconciled again.
 struct Requeuer {
     stores: Stores,
     agents: Queue<Packed<Agent>>,
@@ -113,15 +113,15 @@ struct Requeuer {
 }
 
 impl Requeuer {
-    /// Arming an Agent brings up the Tools that it lists; pausing or deleting it, or taking them off
-    /// its list, leaves them without use, which they say.
+    /// Arming an Agent brings up the Tools that it lists. If it is paused or deleted, or if it no
+    /// longer lists them, they are unused and report it.
     fn agent_event(&self, event: &Event<Packed<Agent>>, former: Option<&Packed<Agent>>) {
         match event {
             Event::Apply(agent) => self.agent_changed(former, Some(agent)),
             Event::Delete(agent) => self.agent_changed(former.or(Some(agent)), None),
             Event::Init | Event::InitApply(_) => {}
             Event::InitDone => {
-                // Not before: until then the store has what it had.
+                // Not earlier: until then the store holds the previous state.
                 let agents = self.stores.agents.state();
                 let agents = agents.iter().map(|agent| &**agent);
                 self.stores.users.replace_all(agents);
@@ -143,7 +143,7 @@ impl Requeuer {
                 .unwrap_or_default();
             for tool in &agent.summary.tools {
                 let tool = ObjectRef::new(tool).within(namespace);
-                // One that is not there has an event of its own when it comes.
+                // A Tool that does not exist yet has its own event once it is created.
                 if self.stores.tools.get(&tool).is_some() {
                     self.tools.push(tool);
                 }
@@ -187,8 +187,9 @@ impl Requeuer {
         }
     }
 
-    /// After a new list: what was deleted while the watch was broken has no event of its own. Before
-    /// the first list of every kind nothing can be done, and the last of them brings everything up.
+    /// Queues everything after a new list, since objects that were deleted while the watch was
+    /// broken have no event. Nothing happens before the first list of every kind; the last one
+    /// queues everything.
     fn push_all(&self) {
         if self
             .stores
@@ -203,8 +204,8 @@ impl Requeuer {
     }
 }
 
-/// Keeps a store up to date; runs until it is dropped. `on_event` is called when the store holds
-/// what the event says, with what it held of that object before.
+/// Keeps a store up to date; runs until it is dropped. `on_event` is called after the store was
+/// updated, with the event and the previous state of the object.
 async fn keep<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -234,7 +235,7 @@ fn apply<K>(
     on_event(event, former.as_deref());
 }
 
-/// Only the watch itself reads it.
+/// Drops the version, which only the watch itself reads.
 fn forget_version<K: Resource>(object: &mut K) {
     object.meta_mut().resource_version = None;
 }

@@ -1,4 +1,4 @@
-//! What the status of an object says already, in the few bytes that the next one depends on.
+//! The last written status, reduced to what decides the next one.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -7,13 +7,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{ConditionType, Status};
 
-/// What a condition's status may be.
+/// The possible values of a condition's status.
 const ANSWERS: [&str; 3] = ["True", "False", "Unknown"];
 
-/// A status that was written, without its words and images: a tenth of it.
+/// A written status without its messages and images, a tenth of its size.
 #[derive(Clone, Debug)]
 pub(in crate::reconciler) struct WrittenStatus {
-    /// A status that differs and has the same digest, one of 2^64, is written when it changes again.
+    /// A digest of the whole status. A changed status with the same digest (one of 2^64) would be
+    /// written with the next change.
     digest: u64,
     conditions: Box<[WrittenCondition]>,
     /// The reason of the condition `Ready`.
@@ -44,12 +45,12 @@ impl WrittenStatus {
         }
     }
 
-    /// Whether this is all that `status` says.
+    /// True if this is the digest of `status`.
     pub(in crate::reconciler) fn is(&self, status: &Status) -> bool {
         self.digest == digest(status)
     }
 
-    /// Since when a condition has this status, if it has.
+    /// The time since which a condition has this status, if it has it.
     pub(in crate::reconciler) fn since(
         &self,
         type_: ConditionType,
@@ -72,7 +73,7 @@ impl WrittenStatus {
 }
 
 impl WrittenCondition {
-    /// `None` for a condition of somebody else.
+    /// `None` for a condition of another controller.
     fn of(condition: &Condition) -> Option<Self> {
         let type_ = ConditionType::ALL
             .into_iter()

@@ -60,7 +60,7 @@ fn fill<K: Resource<DynamicType = ()> + Clone>(mut writer: Writer<K>, objects: V
     writer.apply_watcher_event(&watcher::Event::InitDone);
 }
 
-/// An API server that takes statuses and Events, and pods as `pods` says.
+/// An API server that accepts statuses and Events, and answers requests for pods with `pods`.
 fn api(pods: Reply) -> FakeApi {
     let api = FakeApi::default();
     let agent = json!({
@@ -303,7 +303,7 @@ async fn a_refused_pod_is_reported_and_tried_later() {
     );
     assert_eq!(api.request("POST", "/events")["reason"], "PodCreateFailed");
 
-    // The status that was just written comes back as an event of the Agent.
+    // The new status comes back as an event of the Agent.
     context
         .reconcile(&armed().into())
         .await
@@ -320,7 +320,7 @@ async fn a_refused_pod_is_reported_and_tried_later() {
     assert_eq!(action, Action::requeue(Duration::from_secs(2)));
 }
 
-/// An answer to the creation of a pod from a state of its Agent that admission does not know.
+/// The answer to a pod that was built from a state of its Agent that admission does not know.
 fn conflict() -> Reply {
     Reply::error(409, "Conflict", "the pod has to be built anew")
 }
@@ -463,7 +463,7 @@ fn a_long_note_is_cut_between_characters() {
     assert_eq!(cut, LONGEST_NOTE);
 }
 
-/// A pod of the Agent's own that a newer kubelet wrote, as the watch shows it.
+/// The Agent's own pod, as a newer kubelet wrote it and the watch shows it.
 fn unreadable_pod() -> Packed<ObservedPod> {
     serde_json::from_value(json!({
         "metadata": {"name": "bot", "namespace": "adaptive", "ownerReferences": [owner_reference("uid-1")]},

@@ -1,4 +1,4 @@
-//! The status of an Agent or a Tool, from what the rules say and what was seen.
+//! The status of an Agent or a Tool, computed from the rules and from the observed pod.
 
 pub(in crate::reconciler) mod state;
 
@@ -17,13 +17,13 @@ use crate::{
     workload::{PlanRefusal, changes},
 };
 
-/// The status as it should be. `now` is for the conditions that change.
+/// The wanted status. `now` is the time of conditions that change.
 pub(super) fn status(subject: &Reconciled<'_>, seen: PodObservation<'_>, now: Timestamp) -> Status {
     let verdict = AgentState::of(subject, seen);
     let record = Record::of(seen);
     let mut conditions = vec![accepted(subject)];
     let has_pod = !matches!(record, Record::NoPod);
-    // A Tool that needs no pod is never ready or current, and it would look like a fault.
+    // A Tool that needs no pod is never ready or current, which would look like a fault.
     if has_pod || subject.no_pod_reason != Some(NoPodReason::External) {
         conditions.push(ConditionDraft {
             type_: ConditionType::Ready,
@@ -53,7 +53,7 @@ pub(super) fn status(subject: &Reconciled<'_>, seen: PodObservation<'_>, now: Ti
     }
 }
 
-/// A merge patch that leaves nothing of the status before: what is absent is set to null.
+/// A merge patch that replaces the whole status: absent fields are set to null.
 pub(super) fn patch(status: &Status) -> Value {
     let Status {
         phase,
@@ -71,7 +71,7 @@ pub(super) fn patch(status: &Status) -> Value {
     }})
 }
 
-/// The condition `Ready`, if it tells of a problem that it did not tell of before.
+/// The condition `Ready`, if it reports a problem that it did not report before.
 pub(super) fn problem<'s>(
     status: &'s Status,
     written: Option<&WrittenStatus>,
@@ -84,14 +84,14 @@ pub(super) fn problem<'s>(
     (is_problem && ready.reason != known).then_some(ready)
 }
 
-/// Whether there is nothing to tell but that the pod is starting. Who was ready before has lost
-/// that, which is worth telling.
+/// True if there is nothing to report except that the pod is starting. An object that was ready
+/// before is always reported.
 pub(super) fn is_just_starting(status: &Status, written: Option<&WrittenStatus>) -> bool {
     let is_pending = ready(status).is_some_and(|ready| ready.reason == "PodPending");
     is_pending && !written.is_some_and(WrittenStatus::was_ready)
 }
 
-/// Reasons not to be ready that are nobody's fault.
+/// Reasons for not being ready that are not problems.
 const CALM: [&str; 7] = [
     "External",
     "Paused",
@@ -109,13 +109,13 @@ fn ready(status: &Status) -> Option<&Condition> {
         .find(|condition| condition.type_ == ConditionType::Ready.as_str())
 }
 
-/// What admission recorded on a pod.
+/// The record of admission on a pod.
 enum Record<'a> {
     Images(Vec<ImageDecision>),
-    /// There is a pod, and admission never saw it.
+    /// There is a pod, but admission never saw it.
     NeverAdmitted,
     NoPod,
-    /// There is a pod, and this version cannot read the field.
+    /// There is a pod, but this version cannot read the field.
     Unreadable {
         field: &'a str,
     },
@@ -151,7 +151,7 @@ impl ConditionDraft {
             .and_then(|written| written.since(self.type_, self.status));
         Condition {
             last_transition_time: Time(since.unwrap_or(now)),
-            // The kubelet and the API server repeat what they cannot make sense of.
+            // The kubelet and the API server quote invalid values.
             message: hide_credentials(&self.message)
                 .chars()
                 .take(LONGEST_CONDITION_MESSAGE)
@@ -166,11 +166,7 @@ impl ConditionDraft {
 
 fn accepted(subject: &Reconciled<'_>) -> ConditionDraft {
     let (status, reason, message) = match &subject.plan {
-        Ok(_) => (
-            "True",
-            "Accepted",
-            "the rules can serve the spec".to_owned(),
-        ),
+        Ok(_) => ("True", "Accepted", "the spec is accepted".to_owned()),
         Err(PlanRefusal { reason, message }) => ("False", reason.as_str(), message.clone()),
     };
     ConditionDraft {
@@ -181,8 +177,8 @@ fn accepted(subject: &Reconciled<'_>) -> ConditionDraft {
     }
 }
 
-/// Compares what admission recorded with what the rules choose now; never the image that the pod
-/// carries, which other webhooks may rewrite for good reason.
+/// Compares the recorded images with those of the current rules. The pod's own images are not used,
+/// since other webhooks may rewrite them.
 fn images_current(subject: &Reconciled<'_>, record: &Record<'_>) -> ConditionDraft {
     let finding = |status, reason: &str, message| ConditionDraft {
         type_: ConditionType::ImagesCurrent,
@@ -216,7 +212,7 @@ fn images_current(subject: &Reconciled<'_>, record: &Record<'_>) -> ConditionDra
         return finding(
             "Unknown",
             "NotAccepted",
-            "the rules cannot serve the spec, so what they would choose is not known".to_owned(),
+            "the spec is not accepted, so its images are unknown".to_owned(),
         );
     };
     let changes = changes(plan, recorded);
@@ -224,7 +220,7 @@ fn images_current(subject: &Reconciled<'_>, record: &Record<'_>) -> ConditionDra
         return finding(
             "True",
             "Current",
-            "the pod runs the images that the rules choose now".to_owned(),
+            "the pod runs the images of the current rules".to_owned(),
         );
     }
     finding(
@@ -239,7 +235,7 @@ fn images_current(subject: &Reconciled<'_>, record: &Record<'_>) -> ConditionDra
     )
 }
 
-/// The column IMAGE of `kubectl get -o wide` shows the first.
+/// Puts the main container first, whose image the column IMAGE of `kubectl get -o wide` shows.
 fn main_first(mut images: Vec<ImageDecision>, main: &str) -> Vec<ImageDecision> {
     images.sort_by_key(|decision| decision.container != main);
     images
@@ -284,7 +280,7 @@ mod tests {
         )
     }
 
-    /// What admission records for an Agent under a policy.
+    /// The annotation that admission writes for an Agent under a policy.
     fn recorded(agent: &Agent, policy: &Policy) -> Value {
         let plan = Reconciled::of_agent(agent, policy)
             .plan
@@ -428,20 +424,20 @@ mod tests {
         let kernel = "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
                       runc create failed: unable to start container process: error during container init: \
                       exec: \"/agentlet\": argument list too long: unknown";
-        // First it failed, then it is put off.
+        // It fails first, and is then delayed.
         for (now, before) in [
             (kernel, ""),
             ("back-off 10s restarting failed container", kernel),
         ] {
             assert_eq!(
                 ready(&pod("agentlet", now, before)),
-                "False EnvironmentTooLong: container `agentlet` cannot be started: its environment is longer than Linux lets it be \
-                 (hint: the goal may have 131050 bytes; shorten the key `triage` of ConfigMap `goals`)"
+                "False EnvironmentTooLong: container `agentlet` cannot be started: its environment is longer than Linux allows \
+                 (hint: the goal may have at most 131050 bytes; shorten the key `triage` of ConfigMap `goals`)"
             );
         }
         assert!(ready(&pod("session-recorder", kernel, "")).contains("for each Service"));
         assert!(!ready(&pod("agentlet", "another trouble", "")).contains("goals"));
-        // Where the runtime says it in the log alone, the message says to look there.
+        // If the runtime reports it only in the log, the message points there.
         let crashing = json!({"phase": "Pending", "initContainerStatuses": [
             {"name": "agentlet", "state": {"waiting": {"reason": "CrashLoopBackOff"}}},
         ]});
@@ -460,7 +456,7 @@ mod tests {
         };
         let status = of(&agent, seen, &Policy::default());
         assert_eq!((status.phase, status.ready.as_deref()), (None, None));
-        let said = "Unknown Unreadable: this version of agentkube cannot read status.phase of pod `bot`, so that nothing is known of it \
+        let said = "Unknown Unreadable: this version of agentkube cannot read status.phase of pod `bot`, so its state is unknown \
                     (hint: delete it, and a new one is created: `kubectl delete pod -n adaptive bot`)";
         assert_eq!(condition(&status, "Ready"), said);
         assert_eq!(condition(&status, "ImagesCurrent"), said);
@@ -473,9 +469,9 @@ mod tests {
         let status = of(&agent, seen, &Policy::default());
         assert!(
             condition(&status, "Ready")
-                .contains("spec.paused is true, which keeps the pod that is there")
+                .contains("spec.paused is true, but the existing pod is kept")
         );
-        // A Tool that needs no pod has one that it once had.
+        // A Tool that needs no pod may still have an old one.
         let redis = tool(json!({"type": "redis"}));
         let redis = Reconciled::of_tool(&redis, true, &Policy::default());
         assert_eq!(
@@ -500,7 +496,7 @@ mod tests {
         assert_eq!(status.ready.as_deref(), Some("1/1"));
         assert_eq!(
             condition(&status, "Ready"),
-            "True PodReady: pod `bot` is ready; spec.paused is true, which keeps the pod that is there \
+            "True PodReady: pod `bot` is ready; spec.paused is true, but the existing pod is kept \
              (hint: delete it to stop it: `kubectl delete pod -n adaptive bot`)"
         );
     }
@@ -574,7 +570,7 @@ mod tests {
         agent.spec.session_recording = None;
         assert!(
             current(&agent, &with)
-                .contains("`session-recorder` is in the pod, but no longer wanted")
+                .contains("`session-recorder` is in the pod, but no longer needed")
         );
     }
 

@@ -1,4 +1,4 @@
-//! Where an Agent or a Tool stands, in one word and in a sentence that a person can act on.
+//! The state of an Agent or a Tool: a reason in one word, and a sentence to act on.
 
 use crate::reconciler::{
     memory::observed::{ObservedPod, WaitingContainer},
@@ -11,24 +11,24 @@ use crate::{
     workload::{AGENTLET_CONTAINER, PlanRefusal, rule},
 };
 
-/// The longest goal that Linux starts a process with: of a variable, with its name and what ends it, it
-/// takes 128 KiB.
+/// The longest goal that Linux can start a process with. A variable, with its name and its final
+/// NUL, may take 128 KiB.
 const LONGEST_GOAL_BYTES: usize = 128 * 1024 - "AGENTKUBE_AGENT_GOAL=".len() - 1;
 
-/// What was found under the name of the pod.
+/// The observation under the name of the pod.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::reconciler) enum PodObservation<'a> {
-    /// No pod, and the API server refuses one; its message.
+    /// No pod, because the API server refuses to create it; holds its message.
     CreateFailed(&'a str),
-    /// The pod of a deleted object of the same name, which is yet to be collected.
+    /// The pod of a deleted object of the same name, which has yet to be collected.
     Leftover,
-    /// A pod of somebody else.
+    /// A pod of another owner.
     NameTaken,
     /// No pod.
     Nothing,
     /// The object's own pod.
     Pod(&'a ObservedPod),
-    /// The object's own pod, which has a field that this version cannot read.
+    /// The object's own pod, with a field that this version cannot read.
     UnreadablePod { field: &'a str },
 }
 
@@ -37,7 +37,7 @@ pub(in crate::reconciler) enum PodObservation<'a> {
 pub(in crate::reconciler) struct AgentState {
     pub(in crate::reconciler) phase: Option<Phase>,
     pub(in crate::reconciler) ready: Option<&'static str>,
-    /// `None` where nobody can tell.
+    /// `None` if it is unknown.
     pub(in crate::reconciler) is_ready: Option<bool>,
     pub(in crate::reconciler) reason: String,
     pub(in crate::reconciler) message: String,
@@ -57,17 +57,17 @@ impl AgentState {
                 Self::waiting(Phase::Failed, "NotAccepted", message.clone())
             }
             (_, _, Some(no_pod_reason)) => Self::at_rest(no_pod_reason),
-            // A quota is lifted and an account arrives without anybody touching the object.
+            // A quota can be raised or an account created without a change to the object.
             (PodObservation::CreateFailed(error), _, None) => Self::waiting(
                 Phase::Pending,
                 "PodCreateFailed",
-                format!("pod `{name}` could not be created, and will be tried again: {error}"),
+                format!("pod `{name}` could not be created and is retried: {error}"),
             ),
             (PodObservation::Leftover, _, None) => Self::waiting(
                 Phase::Pending,
                 "PodTerminating",
                 format!(
-                    "pod `{name}` still belongs to a deleted {} of this name; a new one follows when it is gone",
+                    "pod `{name}` still belongs to a deleted {} of this name; a new one is created once it is gone",
                     subject.kind
                 ),
             ),
@@ -75,7 +75,7 @@ impl AgentState {
                 Phase::Failed,
                 "PodNameTaken",
                 format!(
-                    "there is a pod `{name}` that does not belong to this {kind}, and it is left alone \
+                    "there is a pod `{name}` that does not belong to this {kind}; it is left unchanged \
                      (hint: delete that pod, or give the {kind} another name)",
                     kind = subject.kind
                 ),
@@ -121,7 +121,7 @@ impl AgentState {
             return Self::waiting(
                 phase,
                 &reason(condition.reason.as_deref(), "Unschedulable"),
-                format!("no node takes pod `{name}`: {why}"),
+                format!("pod `{name}` cannot be scheduled: {why}"),
             );
         }
         if phase == Phase::Running && pod.is_ready() {
@@ -140,7 +140,7 @@ impl AgentState {
         Self::waiting(phase, reason, format!("pod `{name}` {what}"))
     }
 
-    /// Whether the pod runs, and what, nobody can tell.
+    /// The state of an unreadable pod, of which nothing is known.
     fn of_unreadable_pod(subject: &Reconciled<'_>, field: &str) -> Self {
         Self {
             phase: None,
@@ -151,7 +151,7 @@ impl AgentState {
         }
     }
 
-    /// A pod that always restarts its containers ends only when its node gives it up.
+    /// A pod that always restarts its containers only ends if its node gives it up.
     fn ended(subject: &Reconciled<'_>, pod: &ObservedPod) -> Self {
         let status = &pod.status;
         let why = status
@@ -171,11 +171,11 @@ impl AgentState {
         )
     }
 
-    /// The same words however the kubelet puts it from one try to the next.
+    /// The message does not depend on the kubelet's words, which change from one try to the next.
     fn environment_too_long(subject: &Reconciled<'_>, phase: Phase, container: &str) -> Self {
         let hint = match subject.goal {
             Some(goal) if container == AGENTLET_CONTAINER => format!(
-                "the goal may have {LONGEST_GOAL_BYTES} bytes; shorten the key `{}` of ConfigMap `{}`",
+                "the goal may have at most {LONGEST_GOAL_BYTES} bytes; shorten the key `{}` of ConfigMap `{}`",
                 goal.key, goal.name
             ),
             _ => "Kubernetes adds variables for each Service of the namespace; use one with fewer"
@@ -185,7 +185,7 @@ impl AgentState {
             phase,
             "EnvironmentTooLong",
             format!(
-                "container `{container}` cannot be started: its environment is longer than Linux lets it be (hint: {hint})"
+                "container `{container}` cannot be started: its environment is longer than Linux allows (hint: {hint})"
             ),
         )
     }
@@ -211,7 +211,7 @@ impl AgentState {
             Some(decision) => {
                 message = format!("{message}; its image {} {}", decision.image, rule(decision));
             }
-            // Without admission the image is still a placeholder that nobody can pull.
+            // Without admission the image is still a placeholder, which cannot be pulled.
             None if images.is_none() => {
                 message = format!("{message}; the pod never passed admission");
             }
@@ -243,7 +243,7 @@ impl AgentState {
                 Some(Phase::Failed),
                 Some("0/0"),
                 "NotServed",
-                "the webhooks leave this namespace out, so there is no pod (hint: use another namespace)",
+                "the webhooks exclude this namespace, so there is no pod (hint: use another namespace)",
             ),
             NoPodReason::Unused => (
                 Some(Phase::Paused),
@@ -262,7 +262,7 @@ impl AgentState {
         }
     }
 
-    /// A pod that is no longer wanted stays, and people should know.
+    /// A pod that is no longer wanted is kept, and the message says so.
     fn resting(mut self, subject: &Reconciled<'_>, no_pod_reason: Option<NoPodReason>) -> Self {
         let is_going = self.reason == "PodTerminating";
         let why = match no_pod_reason {
@@ -270,11 +270,11 @@ impl AgentState {
             Some(_) if is_going => return self,
             Some(NoPodReason::External) => "the Tool needs no pod any more",
             Some(NoPodReason::Paused) => "spec.paused is true",
-            Some(NoPodReason::Unserved) => "the webhooks leave this namespace out",
+            Some(NoPodReason::Unserved) => "the webhooks exclude this namespace",
             Some(NoPodReason::Unused) => "no armed Agent of this namespace lists the Tool any more",
         };
         self.message = format!(
-            "{}; {why}, which keeps the pod that is there (hint: delete it to stop it: {})",
+            "{}; {why}, but the existing pod is kept (hint: delete it to stop it: {})",
             self.message,
             subject.delete_pod()
         );
@@ -292,10 +292,10 @@ impl AgentState {
     }
 }
 
-/// That there is a pod, and that nothing is known of it, in words.
+/// The message for a pod that cannot be read.
 pub(in crate::reconciler) fn unreadable_pod(subject: &Reconciled<'_>, field: &str) -> String {
     format!(
-        "this version of agentkube cannot read {field} of pod `{}`, so that nothing is known of it {}",
+        "this version of agentkube cannot read {field} of pod `{}`, so its state is unknown {}",
         subject.pod,
         subject.replace_pod()
     )
@@ -321,7 +321,7 @@ fn hint(
                 subject.namespace, subject.pod
             );
             Some(match subject.goal {
-                // There are runtimes that say so nowhere else.
+                // Some runtimes report it only there.
                 Some(goal) if container == AGENTLET_CONTAINER => format!(
                     "{logs}; if its argument list was too long, the goal has more than {LONGEST_GOAL_BYTES} bytes, \
                      in the key `{}` of ConfigMap `{}`",
@@ -337,11 +337,11 @@ fn hint(
                     "check spec.image and spec.imagePullSecrets".to_owned()
                 }
                 (Source::Mirror, Some(variable)) => format!(
-                    "check that the mirror of {variable} holds it and that the pull secret is there"
+                    "check that the mirror in {variable} has it and that the pull secret exists"
                 ),
                 (_, Some(variable)) => format!("check {variable} of the manager"),
                 (_, None) => {
-                    "check that nodes reach its registry, or set AGENTKUBE_IMAGE_REGISTRY of the manager to a mirror"
+                    "check that nodes can reach its registry, or set AGENTKUBE_IMAGE_REGISTRY of the manager to a mirror"
                         .to_owned()
                 }
             })
@@ -350,7 +350,7 @@ fn hint(
     }
 }
 
-/// A reason of Kubernetes where it has the form that conditions require, or else our own word.
+/// A reason of Kubernetes if it has the form that conditions require, or else our own.
 fn reason(given: Option<&str>, own: &str) -> String {
     let is_word = |word: &&str| {
         word.starts_with(|c: char| c.is_ascii_alphabetic())

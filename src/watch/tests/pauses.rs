@@ -1,4 +1,4 @@
-//! Pauses between tries of a watch that fails.
+//! The pauses between the retries of a watch that fails.
 
 use http::Request;
 use kube::{Client, client::Body};
@@ -11,7 +11,7 @@ use crate::{
     fake_api::{Api as FakeApi, Reply},
 };
 
-/// Pauses that begin with this one.
+/// Doubling pauses that begin with this one.
 struct Doubling(Duration);
 
 impl Iterator for Doubling {
@@ -30,7 +30,7 @@ impl Backoff for Doubling {
     }
 }
 
-/// What came of a watch within a second.
+/// The events of a watch within a second.
 async fn a_second_of(client: Client) -> Vec<watcher::Result<Event<Agent>>> {
     let pauses = Doubling(Duration::from_millis(20));
     let mut events = with_pauses(Api::all(client), everything(), pauses);
@@ -46,7 +46,7 @@ async fn a_second_of(client: Client) -> Vec<watcher::Result<Event<Agent>>> {
     seen
 }
 
-/// Tried after 0, 20, 60, 140, 300 and 620 ms, and taken for a success by nobody.
+/// Retries after 0, 20, 60, 140, 300 and 620 ms, none of which counts as a success.
 fn expect_ever_rarer_failures(seen: &[watcher::Result<Event<Agent>>]) {
     let failures = seen
         .iter()

@@ -3,16 +3,16 @@ use serde_json::json;
 use super::*;
 use crate::{api::Agent, reconciler::fixtures::agent};
 
-/// What is fed to the leader at a time.
+/// The number of Agents that are fed to the leader at a time.
 const AGENTS: usize = 1_000;
-/// How often, so that there are 10,000 of them.
+/// The number of rounds, so that there are 10,000 Agents.
 const ROUNDS: usize = 10;
-/// How many Tools an Agent lists.
+/// The number of Tools that an Agent lists.
 const TOOLS: usize = 4;
-/// What may be left in the end.
+/// The memory that may be left allocated in the end.
 const LEFT_BYTES: i64 = 2 * 1024 * 1024;
 
-/// What keeps the stores, without an API server.
+/// The stores and queues, without an API server.
 struct Feed {
     requeuer: Requeuer,
     agents: Writer<Packed<Agent>>,
@@ -21,7 +21,7 @@ struct Feed {
 impl Feed {
     fn new() -> Self {
         let ((agents, writer), (tools, _), (pods, _)) = (store(), store(), store());
-        // Nobody takes what is queued.
+        // Queued objects are not taken.
         let (agent_queue, _) = queue(agents.clone());
         let (tool_queue, _) = queue(tools.clone());
         Self {
