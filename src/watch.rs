@@ -76,7 +76,7 @@ pub(crate) async fn follow<K: Watched>(
                 on_event(event);
             }
             Err(error) if begins_anew(&error) => {
-                debug!(%kind, "the watch restarts with a new list")
+                debug!(%kind, "the watch restarts with a new list");
             }
             // It is retried; one log line is enough.
             Err(error) if !is_failing => {

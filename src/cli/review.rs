@@ -57,7 +57,7 @@ enum Output {
     Text,
     /// A JSON array
     Json,
-    /// JUnit XML, for CI systems
+    /// XML, for CI systems
     Junit,
 }
 

@@ -1,4 +1,4 @@
-//! A verdict, and the two forms that it is printed in: text and JUnit.
+//! A verdict, and the two forms that it is printed in: text and `JUnit`.
 
 pub(in crate::offline) mod cause;
 pub(in crate::offline) mod junit;

@@ -88,7 +88,7 @@ fn check(args: &Args) -> anyhow::Result<ExitCode> {
     match output {
         CheckFormat::Table => output::data(&report.table())?,
         CheckFormat::Json => {
-            output::data(&format!("{}\n", serde_json::to_string_pretty(&report)?))?
+            output::data(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
         }
     }
     report.complain();

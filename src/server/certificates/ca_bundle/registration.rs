@@ -36,7 +36,7 @@ pub trait Registration:
     fn seen(trust: &mut Trust) -> &mut FirstSeen;
 }
 
-/// The fields of a MutatingWebhookConfiguration that are read.
+/// The fields of a `MutatingWebhookConfiguration` that are read.
 ///
 /// Other fields are ignored, even if this version could not read them.
 #[derive(Clone, Debug, Default, Deserialize, Resource, Serialize)]
@@ -49,7 +49,7 @@ pub struct MutatingRegistration {
     pub webhooks: Vec<RegisteredWebhook>,
 }
 
-/// The fields of a ValidatingWebhookConfiguration that are read.
+/// The fields of a `ValidatingWebhookConfiguration` that are read.
 #[derive(Clone, Debug, Default, Deserialize, Resource, Serialize)]
 #[resource(inherit = "ValidatingWebhookConfiguration")]
 pub struct ValidatingRegistration {

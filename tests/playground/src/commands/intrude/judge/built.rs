@@ -9,8 +9,14 @@ use crate::commands::intrude::{
 };
 
 impl Judge<'_> {
-    /// A pod that the manager created, or that admission went on with.
-    pub(super) fn built(&self, history: &History, state: &PodState) -> Option<Finding> {
+    /// A pod that the manager created, or that admission completed later. Whoever sent `written` with the request
+    /// chose these images, so no state has to explain them.
+    pub(super) fn built(
+        &self,
+        history: &History,
+        state: &PodState,
+        written: &BTreeSet<String>,
+    ) -> Option<Finding> {
         let Some((kind, uid)) = controller(&state.pod) else {
             return Some(finding(
                 Wrong::Unknown,
@@ -25,7 +31,7 @@ impl Judge<'_> {
                 "nobody has written its owner",
             ));
         };
-        let parts = parts_of_pod(kind, &state.pod);
+        let parts = without_images(parts_of_pod(kind, &state.pod), written);
         let before: Vec<_> = owner
             .states
             .iter()
@@ -34,10 +40,10 @@ impl Judge<'_> {
         let explaining: Vec<_> = before
             .iter()
             .copied()
-            .filter(|from| self.explains(owner, from, &parts))
+            .filter(|from| self.explains(owner, from, &parts, written))
             .collect();
         let mut found = if explaining.is_empty() {
-            self.mixed(history, owner, state, &parts)
+            self.mixed(history, owner, state, &parts, written)
         } else {
             self.sources(owner, state, &explaining, &references(&state.pod))?
         };
@@ -45,10 +51,16 @@ impl Judge<'_> {
         Some(found)
     }
 
-    fn explains(&self, owner: &Owner, from: &State, parts: &Parts) -> bool {
+    fn explains(
+        &self,
+        owner: &Owner,
+        from: &State,
+        parts: &Parts,
+        written: &BTreeSet<String>,
+    ) -> bool {
         Filled::ALL
             .into_iter()
-            .any(|filled| self.parts(owner, from, filled) == *parts)
+            .any(|filled| self.parts(owner, from, filled, written) == *parts)
     }
 
     /// Of states that explain a pod, whether one may have been used.
@@ -115,11 +127,18 @@ impl Judge<'_> {
     }
 
     /// Says which part is from which state.
-    fn mixed(&self, history: &History, owner: &Owner, state: &PodState, parts: &Parts) -> Finding {
+    fn mixed(
+        &self,
+        history: &History,
+        owner: &Owner,
+        state: &PodState,
+        parts: &Parts,
+        written: &BTreeSet<String>,
+    ) -> Finding {
         let mut found = finding(Wrong::Mixed, state, "");
         let mut said = Vec::new();
         for (name, part) in parts {
-            let own = self.states_with(owner, state, name, part);
+            let own = self.states_with(owner, state, (name, part), written);
             let earlier = owner
                 .states
                 .iter()
@@ -152,7 +171,7 @@ impl Judge<'_> {
                 .filter_map(|(uid, other)| {
                     Some((
                         uid,
-                        self.states_with(other, state, name, part)
+                        self.states_with(other, state, (name, part), written)
                             .pop()?,
                     ))
                 })
@@ -179,13 +198,13 @@ impl Judge<'_> {
         &self,
         owner: &'o Owner,
         pod: &PodState,
-        name: &str,
-        part: &Value,
+        (name, part): (&str, &Value),
+        written: &BTreeSet<String>,
     ) -> Vec<&'o State> {
         let explains = |from: &&State| {
             from.revision < pod.revision
                 && Filled::ALL.into_iter().any(|filled| {
-                    self.parts(owner, from, filled)
+                    self.parts(owner, from, filled, written)
                         .get(name)
                         == Some(part)
                 })
@@ -197,21 +216,44 @@ impl Judge<'_> {
             .collect()
     }
 
-    fn parts(&self, owner: &Owner, from: &State, filled: Filled) -> Parts {
-        parts_of_spec(
+    fn parts(
+        &self,
+        owner: &Owner,
+        from: &State,
+        filled: Filled,
+        written: &BTreeSet<String>,
+    ) -> Parts {
+        let parts = parts_of_spec(
             owner.kind,
             &owner.name,
             self.namespace,
             from.spec(),
             filled,
             self.settings,
-        )
+        );
+        without_images(parts, written)
     }
 }
 
-/// Whether a placeholder that was there is gone, and who sent the request had not written what came in its place.
-pub(super) fn filled_meanwhile(before: &Value, after: &Value, request: &Value) -> bool {
+fn without_images(mut parts: Parts, places: &BTreeSet<String>) -> Parts {
+    if let Some(Value::Object(images)) = parts.get_mut("images") {
+        images.retain(|place, _| !places.contains(place));
+    }
+    parts
+}
+
+/// The places of a pod whose image stands in the request itself.
+pub(super) fn written(pod: &Value, request: &Value) -> BTreeSet<String> {
     let request = request.to_string();
+    images(pod)
+        .into_iter()
+        .filter(|(_, image)| request.contains(image))
+        .map(|(place, _)| place)
+        .collect()
+}
+
+/// Whether admission replaced a placeholder that was there. The images at `written` came with the request.
+pub(super) fn filled_meanwhile(before: &Value, after: &Value, written: &BTreeSet<String>) -> bool {
     let then: BTreeMap<_, _> = images(before).into_iter().collect();
     images(after)
         .into_iter()
@@ -219,6 +261,6 @@ pub(super) fn filled_meanwhile(before: &Value, after: &Value, request: &Value) -
             then.get(&place)
                 .is_some_and(|then| then.starts_with(PLACEHOLDER))
                 && !image.starts_with(PLACEHOLDER)
-                && !request.contains(image)
+                && !written.contains(&place)
         })
 }

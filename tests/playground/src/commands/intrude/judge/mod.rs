@@ -115,15 +115,17 @@ impl Judge<'_> {
             };
             if event.verb == "create" && event.resource == "pods" {
                 if is_built {
-                    findings.extend(self.built(history, state));
+                    findings.extend(self.built(history, state, &BTreeSet::new()));
                 } else {
                     findings.extend(self.borrowed(history, state, &event.request));
                 }
             } else if let Some(before) = before
                 && is_built
-                && built::filled_meanwhile(&before.pod, &state.pod, &event.request)
             {
-                findings.extend(self.built(history, state));
+                let written = built::written(&state.pod, &event.request);
+                if built::filled_meanwhile(&before.pod, &state.pod, &written) {
+                    findings.extend(self.built(history, state, &written));
+                }
             }
             before = Some(state);
         }

@@ -335,6 +335,27 @@ fn what_came_while_nobody_was_asked_is_excused_and_nothing_else() {
 }
 
 #[test]
+fn who_may_patch_pods_chooses_an_image_in_a_pod_that_is_completed_at_once() {
+    let placeholder = |image: &str| {
+        let mut pod = pod(image, "default");
+        pod["spec"]["initContainers"][0]["image"] = json!("agentkube.invalid/agentlet");
+        pod
+    };
+    let patched = |request: Value| {
+        let mut log = Log::default();
+        log.agent(ADMIN, "create", 1, &spec(ONE, None, false));
+        log.pod(MANAGER, "create", placeholder("agentkube.invalid/agent"));
+        log.write(PODS, "patch", "pods", pod(TWO, "default"), request);
+        others(log.wrong())
+    };
+    let images = json!({"spec": {"containers": [{"name": "agent", "image": TWO}]}});
+    assert_eq!(patched(images), []);
+    // Who only wrote a label has not chosen the image.
+    let label = json!({"metadata": {"labels": {"team": "red"}}});
+    assert_eq!(patched(label), [Wrong::Mixed]);
+}
+
+#[test]
 fn what_was_refused_is_no_state() {
     let mut log = Log::default();
     log.agent(ADMIN, "create", 1, &spec(ONE, None, false));
