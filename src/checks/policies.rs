@@ -357,7 +357,7 @@ mod tests {
                     "/spec/matchResources",
                     json!({"objectSelector": {"matchLabels": {"asked": "yes"}}}),
                 ),
-                "Binding `agentkube-agent-references` is not as",
+                "Binding `agentkube-agent-references` differs",
             ),
         ] {
             let api = installed();
