@@ -255,6 +255,16 @@ const NO_NUMBERS: [&str; 5] = [
     "memory after 10,000 Agents were created, changed and deleted",
 ];
 
+fn without_visibility(line: &str) -> &str {
+    let Some(line) = line.strip_prefix("pub") else {
+        return line;
+    };
+    line.strip_prefix('(')
+        .and_then(|line| line.split_once(')'))
+        .map_or(line, |(_, line)| line)
+        .trim_start()
+}
+
 /// What a constant, a field or a flag is set to, wherever that is in a source file.
 fn set_to<'s>(source: &'s str, name: &str) -> Vec<&'s str> {
     if name.contains(' ') {
@@ -268,10 +278,11 @@ fn set_to<'s>(source: &'s str, name: &str) -> Vec<&'s str> {
     let mut before = "";
     let mut found = Vec::new();
     for line in source.lines().map(str::trim) {
-        let item = ["const ", "pub const ", "pub(super) const "]
-            .iter()
-            .find_map(|start| line.strip_prefix(start));
-        if let Some(item) = item.and_then(|item| item.strip_prefix(&name)) {
+        let line = without_visibility(line);
+        let item = line
+            .strip_prefix("const ")
+            .and_then(|item| item.strip_prefix(&name));
+        if let Some(item) = item {
             found.extend(
                 item.split_once(" = ")
                     .map(|(_, value)| value),
