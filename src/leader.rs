@@ -91,7 +91,7 @@ struct Holding {
 }
 
 impl Candidate {
-    /// A candidate for the Lease [`LEASE`] in `namespace`. `name` identifies this replica for people;
+    /// A candidate for the Lease `agentkube-manager` in `namespace`. `name` identifies this replica for people;
     /// the name of its pod is best.
     ///
     /// The identity in the Lease is the name with a random suffix. So two processes are never the same

@@ -78,8 +78,8 @@ pub struct Webhooks {
 impl Webhooks {
     /// Answers reviews by this policy, with this index and this client. Denials go to `recorder`.
     ///
-    /// RBAC: `get` on agents and tools, see [`Index::find`], and `create` on subjectaccessreviews, see
-    /// [`Authorizer::permitted`].
+    /// RBAC: `get` on agents and tools, see `Index::find`, and `create` on subjectaccessreviews, see
+    /// `Authorizer::permitted`.
     #[must_use]
     pub fn new(
         policy: Arc<Policy>,
