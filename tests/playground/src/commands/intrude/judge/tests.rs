@@ -342,7 +342,15 @@ fn who_may_patch_pods_chooses_an_image_in_a_pod_that_is_completed_at_once() {
         pod
     };
     let patched = |request: Value| {
-        let mut log = Log::default();
+        // The pod is created while admission is away.
+        let away = Window {
+            from: moment(2),
+            to: moment(2),
+        };
+        let mut log = Log {
+            windows: vec![away],
+            ..Log::default()
+        };
         log.agent(ADMIN, "create", 1, &spec(ONE, None, false));
         log.pod(MANAGER, "create", placeholder("agentkube.invalid/agent"));
         log.write(PODS, "patch", "pods", pod(TWO, "default"), request);
