@@ -43,7 +43,7 @@ const fn control_plane(folder: &'static str) -> Module {
     Module {
         folder,
         title: "the control plane",
-        time: "5 to 10 minutes on 2 cores",
+        time: "about 15 minutes on 2 cores",
     }
 }
 
