@@ -10,59 +10,38 @@ use crate::admission::{Decision, Denial, Outcome, Subject, credential, review::A
 /// for the API server's audit log, which prefixes them with the name of the webhook.
 #[must_use]
 pub fn answer(uid: &str, decision: &Decision) -> Vec<u8> {
-    let warnings = decision.warnings.as_slice();
-    let audit_annotations = Some(AuditAnnotations::of(decision));
+    let message;
+    let mut response = Response {
+        uid,
+        audit_annotations: Some(AuditAnnotations::of(decision)),
+        warnings: &decision.warnings,
+        ..Response::default()
+    };
     match &decision.outcome {
-        Outcome::Allow { patch, .. } if patch.is_empty() => write(Response {
-            uid,
-            allowed: true,
-            audit_annotations,
-            warnings,
-            ..Response::default()
-        }),
         Outcome::Allow { patch, .. } => {
-            let patch = serde_json::to_vec(patch.operations()).unwrap_or_default();
-            let patch = Some(STANDARD.encode(patch));
-            let patch_type = Some("JSONPatch");
-            write(Response {
-                uid,
-                allowed: true,
-                patch,
-                patch_type,
-                audit_annotations,
-                warnings,
-                ..Response::default()
-            })
+            response.allowed = true;
+            if !patch.is_empty() {
+                let patch = serde_json::to_vec(patch.operations()).unwrap_or_default();
+                response.patch = Some(STANDARD.encode(patch));
+                response.patch_type = Some("JSONPatch");
+            }
         }
         Outcome::Conflict(conflict) => {
-            let message = conflict.message();
-            let status = Some(Status {
+            message = conflict.message();
+            response.status = Some(Status {
                 status: "Failure",
                 code: 409,
                 reason: "Conflict",
                 message: &message,
                 details: details(&conflict.subject),
             });
-            write(Response {
-                uid,
-                status,
-                audit_annotations,
-                warnings,
-                ..Response::default()
-            })
         }
         Outcome::Deny(denial) => {
-            let message = denial.message();
-            let status = Some(refusal(&message, denial));
-            write(Response {
-                uid,
-                status,
-                audit_annotations,
-                warnings,
-                ..Response::default()
-            })
+            message = denial.message();
+            response.status = Some(refusal(&message, denial));
         }
     }
+    write(response)
 }
 
 /// Writes the answer to a request that cannot be decided now. The caller may try again.
