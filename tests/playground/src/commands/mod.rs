@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod chaos;
+mod interrupt;
 pub(crate) mod intrude;
 mod output;
 pub(crate) mod up;

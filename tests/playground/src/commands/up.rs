@@ -13,7 +13,7 @@ use agentkube_playground::{
 };
 use anyhow::{Context, bail};
 
-use crate::commands::output;
+use crate::commands::{interrupt::until_interrupted, output};
 
 /// What is applied if nothing else is asked for, relative to the repository.
 const SAMPLES: &str = "manifests/samples";
@@ -32,9 +32,6 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether everything is still well.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// The exit status that shells give to Ctrl-C.
-const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -66,13 +63,10 @@ pub(crate) async fn run(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitC
     } = args;
     // First of all, so that a typing error does not have to wait for a control plane.
     let manifests = manifests(&paths)?;
-    // What is interrupted is dropped half-way, and cleans up after itself.
-    let mut playground = tokio::select! {
-        playground = bring_up(env, manifests, json) => playground?,
-        () = shutdown.asked() => {
-            talk::say("interrupted; nothing is left running");
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
+    let work = Box::pin(bring_up(env, manifests, json));
+    let mut playground = match until_interrupted(shutdown, work).await? {
+        Ok(playground) => playground,
+        Err(status) => return Ok(status),
     };
     if !once {
         talk::say(playground.invitation(paths.is_empty()));

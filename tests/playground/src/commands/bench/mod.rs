@@ -27,11 +27,12 @@ mod statistics;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use agentkube_playground::{Shutdown, build_manager, talk};
+use agentkube_playground::{Shutdown, build_manager};
 use anyhow::Context;
 use clap::ValueEnum;
 
 use self::{figures::Figures, machine::Machine, progress::Progress, statistics::float};
+use crate::commands::{interrupt::until_interrupted, output};
 
 pub(crate) use noop::{NoopArgs, serve_noop};
 
@@ -43,9 +44,6 @@ const QUICK_WINDOW: Duration = Duration::from_millis(300);
 
 /// How many Agents there are at most where a section is not asked for by its name.
 const MODEST: usize = 2_000;
-
-/// The exit status that shells give to Ctrl-C.
-const INTERRUPTED: u8 = 130;
 
 /// Measure what agentkube and its peers cost, in turn
 #[derive(Debug, clap::Args)]
@@ -124,14 +122,8 @@ struct Bench {
 ///
 /// Something cannot be built, does not come up, or answers otherwise than it should.
 pub(crate) async fn run(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
-    // What is interrupted is dropped half-way, and cleans up after itself.
-    tokio::select! {
-        measured = measure(args) => measured.map(|()| ExitCode::SUCCESS),
-        () = shutdown.asked() => {
-            talk::say("interrupted; nothing is left running");
-            Ok(ExitCode::from(INTERRUPTED))
-        }
-    }
+    let measured = until_interrupted(shutdown, Box::pin(measure(args))).await?;
+    Ok(measured.map_or_else(|status| status, |()| ExitCode::SUCCESS))
 }
 
 async fn measure(args: Args) -> anyhow::Result<()> {
@@ -184,7 +176,7 @@ async fn measure(args: Args) -> anyhow::Result<()> {
     } else {
         format!("{machine}\n\n{}", figures.text())
     };
-    crate::commands::output::print(&text)
+    output::print(&text)
 }
 
 impl Section {

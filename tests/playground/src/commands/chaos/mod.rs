@@ -27,6 +27,7 @@ use self::{
     faults::{Excuse, Fault, Ground},
     people::{NAMESPACE, People},
 };
+use crate::commands::{interrupt::until_interrupted, output};
 
 /// The Agent that the pods of the load say they belong to.
 const LOADED: &str = "load";
@@ -38,8 +39,6 @@ const REPLICAS: usize = 2;
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long it may take after the last fault until every Agent has its pod.
 const SETTLE_LIMIT: Duration = Duration::from_secs(180);
-/// The exit status that shells give to Ctrl-C.
-const INTERRUPTED: u8 = 130;
 
 /// Cause random faults under load and count the failed calls
 #[derive(Debug, clap::Args)]
@@ -94,20 +93,12 @@ pub(crate) async fn run(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitC
         json,
     } = args;
     let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    // What is interrupted is dropped half-way, and cleans up after itself.
-    let report = tokio::select! {
-        report = cause(Duration::from_secs(60 * minutes), seed) => report?,
-        () = shutdown.asked() => {
-            talk::say("interrupted; nothing is left running");
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
+    let work = Box::pin(cause(Duration::from_secs(60 * minutes), seed));
+    let report = match until_interrupted(shutdown, work).await? {
+        Ok(report) => report,
+        Err(status) => return Ok(status),
     };
-    let text = if json {
-        serde_json::to_string_pretty(&report)? + "\n"
-    } else {
-        report.to_string()
-    };
-    crate::commands::output::print(&text)?;
+    output::report(&report, json)?;
     Ok(if report.is_good() {
         ExitCode::SUCCESS
     } else {

@@ -16,7 +16,7 @@ use kube::{
 use serde_json::json;
 use tokio::{task::JoinHandle, time::sleep};
 
-/// Where people create Agents, and the load its pods.
+/// The namespace in which people create Agents, and the load its pods.
 pub(super) const NAMESPACE: &str = "chaos";
 /// The pause between two Agents, and before somebody who was refused tries again.
 const PAUSE: Duration = Duration::from_millis(300);

@@ -45,11 +45,10 @@ use self::{
     report::Report,
     run::Run,
 };
+use crate::commands::{interrupt::until_interrupted, output};
 
 /// The pause between two faults.
 const PAUSE: Duration = Duration::from_secs(2);
-/// The exit status that shells give to Ctrl-C.
-const INTERRUPTED: u8 = 130;
 
 /// Let users with few rights try random ways to get more
 #[derive(Debug, clap::Args)]
@@ -95,20 +94,12 @@ pub(crate) async fn run(args: Args, shutdown: &Shutdown) -> anyhow::Result<ExitC
     } = args;
     let faults = Fault::choices(calm, registered);
     let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    // What is interrupted is dropped half-way, and cleans up after itself.
-    let report = tokio::select! {
-        report = intrude(Duration::from_secs(60 * minutes), seed, &faults) => report?,
-        () = shutdown.asked() => {
-            talk::say("interrupted; nothing is left running");
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
+    let work = Box::pin(intrude(Duration::from_secs(60 * minutes), seed, &faults));
+    let report = match until_interrupted(shutdown, work).await? {
+        Ok(report) => report,
+        Err(status) => return Ok(status),
     };
-    let text = if json {
-        serde_json::to_string_pretty(&report)? + "\n"
-    } else {
-        report.to_string()
-    };
-    crate::commands::output::print(&text)?;
+    output::report(&report, json)?;
     Ok(if report.is_good() {
         ExitCode::SUCCESS
     } else {

@@ -252,7 +252,7 @@ pub(super) fn written(pod: &Value, request: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether admission replaced a placeholder that was there. The images at `written` came with the request.
+/// True if admission replaced a placeholder that was there. The images at `written` came with the request.
 pub(super) fn filled_meanwhile(before: &Value, after: &Value, written: &BTreeSet<String>) -> bool {
     let then: BTreeMap<_, _> = images(before).into_iter().collect();
     images(after)

@@ -358,7 +358,7 @@ fn who_may_patch_pods_chooses_an_image_in_a_pod_that_is_completed_at_once() {
     };
     let images = json!({"spec": {"containers": [{"name": "agent", "image": TWO}]}});
     assert_eq!(patched(images), []);
-    // Who only wrote a label has not chosen the image.
+    // A user who only wrote a label has not chosen the image.
     let label = json!({"metadata": {"labels": {"team": "red"}}});
     assert_eq!(patched(label), [Wrong::Mixed]);
 }
