@@ -18,11 +18,11 @@ const AT_A_TIME: usize = 8;
 /// The most answers that are remembered, at 64 bytes or so each.
 const CAPACITY: usize = 4096;
 
-/// How long a yes counts: long enough for both webhooks of a request, and for what else a person
+/// Lifetime of a yes: long enough for both webhooks of a request, and for what else a person
 /// applies with it. A right that is taken away still counts for as long.
 const ALLOWED: Duration = Duration::from_secs(10);
 
-/// How long a no counts: it only takes the load off of repeated tries. An author who has just been given
+/// Lifetime of a no: it only takes the load off of repeated tries. An author who has just been given
 /// the right should not have to wait.
 const DENIED: Duration = Duration::from_secs(1);
 

@@ -219,7 +219,7 @@ async fn serve(
     Ok(())
 }
 
-/// Whether a line of the log names a namespace of another test, whose objects may still be there.
+/// True for a log line that names a namespace of another test, whose objects may still be there.
 fn is_about_others(line: &str, ours: &str) -> bool {
     serde_json::from_str::<Value>(line).is_ok_and(|line| {
         line["namespace"]

@@ -25,8 +25,10 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::{ConnectionState, Phase};
-use crate::server::{Shutdown, callers::client_auth::Refusals, limits::Limits};
-use crate::telemetry::ConnectionMetrics;
+use crate::{
+    server::{Shutdown, callers::client_auth::Refusals, limits::Limits},
+    telemetry::ConnectionMetrics,
+};
 
 /// The largest head of a request, in bytes, which bounds the buffer of a connection.
 ///

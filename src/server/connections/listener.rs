@@ -14,8 +14,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{ConnectionState, Connections, NewPlace, connection::Connection};
-use crate::server::{Shutdown, callers::client_auth::Refusals, limits::Limits};
-use crate::telemetry::ConnectionMetrics;
+use crate::{
+    server::{Shutdown, callers::client_auth::Refusals, limits::Limits},
+    telemetry::ConnectionMetrics,
+};
 
 /// The length of the kernel's accept queue, if the kernel allows it. Further connections are dropped,
 /// and clients retry only after a second.

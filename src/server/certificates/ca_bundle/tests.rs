@@ -64,7 +64,7 @@ fn holding(manager: &str, which: &[usize]) -> MutatingRegistration {
 #[derive(Clone)]
 struct FakeServer {
     patches: Arc<Mutex<Vec<(String, Value)>>>,
-    /// What a patch is answered with.
+    /// The answer to a patch.
     answer: Arc<MutatingRegistration>,
     /// `ca.crt` of the Secret.
     secret: Arc<Bundle>,

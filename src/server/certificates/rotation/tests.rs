@@ -21,7 +21,7 @@ fn examine(data: &Data, now: Timestamp) -> Contents {
     Contents::examine(data, &names(), now).unwrap()
 }
 
-/// What is written now, with what word; an error if nothing is.
+/// The next write and its word; an error if there is none.
 fn written(
     data: &Data,
     is_trusted: bool,
