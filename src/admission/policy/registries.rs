@@ -1,7 +1,9 @@
 use std::fmt;
 
-use crate::admission::credential;
-use crate::images::{ImageReference, MirrorPrefix, WrongValue};
+use crate::{
+    admission::credential,
+    images::{ImageReference, MirrorPrefix, WrongValue},
+};
 
 /// The registries, or paths on registries, that images may come from. An empty list allows all.
 ///

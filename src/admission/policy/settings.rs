@@ -7,8 +7,10 @@
 //! [`MATRIX`](crate::images::MATRIX).
 
 use super::{Enforcement, Policy, registries::AllowedRegistries};
-use crate::admission::{credential, names};
-use crate::images::{OVERRIDE_PREFIX, REGISTRY_VARIABLE, WrongValue, nearest};
+use crate::{
+    admission::{credential, names},
+    images::{OVERRIDE_PREFIX, REGISTRY_VARIABLE, WrongValue, nearest},
+};
 
 /// The variable for the registries that images may come from.
 pub(in crate::admission) const ALLOWED_REGISTRIES: &str = "AGENTKUBE_ALLOWED_REGISTRIES";

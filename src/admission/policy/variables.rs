@@ -6,8 +6,10 @@ use super::{
     Policy,
     settings::{self, ALLOWED_REGISTRIES},
 };
-use crate::admission::{Placeholder, credential};
-use crate::images::{ImageReference, SettingProblem, WrongValue, resolve, rows};
+use crate::{
+    admission::{Placeholder, credential},
+    images::{ImageReference, SettingProblem, WrongValue, resolve, rows},
+};
 
 impl Policy {
     /// Reads the settings from `AGENTKUBE_*` variables and ignores all others. A blank value counts
@@ -113,8 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::admission::SETTINGS;
-    use crate::images::ImageSettings;
+    use crate::{admission::SETTINGS, images::ImageSettings};
 
     #[test]
     fn pull_secrets_are_trimmed_and_named_once() {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use super::loses_label;
-use crate::admission::{Placeholder, Policy, credential};
 use crate::{
+    admission::{Placeholder, Policy, credential},
     api::{IMAGES_ANNOTATION, PodSlotKind},
     images::{MirrorPrefix, Runtime, runtimes},
 };

@@ -11,8 +11,10 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::{admission_policy::matches, loses_label};
-use crate::admission::AdmissionPolicy;
-use crate::api::{AGENT_LABEL, TOOL_LABEL};
+use crate::{
+    admission::AdmissionPolicy,
+    api::{AGENT_LABEL, TOOL_LABEL},
+};
 
 /// The name of the policy, and of its binding.
 pub const OWNERSHIP_POLICY: &str = "agentkube-pod-ownership";

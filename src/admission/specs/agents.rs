@@ -5,13 +5,15 @@ use super::{
     fields::{Findings, judge_image, judge_key_ref, judge_pull_secrets, judge_size, quote, text},
     spec::{Judged, Spec},
 };
-use crate::admission::{
-    Policy, Reason,
-    change::Change,
-    denial::Cause,
-    references::{self, Reference, ReferenceSubject},
+use crate::{
+    admission::{
+        Policy, Reason,
+        change::Change,
+        denial::Cause,
+        references::{self, Reference, ReferenceSubject},
+    },
+    images::{Runtime, UnknownRuntime, runtimes},
 };
-use crate::images::{Runtime, UnknownRuntime, runtimes};
 
 /// The fields of an Agent that the rules read.
 #[derive(Debug, Deserialize)]

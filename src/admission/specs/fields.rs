@@ -3,8 +3,11 @@
 use serde_json::Value;
 
 use super::spec::Spec;
-use crate::admission::{Placeholder, Policy, Reason, credential, denial::Cause, names};
-use crate::{api::LONGEST_SPEC_BYTES, images::ImageReference};
+use crate::{
+    admission::{Placeholder, Policy, Reason, credential, denial::Cause, names},
+    api::LONGEST_SPEC_BYTES,
+    images::ImageReference,
+};
 
 /// The problems and warnings found in an object.
 #[derive(Debug, Default)]

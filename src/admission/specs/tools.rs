@@ -5,13 +5,16 @@ use super::{
     fields::{Findings, judge_image, judge_key_ref, judge_size, quote, text},
     spec::{Judged, PROBE_ACTIONS, Spec},
 };
-use crate::admission::{
-    Policy, Reason,
-    change::Change,
-    denial::Cause,
-    references::{self, Reference, ReferenceSubject},
+use crate::{
+    admission::{
+        Policy, Reason,
+        change::Change,
+        denial::Cause,
+        references::{self, Reference, ReferenceSubject},
+    },
+    api::ToolType,
+    images::nearest,
 };
-use crate::{api::ToolType, images::nearest};
 
 const CREDENTIALS: &str = "spec.config.credentialsRef";
 

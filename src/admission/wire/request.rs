@@ -7,8 +7,10 @@ use super::{
     bounded::{MOST_ENTRIES, TOO_MUCH},
     text::Text,
 };
-use crate::admission::{Reason, Subject, change::Change, denial::Cause};
-use crate::api::unreadable_field;
+use crate::{
+    admission::{Reason, Subject, change::Change, denial::Cause},
+    api::unreadable_field,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use super::verdict::Verdict;
-use crate::images::Source;
-use crate::offline::input::{document::DocumentProblem, printable::printable};
+use crate::{
+    images::Source,
+    offline::input::{document::DocumentProblem, printable::printable},
+};
 
 /// Writes verdicts as text: one block per object, and a last line with counts.
 ///

@@ -2,8 +2,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::cause::ReviewCause;
-use crate::offline::{input::document::Document, metadata, packed::PackedObject};
-use crate::{api::ImageDecision, images::Resolution};
+use crate::{
+    api::ImageDecision,
+    images::Resolution,
+    offline::{input::document::Document, metadata, packed::PackedObject},
+};
 
 /// The namespace of objects that name none.
 const DEFAULT_NAMESPACE: &str = "default";

@@ -1,8 +1,7 @@
 //! The part of an Agent or a Tool that the leader holds unpacked.
 
 use super::{packed::Pack, written_status::WrittenStatus};
-use crate::api::UnreadableObject;
-use crate::reconciler::owner::Owner;
+use crate::{api::UnreadableObject, reconciler::owner::Owner};
 
 /// The fields that other objects and the next status depend on.
 #[derive(Clone, Debug, Default)]

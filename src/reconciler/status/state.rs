@@ -1,13 +1,13 @@
 //! The state of an Agent or a Tool: a reason in one word, and a sentence to act on.
 
-use crate::reconciler::{
-    memory::observed::{ObservedPod, WaitingContainer},
-    reconciled::{NoPodReason, Reconciled},
-};
 use crate::{
     admission::Reason,
     api::{ImageDecision, Phase},
     images::Source,
+    reconciler::{
+        memory::observed::{ObservedPod, WaitingContainer},
+        reconciled::{NoPodReason, Reconciled},
+    },
     workload::{AGENTLET_CONTAINER, PlanRefusal, rule},
 };
 
